@@ -1,0 +1,204 @@
+"""The command line: parse, call, print."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from normlab import __version__
+from normlab.errors import NormlabError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    name="normlab",
+    help="See gradients vanish, explode and flow: deep networks with and without normalization "
+    "and residual learning.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+class Format(StrEnum):
+    """How a command prints its answer."""
+
+    rich = "rich"
+    json = "json"
+
+
+def _complete_override(context: typer.Context, incomplete: str) -> list[str]:
+    from normlab.completion import complete_override
+
+    return complete_override(context.params.get("overrides") or [], incomplete)
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[OVERRIDES]...",
+        help="Settings in Hydra's grammar: [cyan]group=choice[/] or [cyan]dotted.key=value[/].",
+        autocompletion=_complete_override,
+        show_default=False,
+    ),
+]
+ConfigDir = Annotated[
+    Path | None,
+    typer.Option(help="A folder of your own YAML groups, such as [cyan]DIR/model/mine.yaml[/]."),
+]
+OutputFormat = Annotated[
+    Format, typer.Option("--format", help="[cyan]json[/]: one object on stdout, nothing else.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+@app.callback(invoke_without_command=True)
+def normlab(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(f"normlab {__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command(
+    epilog="""[bold]Examples[/]
+
+normlab run
+
+normlab run model=mlp model.depth=20 model.activation=sigmoid norm=none
+
+normlab run model=resnet model.depth=56 norm=ln optimizer.lr=0.05
+
+normlab run data=cifar10 data.train_size=5000 training.epochs=5
+
+normlab run model=mlp --cfg"""
+)
+def run(
+    overrides: Overrides = None,
+    cfg: Annotated[
+        bool, typer.Option("--cfg", help="Print the composed configuration and stop.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
+    output_format: OutputFormat = Format.rich,
+    config_dir: ConfigDir = None,
+    debug: Debug = False,
+) -> None:
+    """Train one network, measure every layer, and say what happened.
+
+    Files go to [cyan]results/<experiment>/<run_id>/[/]; a finished run is shown, not run again.
+    """
+    from normlab.config import compose, describe, to_yaml
+    from normlab.records import is_final, run_folder
+
+    config = compose(overrides or [], config_dir)
+    if cfg:
+        print(to_yaml(config), end="")
+        return
+    folder = run_folder(config)
+    if is_final(folder) and not force:
+        if output_format is Format.rich:
+            _console().print("Finished before, shown from its files; --force runs it again.\n")
+        _show(folder, output_format)
+        return
+    console = _console(stderr=output_format is Format.json)
+    with console.status(f"{describe(config)}: starting"):
+        from normlab.live import watch
+        from normlab.runs import execute
+    if output_format is Format.json and not console.is_terminal:
+        console.quiet = True
+    try:
+        finished = watch(execute(config), console, describe(config))
+    except KeyboardInterrupt:
+        kept = f"; what was measured so far is in {folder}" if folder.exists() else ""
+        raise typer.Exit(_fail(f"interrupted{kept}", 130)) from None
+    _show(finished.folder, output_format)
+
+
+@app.command(
+    epilog="""[bold]Examples[/]
+
+normlab show results/runs/0cd9e99806
+
+normlab show 0cd9"""
+)
+def show(
+    run: Annotated[str, typer.Argument(help="A run's folder, or the start of its id.")],
+    root: Annotated[Path, typer.Option(help="Where to look for ids.")] = Path("results"),
+    output_format: OutputFormat = Format.rich,
+    debug: Debug = False,
+) -> None:
+    """Print a finished run again from its files."""
+    from normlab.records import find_run
+
+    _show(find_run(run, root), output_format)
+
+
+@app.command()
+def info(output_format: OutputFormat = Format.rich, debug: Debug = False) -> None:
+    """Print versions, devices, and where data sets lie."""
+    from normlab.config import config_folder, value_choices
+    from normlab.data import locate
+    from normlab.records import to_json, versions
+    from normlab.tables import info_table
+    from normlab.training import available_devices
+
+    places = {name: locate(name) for name in value_choices("data.name") if name != "gaussian"}
+    facts = {
+        **versions(),
+        "devices": available_devices(),
+        "configs": str(config_folder()),
+        "data": {name: str(place) if place else None for name, place in places.items()},
+    }
+    if output_format is Format.json:
+        print(to_json(facts))
+    else:
+        _console().print(info_table(facts))
+
+
+def main() -> None:
+    """Run the command line; every foreseen error is one line on stderr."""
+    debug = "--debug" in sys.argv
+    try:
+        code = app(standalone_mode=False)
+    except NormlabError as error:
+        if debug:
+            raise
+        code = _fail(str(error), error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        # The command line's own usage errors; Typer's classes for them moved between versions.
+        if hasattr(error, "format_message"):
+            code = _fail(error.format_message(), 2)
+        else:
+            code = _fail(f"{type(error).__name__}: {error}; --debug shows where", 3)
+    sys.exit(code)
+
+
+def _show(folder: Path, output_format: Format) -> None:
+    from normlab.records import read_run, to_json
+    from normlab.tables import run_report
+
+    run = read_run(folder)
+    if output_format is Format.json:
+        print(to_json(run.summary))
+    else:
+        console = _console()
+        console.print(run_report(run.summary, run.layers, str(folder), console.width))
+
+
+def _console(stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"normlab: {' '.join(message.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,29 @@
+"""The errors a user sees as one line."""
+
+
+class NormlabError(Exception):
+    """A failure with a message meant for a person; `exit_code` is what the command line returns."""
+
+    exit_code = 3
+
+
+class ConfigError(NormlabError):
+    """A setting that cannot be: `model.depth=21: what is wrong; how to mend it`."""
+
+    exit_code = 2
+
+
+class DataError(NormlabError):
+    """A data file that is missing, damaged or not what its name says."""
+
+    exit_code = 2
+
+
+class RecordError(NormlabError):
+    """A results folder that cannot be written, or a run folder that cannot be read."""
+
+    exit_code = 2
+
+
+class RunError(NormlabError):
+    """A failure while a run was going on, such as too little memory."""

@@ -1,0 +1,286 @@
+"""One run's folder: write it, read it, and tell whether it is finished.
+
+`results/<experiment>/<run_id>/` holds config.yaml, environment.json, metrics.parquet,
+layers.parquet and summary.json. Every file is written beside and renamed; summary.json comes last,
+so a folder without one is an unfinished run.
+"""
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from normlab import __version__
+from normlab.config import Config, from_yaml, run_id, to_yaml
+from normlab.errors import ConfigError, RecordError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+FLUSH_SECONDS = 5.0
+# A run that ended in one of these ways is a result and need not run again.
+FINAL = ("finished", "diverged")
+METRIC_COLUMNS = (
+    "step",
+    "epoch",
+    "train_loss",
+    "train_acc",
+    "test_loss",
+    "test_acc",
+    "batch_loss",
+    "lr",
+    "seconds",
+)
+LAYER_COLUMNS = ("step", "layer", "name", "kind")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, read."""
+
+    folder: Path
+    config: Config
+    environment: dict[str, Any]
+    metrics: "DataFrame"
+    layers: "DataFrame"
+    summary: dict[str, Any]
+
+
+def run_folder(config: Config) -> Path:
+    """Where a config's files go: results/<experiment>/<run_id>."""
+    return Path(config.output.root) / config.output.experiment / run_id(config)
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """A folder's summary, or None where there is none to trust."""
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return summary if isinstance(summary, dict) and "status" in summary else None
+
+
+def is_final(folder: Path) -> bool:
+    """Whether a folder holds a run that need not run again."""
+    summary = read_summary(folder)
+    return summary is not None and summary["status"] in FINAL
+
+
+class Recorder:
+    """Collects one run's rows and writes them to its folder, every few seconds and at the end.
+
+    Making one creates the folder, takes an older summary away, and writes config.yaml and
+    environment.json. Raises RecordError where the folder cannot be written.
+    """
+
+    def __init__(self, config: Config, *, device: str, command: Sequence[str]):
+        self.folder = run_folder(config)
+        self.config = config
+        self.metrics: list[dict[str, Any]] = []
+        self.layers: list[dict[str, Any]] = []
+        self._flushed = time.monotonic()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "summary.json").unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        _write(self.folder / "config.yaml", lambda path: _write_text(path, to_yaml(config)))
+        _write_json(self.folder / "environment.json", environment(device, command))
+
+    def add_metrics(self, row: Mapping[str, Any]) -> None:
+        """Keep a row of metrics.parquet."""
+        self.metrics.append(dict(row))
+        self._flush_when_due()
+
+    def add_layers(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keep rows of layers.parquet."""
+        self.layers.extend(dict(row) for row in rows)
+        self._flush_when_due()
+
+    def frames(self) -> tuple["DataFrame", "DataFrame"]:
+        """The metrics and layers kept so far, with every column that the files have."""
+        from pandas import DataFrame
+
+        layer_columns = [*LAYER_COLUMNS, *self.config.probes.measure]
+        return (
+            DataFrame(self.metrics, columns=list(METRIC_COLUMNS)),
+            DataFrame(self.layers, columns=layer_columns),
+        )
+
+    def flush(self) -> None:
+        """Write the tables as they stand."""
+        metrics, layers = self.frames()
+        _write(self.folder / "metrics.parquet", lambda path: metrics.to_parquet(path, index=False))
+        _write(self.folder / "layers.parquet", lambda path: layers.to_parquet(path, index=False))
+        self._flushed = time.monotonic()
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Write the tables, then the summary, which makes the run whole."""
+        self.flush()
+        _write_json(self.folder / "summary.json", summary)
+
+    def _flush_when_due(self) -> None:
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+
+def read_run(folder: Path) -> Run:
+    """A run's files; raises RecordError where they are missing, damaged or unfinished."""
+    from pandas import read_parquet
+    from pyarrow import ArrowException
+
+    if not folder.is_dir():
+        raise RecordError(f"{folder}: no such run folder")
+    file = folder / "config.yaml"
+    try:
+        config = from_yaml(file.read_text(encoding="utf-8"))
+        file = folder / "summary.json"
+        summary = json.loads(file.read_text(encoding="utf-8"))
+        file = folder / "environment.json"
+        versions = json.loads(file.read_text(encoding="utf-8"))
+        file = folder / "metrics.parquet"
+        metrics = read_parquet(file)
+        file = folder / "layers.parquet"
+        layers = read_parquet(file)
+    except FileNotFoundError as error:
+        if file.name == "summary.json":
+            raise RecordError(f"{folder}: unfinished, it has no summary.json yet") from error
+        raise RecordError(f"{folder}: not a whole run, {file.name} is missing") from error
+    except (OSError, ValueError, ConfigError, ArrowException) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RecordError(f"{file}: damaged ({reason}); run it again with --force") from error
+    if not isinstance(summary, dict) or "status" not in summary or not isinstance(versions, dict):
+        raise RecordError(f"{folder}: its summary or environment is not normlab's")
+    missing = [c for c in METRIC_COLUMNS if c not in metrics] + [
+        c for c in LAYER_COLUMNS if c not in layers
+    ]
+    if missing:
+        raise RecordError(f"{folder}: its tables lack {', '.join(missing)}; not normlab's")
+    return Run(folder, config, versions, metrics, layers, summary)
+
+
+def find_run(name: str, root: Path) -> Path:
+    """The folder that a person means by a path or by the first characters of a run id.
+
+    Raises RecordError where there is none or more than one.
+    """
+    if (Path(name) / "config.yaml").is_file():
+        return Path(name)
+    found = sorted(
+        file.parent
+        for file in root.glob("*/*/config.yaml")
+        if file.parent.name.startswith(name) and name
+    )
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise RecordError(
+            f"{name}: no such run; give a run's folder or the start of its id under {root}/"
+        )
+    raise RecordError(f"{name}: {len(found)} runs begin so: {', '.join(map(str, found[:4]))}")
+
+
+# -------------------------------------------------------------------------- environment
+
+
+def environment(device: str, command: Sequence[str]) -> dict[str, Any]:
+    """What a run was made with: versions, git commit, device, host, command line, start time."""
+    return {
+        **versions(),
+        **git_state(),
+        "device": device,
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "command": list(command),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions of normlab, Python and the packages that decide a run's numbers."""
+    packages = ("torch", "numpy", "pandas", "hydra-core", "pydantic", "scikit-learn")
+    return {
+        "normlab": __version__,
+        "python": platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in packages},
+    }
+
+
+def git_state() -> dict[str, Any]:
+    """The commit of normlab's own checkout and whether it has changes; None outside of one."""
+    here = Path(__file__).parent
+    git = ("git", "-C", str(here))
+    try:
+        tracked = subprocess.run(
+            [*git, "ls-files", "--error-unmatch", __file__], capture_output=True, timeout=5
+        )
+        if tracked.returncode:  # installed somewhere inside another project's repository
+            return {"git_commit": None, "git_dirty": None}
+        commit, status = (
+            subprocess.run([*git, *args], capture_output=True, text=True, timeout=5, check=True)
+            for args in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {"git_commit": None, "git_dirty": None}
+    return {"git_commit": commit.stdout.strip(), "git_dirty": bool(status.stdout.strip())}
+
+
+# ------------------------------------------------------------------------ atomic writes
+
+
+def to_json(values: Mapping[str, Any]) -> str:
+    """Strict JSON: a number that is not finite becomes null."""
+    return json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    _write(path, lambda beside: _write_text(beside, to_json(values) + "\n"))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside its place, push it to the disk, and rename it: whole or not there."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(beside)
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> RecordError:
+    reason = error.strerror or type(error).__name__
+    return RecordError(
+        f"{path}: cannot be written ({reason}); choose another folder with output.root=…"
+    )
+
+
+def command_line() -> list[str]:
+    """The command that started this process, its program by name alone."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]

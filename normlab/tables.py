@@ -1,0 +1,218 @@
+"""DataFrames as rich tables."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from normlab.diagnosis import EXPLODING_RATIO, VANISHING_RATIO
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+# One colour for one verdict, everywhere.
+VERDICT_STYLES = {
+    "trains": "green",
+    "healthy": "green",
+    "vanishing": "blue",
+    "exploding": "red",
+    "collapsed": "magenta",
+    "undertrained": "yellow",
+    "diverged": "red",
+}
+
+# Columns of the layer table: header, probe, which snapshot, in order of importance.
+LAYER_TABLE_COLUMNS = (
+    ("δ init", "delta_rms", "first"),
+    ("δ end", "delta_rms", "last"),
+    ("‖∇W‖", "grad_norm", "last"),
+    ("‖ΔW‖/‖W‖", "update_ratio", "last"),
+    ("dead", "dead_fraction", "last"),
+    ("cosine", "sample_cosine", "last"),
+    ("act std", "act_std", "last"),
+    ("act mean", "act_mean", "last"),
+    ("‖W‖", "weight_norm", "last"),
+)
+FOLDED_ROWS = 16
+BARS = "▁▂▃▄▅▆▇█"
+# A strip's bars span at least so many decades, so that a healthy gradient looks level.
+STRIP_DECADES = 4.0
+
+
+def ratio_style(ratio: float) -> str:
+    """The colour of a gradient beside the last hidden layer's: blue vanishing, red exploding."""
+    if not math.isfinite(ratio):
+        return "red"
+    if ratio < VANISHING_RATIO:
+        return "blue"
+    if ratio > EXPLODING_RATIO:
+        return "red"
+    near = math.sqrt(VANISHING_RATIO), math.sqrt(EXPLODING_RATIO)
+    return "cyan" if ratio < near[0] else "yellow" if ratio > near[1] else "green"
+
+
+def layer_table(layers: "DataFrame", width: int) -> Table | None:
+    """A run's layers from input to output, each probe's first or last measured value.
+
+    Folded to `FOLDED_ROWS` rows when deeper; columns are left out from the right to fit `width`.
+    None where nothing was measured.
+    """
+    columns = [column for column in LAYER_TABLE_COLUMNS if column[1] in layers]
+    if not columns or layers.empty:
+        return None
+    names = layers.drop_duplicates("layer").set_index("layer")["name"].sort_index()
+    values = {}
+    for header, probe, when in columns:
+        measured = layers.dropna(subset=[probe]).sort_values("step").groupby("layer")[probe]
+        values[header] = measured.first() if when == "first" else measured.last()
+    values = {header: series.reindex(names.index) for header, series in values.items()}
+
+    rows = _folded(len(names))
+    caption = "δ: root mean square gradient at a layer's linear output (delta_rms)"
+    if len(rows) < len(names):
+        caption += f"\n{len(rows)} of {len(names)} layers shown, all are in layers.parquet"
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        header_style="bold",
+        caption=caption,
+        caption_justify="left",
+    )
+    table.add_column("layer", justify="right")
+    table.add_column("", no_wrap=True)
+    room = width - 7 - max(len(name) for name in names) - 2
+    shown = list(values)[: max(2, room // 11)]
+    for header in shown:
+        table.add_column(header, justify="right", no_wrap=True)
+    last_hidden = len(names) - 1
+    for layer in rows:
+        cells: list[RenderableType] = []
+        for header in shown:
+            value = values[header].loc[layer]
+            style = ""
+            if header.startswith("δ") and layer <= last_hidden:
+                of_last = values[header].loc[last_hidden]
+                style = ratio_style(value / of_last) if of_last else "blue"
+            cells.append(Text(number(value), style=style))
+        table.add_row(str(layer), names.loc[layer], *cells)
+    return table
+
+
+def _folded(count: int) -> list[int]:
+    """The layers to show: all, or the first and last few and evenly spread ones between."""
+    if count <= FOLDED_ROWS + 4:
+        return list(range(1, count + 1))
+    edge = 3
+    inner = FOLDED_ROWS - 2 * edge
+    between = [edge + round((count - 2 * edge) * (i + 0.5) / inner + 0.5) for i in range(inner)]
+    return sorted({*range(1, edge + 1), *between, *range(count - edge + 1, count + 1)})
+
+
+def number(value: float) -> str:
+    """A figure in at most eight characters."""
+    if value != value:
+        return "–"
+    if value == 0 or 0.001 <= abs(value) < 1000:
+        return f"{value:.3g}"
+    return f"{value:.1e}"
+
+
+def gradient_strip(label: str, deltas: Sequence[float], width: int) -> Text:
+    """`delta_rms` of every layer from input to output as bars on a log scale, in one line.
+
+    Coloured by the ratio to the last hidden layer's. Neighbouring layers share a bar where there
+    are more layers than columns: the smallest of them is drawn.
+    """
+    finite = [d for d in deltas if math.isfinite(d) and d > 0]
+    text = Text(f"{label:<15}input ", no_wrap=True)
+    low, high = (min(finite), max(finite)) if finite else (math.nan, math.nan)
+    scale = f" output  {number(low)} … {number(high)}" if finite else " output"
+    room = max(8, width - len(text) - len(scale))
+    last_hidden = deltas[-2] if len(deltas) > 1 else math.nan
+    top = math.log10(high) if finite else 0.0
+    span = max(STRIP_DECADES, top - math.log10(low)) if finite else 1.0
+    repeat = max(1, min(3, room // len(deltas)))
+    for group in _groups(deltas, room):
+        delta = min(group)
+        if not all(map(math.isfinite, group)):
+            text.append("!" * repeat, style="red")
+        elif delta == 0:
+            text.append("·" * repeat, style="blue")
+        else:
+            height = 1 - (top - math.log10(delta)) / span
+            bar = BARS[round(height * (len(BARS) - 1))]
+            text.append(bar * repeat, style=ratio_style(delta / last_hidden) if last_hidden else "")
+    return text.append(scale, style="dim")
+
+
+def _groups(values: Sequence[float], most: int) -> list[Sequence[float]]:
+    """Cut into at most `most` runs of nearly equal length."""
+    count = min(len(values), most)
+    bounds = [round(i * len(values) / count) for i in range(count + 1)]
+    return [values[start:stop] for start, stop in itertools.pairwise(bounds)]
+
+
+def gradient_strips(layers: "DataFrame", width: int) -> list[Text]:
+    """The strips of the first and the last snapshot."""
+    if "delta_rms" not in layers:
+        return []
+    measured = layers.dropna(subset=["delta_rms"]).sort_values("layer")
+    steps = sorted({int(step) for step in measured["step"].unique()})
+    return [
+        gradient_strip(
+            f"δ at step {step}", measured[measured["step"] == step]["delta_rms"].tolist(), width
+        )
+        for step in dict.fromkeys([*steps[:1], *steps[-1:]])
+    ]
+
+
+def run_report(summary: Mapping[str, Any], layers: "DataFrame", folder: str, width: int) -> Group:
+    """What a person reads at the end of a run: layers, verdict, accuracy, where the files lie."""
+    parts: list[RenderableType] = [*gradient_strips(layers, width)]
+    table = layer_table(layers, width)
+    if table is not None:
+        parts.append(table)
+    facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
+    facts.add_row("verdict", verdict_line(summary))
+    if summary.get("try"):
+        facts.add_row("try", Text("  or  ".join(summary["try"])))
+    for which in ("train", "test"):
+        accuracy, loss = summary.get(f"{which}_acc"), summary.get(f"{which}_loss")
+        if accuracy is not None and loss is not None:
+            facts.add_row(which, f"accuracy {accuracy:.4f}, loss {loss:.4g}")
+    facts.add_row(
+        "run",
+        f"{summary['name']}: {summary['parameters']:,} parameters, "
+        f"{summary['steps']} steps in {summary['seconds']:.1f} s on {summary['device']}",
+    )
+    facts.add_row("files", Text(folder))
+    return Group(*parts, facts)
+
+
+def verdict_line(summary: Mapping[str, Any]) -> Text:
+    """The verdict in its colour and its reason."""
+    verdict = summary.get("verdict") or summary["status"]
+    line = Text().append(verdict, style=f"bold {VERDICT_STYLES.get(verdict, '')}".strip())
+    return line.append(f". {summary['reason']}" if summary.get("reason") else "")
+
+
+def info_table(facts: Mapping[str, Any]) -> Table:
+    """Versions, devices and where data sets lie, as two columns."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        if name == "data":
+            for data_set, place in value.items():
+                absent = Text("not here yet; downloaded when first used", style="dim")
+                table.add_row(f"data={data_set}", Text(place) if place else absent)
+        else:
+            table.add_row(name, ", ".join(value) if isinstance(value, list) else str(value))
+    return table

@@ -1,0 +1,391 @@
+"""The training loop: one generator, read from top to bottom."""
+
+import hashlib
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from normlab.config import Adam, Config, Constant, Cosine, MultiStep, OneCycle
+from normlab.data import Dataset, batches, load
+from normlab.errors import ConfigError
+from normlab.models import WeightLayer, build_model, weight_layers
+from normlab.probes import (
+    SNAPSHOT_PROBES,
+    gradient_norms,
+    snapshot,
+    update_ratios,
+    watched_weights,
+)
+
+EVALUATION_BATCH = 500
+PROGRESS_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Started:
+    """The network and the data stand; training begins."""
+
+    device: str
+    parameters: int
+    layers: int
+    classes: int
+    steps: int
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A sign of life between measurements, about every `PROGRESS_SECONDS`."""
+
+    step: int
+    batch_loss: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A row of metrics.parquet."""
+
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Rows of layers.parquet, one a layer, all of one step."""
+
+    rows: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The last event: `finished`, or `diverged` at the step of a loss or gradient not finite."""
+
+    status: str
+    step: int
+    model: nn.Module
+
+
+Event = Started | Progress | Evaluation | Measurement | Ended
+
+
+def train(config: Config) -> Iterator[Event]:
+    """Train the network that a config names and yield what happens.
+
+    A row with step s is about the weights after s optimizer steps: its evaluation, its snapshot,
+    and the gradient and update of the training step taken from there (the last row has neither).
+    Raises ConfigError for a device or batch size that cannot be, DataError for damaged data.
+    """
+    device = select_device(config.runtime.device)
+    precision = config.training.precision
+    _check_precision(precision, device)
+    torch.set_num_threads(config.runtime.threads)
+    dataset = load(config.data, device)
+    steps_per_epoch = _steps_per_epoch(config, dataset)
+    steps = total_steps(config, steps_per_epoch)
+
+    model = build_model(config, dataset.shape, dataset.classes, random_stream(config.seed, "init"))
+    model = model.to(device).train()
+    layers = weight_layers(model)
+    parameters = list(model.parameters())
+    optimizer = build_optimizer(config, parameters)
+    probe_images, probe_labels = _probe_batch(config, dataset)
+    probes = [name for name in config.probes.measure if name in SNAPSHOT_PROBES]
+    snapshot_steps = snapshot_schedule(config, steps, steps_per_epoch)
+    update_steps = snapshot_steps if "update_ratio" in config.probes.measure else frozenset()
+    gradient_steps = gradient_schedule(config, steps, snapshot_steps)
+    evaluation_stride = config.training.evaluate_every_epochs * steps_per_epoch
+    check_every = 1 if device.type == "cpu" else 50  # reading a value makes the CPU wait for a GPU
+
+    yield Started(
+        device=str(device),
+        parameters=sum(p.numel() for p in parameters),
+        layers=len(layers),
+        classes=dataset.classes,
+        steps=steps,
+        steps_per_epoch=steps_per_epoch,
+    )
+    started = shown = time.perf_counter()
+    stream = _epochs(config, dataset)
+    batch_loss = math.nan
+    unchecked: list[Tensor] = []
+
+    for step in range(steps + 1):
+        if step % evaluation_stride == 0 or step == steps:
+            scores = evaluate(model, dataset, precision)
+            row = {
+                "step": step,
+                "epoch": step / steps_per_epoch,
+                **scores,
+                "batch_loss": batch_loss,
+                "lr": learning_rate(config, min(step, steps - 1), steps) if steps else math.nan,
+                "seconds": time.perf_counter() - started,
+            }
+            yield Evaluation(row)
+            if not math.isfinite(scores["train_loss"]):
+                yield Ended("diverged", step, model)
+                return
+
+        columns: dict[str, Tensor] = {}
+        if step in snapshot_steps and probes:
+            with matrix_products("fp32"):
+                measured = snapshot(model, layers, probe_images, probe_labels, probes)
+            columns = dict(zip(probes, measured.unbind(dim=1), strict=True))
+        if step == steps:
+            if columns:
+                yield Measurement(_rows(step, layers, columns))
+            break
+
+        images, labels = next(stream)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, step, steps)
+        optimizer.zero_grad(set_to_none=True)
+        with watched_weights(layers) as weights, matrix_products(precision):
+            with autocast(precision, device):
+                loss = F.cross_entropy(model(images), labels)
+            loss.backward()  # type: ignore[no-untyped-call]
+        norms = gradient_norms(weights)
+        if config.training.clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, config.training.clip_norm)
+        before = [w.detach().clone() for w in weights] if step in update_steps else []
+        optimizer.step()
+        if step in gradient_steps:
+            columns["grad_norm"] = norms
+        if before:
+            after = [layer.module.weight for layer in layers]
+            columns["update_ratio"] = update_ratios(before, after)
+        if columns:
+            yield Measurement(_rows(step, layers, columns))
+
+        unchecked.append(torch.where(norms.isfinite().all(), loss.detach(), torch.nan))
+        if len(unchecked) == check_every or step + 1 == steps:
+            for age, value in enumerate(torch.stack(unchecked).tolist()):
+                batch_loss = value
+                if not math.isfinite(value):
+                    yield Ended("diverged", step + 1 - len(unchecked) + age, model)
+                    return
+            unchecked.clear()
+            if (now := time.perf_counter()) - shown > PROGRESS_SECONDS:
+                shown = now
+                yield Progress(step + 1, batch_loss)
+
+    yield Ended("finished", steps, model)
+
+
+# --------------------------------------------------------------------------- evaluation
+
+
+def evaluate(model: nn.Module, dataset: Dataset, precision: str) -> dict[str, float]:
+    """Mean cross-entropy and accuracy on the un-augmented training set and the test set.
+
+    In eval mode: BatchNorm uses its running statistics. Read back from the device once.
+    """
+    model.eval()
+    sums: list[Tensor] = []
+    sets = (
+        (dataset.train_images, dataset.train_labels),
+        (dataset.test_images, dataset.test_labels),
+    )
+    device = dataset.train_images.device
+    with torch.no_grad(), matrix_products(precision), autocast(precision, device):
+        for images, labels in sets:
+            losses, hits = [], []
+            for start in range(0, len(labels), EVALUATION_BATCH):
+                part = slice(start, start + EVALUATION_BATCH)
+                x, y = images[part], labels[part]
+                logits = model(x).float()
+                losses.append(F.cross_entropy(logits, y, reduction="sum"))
+                hits.append((logits.argmax(dim=1) == y).sum())
+            sums += [torch.stack(losses).sum() / len(labels), torch.stack(hits).sum() / len(labels)]
+    model.train()
+    values = torch.stack(sums).tolist()
+    return dict(zip(("train_loss", "train_acc", "test_loss", "test_acc"), values, strict=True))
+
+
+# -------------------------------------------------------------- optimizer and schedules
+
+
+def build_optimizer(config: Config, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """PyTorch's own SGD, Adam or AdamW, one fused update where the device has it."""
+    optimizer, lr = config.optimizer, config.optimizer.lr
+    fused = parameters[0].device.type in ("cpu", "cuda")
+    if isinstance(optimizer, Adam):
+        kind = torch.optim.Adam if optimizer.name == "adam" else torch.optim.AdamW
+        betas = (optimizer.beta1, optimizer.beta2)
+        decay = optimizer.weight_decay
+        return kind(parameters, lr, betas, optimizer.eps, weight_decay=decay, fused=fused)
+    return torch.optim.SGD(
+        parameters,
+        lr,
+        momentum=optimizer.momentum,
+        nesterov=optimizer.nesterov,
+        weight_decay=optimizer.weight_decay,
+        fused=fused,
+    )
+
+
+def learning_rate(config: Config, step: int, steps: int) -> float:
+    """The learning rate of training step `step` (from 0) of `steps`: a pure function of the step.
+
+    Warm-up scales it from warmup_factor to 1 over the first warmup_steps; the schedule's own
+    fractions count from the start of training, warm-up included.
+    """
+    schedule, base = config.schedule, config.optimizer.lr
+    done = step / steps
+    match schedule:
+        case OneCycle():
+            # The first step has start_factor and the last final_factor.
+            place, peak = step / max(steps - 1, 1), schedule.rise
+            if place < peak:
+                return base * _half_cosine(schedule.start_factor, 1.0, place / peak)
+            return base * _half_cosine(1.0, schedule.final_factor, (place - peak) / (1 - peak))
+        case Constant():
+            factor = 1.0
+        case MultiStep():
+            factor = schedule.gamma ** sum(done >= milestone for milestone in schedule.milestones)
+        case Cosine():
+            factor = _half_cosine(1.0, schedule.final_factor, done)
+    if step < schedule.warmup_steps:
+        begin = schedule.warmup_factor
+        share = step / schedule.warmup_steps if schedule.warmup_shape == "linear" else 0.0
+        factor *= begin + (1 - begin) * share
+    return base * factor
+
+
+def _half_cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def total_steps(config: Config, steps_per_epoch: int) -> int:
+    """The length of a training in optimizer steps."""
+    if config.training.steps is not None:
+        return config.training.steps
+    assert config.training.epochs is not None  # Config refuses it
+    return config.training.epochs * steps_per_epoch
+
+
+def snapshot_schedule(config: Config, steps: int, steps_per_epoch: int) -> frozenset[int]:
+    """Steps 0 and last, the end of the first epoch, and `probes.snapshots` log-spaced between."""
+    if not config.probes.measure:
+        return frozenset()
+    spaced = np.geomspace(1, max(steps, 1), config.probes.snapshots).round().astype(int).tolist()
+    return frozenset({0, steps, *spaced, steps_per_epoch} & set(range(steps + 1)))
+
+
+def gradient_schedule(config: Config, steps: int, snapshots: frozenset[int]) -> frozenset[int]:
+    """The snapshots' steps and at most `probes.grad_norm_steps` evenly spread ones."""
+    if "grad_norm" not in config.probes.measure:
+        return frozenset()
+    at_most = config.probes.grad_norm_steps
+    even = range(0, steps, math.ceil(steps / at_most)) if at_most and steps else ()
+    return snapshots.union(even)
+
+
+# ------------------------------------------------------------------- data and randomness
+
+
+def random_stream(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
+    """An independent random stream, a pure function of its name.
+
+    It lies on the CPU, so that a seed means the same weights and batches on every device.
+    """
+    digest = hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+
+
+def _epochs(config: Config, dataset: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
+    for epoch in itertools.count():
+        stream = random_stream(config.seed, "batches", epoch)
+        yield from batches(dataset, config.data, config.training.batch_size, stream)
+
+
+def _probe_batch(config: Config, dataset: Dataset) -> tuple[Tensor, Tensor]:
+    order = torch.randperm(len(dataset.train_labels), generator=random_stream(config.seed, "probe"))
+    chosen = order[: config.probes.batch_size].to(dataset.train_labels.device)
+    return dataset.train_images[chosen], dataset.train_labels[chosen]
+
+
+def _steps_per_epoch(config: Config, dataset: Dataset) -> int:
+    samples, batch = len(dataset.train_labels), config.training.batch_size
+    if batch > samples:
+        raise ConfigError(
+            f"training.batch_size={batch}: there are {samples} training samples; "
+            f"use at most {samples}"
+        )
+    return samples // batch
+
+
+# ---------------------------------------------------------------- device and precision
+
+
+def select_device(name: str) -> torch.device:
+    """The device of `runtime.device`; auto is cuda, then mps, then cpu. Raises ConfigError."""
+    have = available_devices()
+    if name == "auto":
+        return torch.device(next(d for d in ("cuda", "mps", "cpu") if d in have))
+    if name not in have:
+        raise ConfigError(
+            f"runtime.device={name}: no such device here; choices: auto, {', '.join(have)}"
+        )
+    return torch.device(name)
+
+
+def available_devices() -> list[str]:
+    """The names that `runtime.device` takes on this machine."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    names = ["cpu"]
+    if gpus:
+        names += ["cuda", *(f"cuda:{index}" for index in range(gpus))]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return names
+
+
+def _check_precision(precision: str, device: torch.device) -> None:
+    if precision == "tf32" and device.type != "cuda":
+        raise ConfigError(
+            f"training.precision=tf32: needs an NVIDIA GPU, this runs on {device.type}; "
+            "choices here: fp32, bf16"
+        )
+
+
+@contextmanager
+def matrix_products(precision: str) -> Iterator[None]:
+    """Products and convolutions in TF32 where `precision` is tf32, else exact; undone on leaving.
+
+    A backward pass must lie within, since it makes products of its own.
+    """
+    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"  # PyTorch's own default is on
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """PyTorch's autocast to bfloat16 where `precision` is bf16; for forward passes only."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def _rows(step: int, layers: list[WeightLayer], columns: dict[str, Tensor]) -> list[dict[str, Any]]:
+    values = {name: column.tolist() for name, column in columns.items()}
+    return [
+        {
+            "step": step,
+            "layer": layer.index,
+            "name": layer.name,
+            "kind": layer.kind,
+            **{name: column[position] for name, column in values.items()},
+        }
+        for position, layer in enumerate(layers)
+    ]

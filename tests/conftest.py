@@ -1,0 +1,41 @@
+"""What several test files share."""
+
+import functools
+
+import pytest
+import torch
+from hypothesis import settings
+
+from normlab.config import Config, compose
+
+# Slow, noisy machines: a property is about values, never about time.
+settings.register_profile("normlab", deadline=None)
+settings.load_profile("normlab")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Tensors this small are faster so, and every sum has one order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@functools.cache
+def composed(model, norm):
+    return compose([f"model={model}", f"norm={norm}"])
+
+
+@pytest.fixture(scope="session")
+def configure():
+    """Configs by the hundred: Hydra composes a pair of groups once, pydantic checks each change."""
+
+    def build(model="mlp", norm="none", **changes):
+        values = composed(model, norm).model_dump()
+        parts = (values["norm"], values["model"], values["training"])
+        for key, value in changes.items():
+            next(part for part in parts if key in part)[key] = value
+        return Config.model_validate(values)
+
+    return build

@@ -1,0 +1,280 @@
+"""The installed console script, as a person or another program meets it."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(sys.executable).with_name("normlab")
+TINY = (
+    "data=gaussian",
+    "data.train_size=64",
+    "data.test_size=16",
+    "training.batch_size=16",
+    "training.epochs=2",
+    "probes.batch_size=8",
+    "model=mlp",
+    "model.depth=4",
+    "model.width=8",
+    "runtime.device=cpu",
+)
+ENDLESS = (*TINY, "training.epochs=100000", "probes.grad_norm_steps=0")
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+
+
+def clean_environment(**changes: str) -> dict[str, str]:
+    dropped = ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "NORMLAB_DATA", "TTY_COMPATIBLE")
+    kept = {key: value for key, value in os.environ.items() if key not in dropped}
+    return {**kept, "TERM": "xterm-256color", **changes}
+
+
+def normlab(*args: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [SCRIPT, *args],
+        cwd=cwd,
+        env=clean_environment(**environment),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def in_terminal(
+    *args: str, cwd: Path, width: int = 80, interrupt_at: str | None = None
+) -> tuple[int, str]:
+    """Run in a pseudo-terminal; Ctrl-C is typed once the text is on the screen."""
+    child, master = pty.fork()
+    if child == 0:  # pragma: no cover
+        os.chdir(cwd)
+        os.execve(SCRIPT, [str(SCRIPT), *args], clean_environment(COLUMNS=str(width)))
+    output = b""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if select.select([master], [], [], 0.1)[0]:
+            try:
+                chunk = os.read(master, 65536)
+            except OSError:  # the child closed its end
+                break
+            if not chunk:
+                break
+            output += chunk
+            if interrupt_at is not None and interrupt_at in output.decode(errors="replace"):
+                os.write(master, b"\x03")
+                interrupt_at = None
+    _, status = os.waitpid(child, 0)
+    os.close(master)
+    return os.waitstatus_to_exitcode(status), output.decode(errors="replace")
+
+
+# ------------------------------------------------------------------------------------ run
+
+
+def test_run_then_show_then_run_again(tmp_path: Path) -> None:
+    first = normlab("run", *TINY, cwd=tmp_path)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert not CONTROL.search(first.stdout)
+    assert "step      8" in first.stdout
+    (summary_file,) = tmp_path.glob("results/runs/*/summary.json")
+    folder = summary_file.parent.relative_to(tmp_path)
+    assert str(folder) in first.stdout
+    report = first.stdout[first.stdout.index("δ at step 0") :]
+
+    shown = normlab("show", folder.name[:7], cwd=tmp_path)
+    assert (shown.returncode, shown.stdout) == (0, report)
+    assert normlab("show", str(folder), cwd=tmp_path).stdout == report
+
+    before = summary_file.stat().st_mtime_ns
+    again = normlab("run", *TINY, cwd=tmp_path)
+    assert again.returncode == 0
+    assert again.stdout.startswith("Finished before")
+    assert again.stdout.endswith(report)
+    assert summary_file.stat().st_mtime_ns == before
+
+    forced = normlab("run", *TINY, "--force", cwd=tmp_path)
+    assert forced.returncode == 0
+    assert summary_file.stat().st_mtime_ns > before
+
+
+def test_json_is_one_object_and_nothing_else(tmp_path: Path) -> None:
+    first = normlab("run", *TINY, "--format", "json", cwd=tmp_path)
+    assert (first.returncode, first.stderr) == (0, "")
+    summary = json.loads(first.stdout)
+    (file,) = tmp_path.glob("results/runs/*/summary.json")
+    assert summary == json.loads(file.read_text(encoding="utf-8"))
+    assert summary["status"] == "finished"
+    again = normlab("run", *TINY, "--format", "json", cwd=tmp_path)
+    assert again.stdout == first.stdout
+    shown = normlab("show", summary["run_id"], "--format", "json", cwd=tmp_path)
+    assert shown.stdout == first.stdout
+
+
+def test_cfg_prints_the_config_and_writes_nothing(tmp_path: Path) -> None:
+    done = normlab("run", "norm=ln", "model.depth=56", "--cfg", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "depth: 56" in done.stdout
+    assert "name: ln" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_diverged_is_a_result(tmp_path: Path) -> None:
+    done = normlab("run", *TINY, "norm=none", "optimizer.lr=1e30", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "verdict  diverged." in done.stdout
+
+
+def test_config_dir(tmp_path: Path) -> None:
+    (tmp_path / "own" / "model").mkdir(parents=True)
+    text = "defaults:\n  - mlp\n  - _self_\nwidth: 5\n"
+    (tmp_path / "own" / "model" / "mine.yaml").write_text(text, encoding="utf-8")
+    done = normlab("run", "model=mine", "--config-dir", "own", "--cfg", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "width: 5" in done.stdout
+
+
+# ------------------------------------------------------------------------------ a terminal
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_live_view(tmp_path: Path, width: int) -> None:
+    code, output = in_terminal("run", *TINY, cwd=tmp_path, width=width)
+    assert code == 0
+    for piece in ("MLP-4 bn on gaussian", "δ at step 0", "verdict", "\x1b[?25h"):
+        assert piece in output
+    assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l")
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
+    assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= width
+
+
+def test_ctrl_c_in_a_terminal(tmp_path: Path) -> None:
+    code, output = in_terminal("run", *ENDLESS, cwd=tmp_path, interrupt_at="steps/s")
+    assert code == 130
+    assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l")
+    assert "normlab: interrupted; what was measured so far is in results/runs/" in output
+    assert "Traceback" not in output
+    (file,) = tmp_path.glob("results/runs/*/summary.json")
+    assert json.loads(file.read_text(encoding="utf-8"))["status"] == "interrupted"
+
+
+def test_a_signal_without_a_terminal(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [SCRIPT, "run", *ENDLESS],
+        cwd=tmp_path,
+        env=clean_environment(PYTHONUNBUFFERED="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            if line.startswith("step"):
+                break
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        errors = process.stderr.read()
+    assert process.returncode == 130
+    assert errors.count("\n") == 1
+    assert errors.startswith("normlab: interrupted")
+
+
+# ------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["run", "model.dept=8"], 2, "model.dept=8: no such key; did you mean model.depth?"),
+        (["run", "model.depth=21"], 2, "nearest are 20 and 26"),
+        (["run", "norm=none,bn"], 2, "one run takes one value"),
+        (["run", "--no-such-option"], 2, "No such option"),
+        (["run", "--format", "xml"], 2, "xml"),
+        (["run", "--config-dir", "nowhere"], 2, "--config-dir=nowhere: no such folder"),
+        (["run", *TINY, "runtime.device=cuda:77"], 2, "no such device here"),
+        (["run", "data=mnist", "data.root=nowhere"], 2, "data.root=nowhere"),
+        (["run", *TINY, "output.root=file"], 2, "cannot be written"),
+        (["show", "zzz"], 2, "zzz: no such run"),
+        (["show"], 2, "Missing argument"),
+        (["no-such-command"], 2, "No such command"),
+        (["run", *TINY, "data.size=1", "model.width=10000000"], 3, "out of memory"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path: Path, arguments: list[str], code: int, words: str) -> None:
+    (tmp_path / "file").write_text("")
+    done = normlab(*arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("**/summary.json"))
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = normlab("run", "model.depth=21", "--debug", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+# ------------------------------------------------------------------------- help, info, shell
+
+
+@pytest.mark.parametrize("command", [[], ["--help"], ["run", "-h"], ["show", "--help"]])
+def test_help(tmp_path: Path, command: list[str]) -> None:
+    done = normlab(*command, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: normlab" in done.stdout
+    if command[:1] in (["run"], ["show"]):
+        assert f"normlab {command[0]} " in done.stdout.split("Examples")[1]
+
+
+def test_version_and_module(tmp_path: Path) -> None:
+    script = normlab("--version", cwd=tmp_path).stdout
+    module = subprocess.run(
+        [sys.executable, "-m", "normlab", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    assert script == module
+    assert script.startswith("normlab 0.")
+
+
+def test_info(tmp_path: Path) -> None:
+    (tmp_path / "data" / "mnist").mkdir(parents=True)
+    for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (tmp_path / "data" / "mnist" / f"{part}-ubyte.gz").touch()
+    facts = json.loads(
+        normlab(
+            "info", "--format", "json", cwd=tmp_path, NORMLAB_DATA=str(tmp_path / "data")
+        ).stdout
+    )
+    assert facts["data"]["mnist"] == str(tmp_path / "data" / "mnist")
+    assert facts["data"]["digits"].endswith(".gz")
+    assert "cpu" in facts["devices"]
+    plain = normlab("info", cwd=tmp_path)
+    assert plain.returncode == 0
+    assert "data=digits" in plain.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("normlab run norm = b", "bn"),  # bash splits at the equals sign
+        ("normlab run mod", "model="),
+        ("normlab run model.activation = ta", "tanh"),
+    ],
+)
+def test_bash_completion(tmp_path: Path, line: str, expected: str) -> None:
+    words = line.split()
+    done = normlab(
+        cwd=tmp_path,
+        COMP_WORDS="\n".join(words),
+        COMP_CWORD=str(len(words) - 1),
+        _NORMLAB_COMPLETE="complete_bash",
+    )
+    assert expected in done.stdout.split()
