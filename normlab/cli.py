@@ -19,6 +19,11 @@ app = typer.Typer(
     "and residual learning.",
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
+    epilog="""[bold]Examples[/]
+
+normlab run model=resnet model.depth=56
+
+normlab run --help""",
     pretty_exceptions_enable=False,
 )
 
@@ -39,7 +44,7 @@ def _complete_override(context: typer.Context, incomplete: str) -> list[str]:
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[OVERRIDES]...",
+        metavar="OVERRIDES",
         help="Settings in Hydra's grammar: [cyan]group=choice[/] or [cyan]dotted.key=value[/].",
         autocompletion=_complete_override,
         show_default=False,
@@ -139,7 +144,13 @@ def show(
     _show(find_run(run, root), output_format)
 
 
-@app.command()
+@app.command(
+    epilog="""[bold]Examples[/]
+
+normlab info
+
+normlab info --format json"""
+)
 def info(output_format: OutputFormat = Format.rich, debug: Debug = False) -> None:
     """Print versions, devices, and where data sets lie."""
     from normlab.config import config_folder, value_choices

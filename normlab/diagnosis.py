@@ -230,7 +230,7 @@ def _of(state: State) -> str:
         case "vanishing":
             return (
                 f"the gradient vanishes, {factor}: {of_last}, "
-                f"and {_layers(state.worst)} less than 1 %"
+                f"and {_layers(state.worst)} less than 1%"
             )
         case "exploding" if math.isinf(state.ratio):
             return f"the gradient explodes: it is not finite up to layer {state.worst}"
@@ -258,7 +258,7 @@ def _layers(worst: int) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f}%"
 
 
 def _capital(text: str) -> str:

@@ -214,5 +214,5 @@ def info_table(facts: Mapping[str, Any]) -> Table:
                 absent = Text("not here yet; downloaded when first used", style="dim")
                 table.add_row(f"data={data_set}", Text(place) if place else absent)
         else:
-            table.add_row(name, ", ".join(value) if isinstance(value, list) else str(value))
+            table.add_row(name, Text(", ".join(value) if isinstance(value, list) else str(value)))
     return table

@@ -153,7 +153,7 @@ def test_a_vanishing_gradient_with_its_figures() -> None:
     assert found["verdict"] == "vanishing"
     assert found["gradient_ratio_end"] == pytest.approx(1e-10)
     assert found["gradient_factor_end"] == pytest.approx(0.01)
-    for figure in ("×0.01 per layer", "1e-10 of layer 6's", "layers 1–4", "10.0 %"):
+    for figure in ("×0.01 per layer", "1e-10 of layer 6's", "layers 1–4", "10.0%"):
         assert figure in found["reason"]
     assert found["try"][0] == "model.residual=true"  # the default already has BatchNorm
 

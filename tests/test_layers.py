@@ -142,7 +142,7 @@ def test_batch_norm_is_layer_norm_of_the_transposed_batch(configure, samples, un
     ("groups", "like", "spatial"), [(1, "ln", True), (1, "ln", False), (CHANNELS, "in", True)]
 )
 def test_group_norm_ends_in_layer_norm_and_instance_norm(configure, groups, like, spatial):
-    gn = configure("mlp", "gn", width=CHANNELS, groups=groups, affine=False).norm
+    gn = configure("cnn", "gn", width=CHANNELS, groups=groups, affine=False).norm
     other = norm_config(configure, like, affine=False)
     x = inputs(spatial)
     torch.testing.assert_close(
