@@ -1,5 +1,7 @@
 """The command line: parse, call, print."""
 
+import contextlib
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -8,10 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from normlab import __version__
-from normlab.errors import NormlabError
+from normlab.errors import ConfigError, InterruptedRunError, NormlabError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+# Of what goes into a file or a pipe.
+FILE_WIDTH = 120
+# A grid larger than this is more often a slip than meant.
+MOST_RUNS = 10_000
 
 app = typer.Typer(
     name="normlab",
@@ -89,6 +96,9 @@ def run(
     cfg: Annotated[
         bool, typer.Option("--cfg", help="Print the composed configuration and stop.")
     ] = False,
+    multirun: Annotated[
+        bool, typer.Option("--multirun", "-m", help="Several runs: the same as [cyan]sweep[/].")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
     output_format: OutputFormat = Format.rich,
     config_dir: ConfigDir = None,
@@ -99,11 +109,17 @@ def run(
     Files go to [cyan]results/<experiment>/<run_id>/[/]; a finished run is shown, not run again.
     """
     from normlab.config import compose, describe, to_yaml
-    from normlab.records import is_final, run_folder
+    from normlab.records import is_final, read_summary, run_folder, to_json
 
+    if multirun:
+        sweep(overrides, force=force, config_dir=config_dir)
+        return
     config = compose(overrides or [], config_dir)
     if cfg:
-        print(to_yaml(config), end="")
+        as_json = output_format is Format.json
+        print(
+            to_json(config.model_dump(mode="json")) + "\n" if as_json else to_yaml(config), end=""
+        )
         return
     folder = run_folder(config)
     if is_final(folder) and not force:
@@ -111,34 +127,103 @@ def run(
             _console().print("Finished before, shown from its files; --force runs it again.\n")
         _show(folder, output_format)
         return
-    console = _console(stderr=output_format is Format.json)
+    # A person who sends the report elsewhere still sees the run go on.
+    console = _console(stderr=output_format is Format.json or not sys.stdout.isatty())
+    if not console.is_terminal:
+        console = _console(quiet=output_format is Format.json)
     with console.status(f"{describe(config)}: starting"):
         from normlab.live import watch
         from normlab.runs import execute
-    if output_format is Format.json and not console.is_terminal:
-        console.quiet = True
     try:
-        finished = watch(execute(config), console, describe(config))
+        finished = watch(execute(config, force=force), console, describe(config))
     except KeyboardInterrupt:
-        kept = f"; what was measured so far is in {folder}" if folder.exists() else ""
-        raise typer.Exit(_fail(f"interrupted{kept}", 130)) from None
+        summary = read_summary(folder)
+        kept = summary is not None and summary["status"] == "interrupted"
+        advice = f"; normlab show {folder} prints what was measured" if kept else ""
+        raise InterruptedRunError(f"interrupted{advice}") from None
     _show(finished.folder, output_format)
 
 
 @app.command(
     epilog="""[bold]Examples[/]
 
-normlab show results/runs/0cd9e99806
+normlab sweep experiment=quickstart
 
-normlab show 0cd9"""
+normlab sweep model=cnn,resnet model.depth=8,20,56 norm=none,bn,ln 'seed=range(5)'
+
+normlab sweep 'zip(model.depth=8,20; training.epochs=10,20)' --dry-run"""
+)
+def sweep(
+    overrides: Overrides = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and write nothing.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run again what is finished.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run again what failed before.")
+    ] = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help=f"Allow more than {MOST_RUNS:,} runs.")
+    ] = False,
+    config_dir: ConfigDir = None,
+    debug: Debug = False,
+) -> None:
+    """Make every run of a grid that is not finished, several at a time.
+
+    The same command again makes only what is missing.
+    """
+    from normlab.config import grids, size
+
+    several = grids(overrides or [], config_dir)
+    if size(several) > MOST_RUNS and not yes:
+        raise ConfigError(
+            f"the sweep has {size(several):,} runs, above {MOST_RUNS:,}; add --yes if it is meant"
+        )
+    console = _console()
+    with console.status("planning"):
+        from normlab.live import plan_lines, watch_sweep
+        from normlab.records import FINAL
+        from normlab.sweep import plan
+        from normlab.sweep import sweep as outcomes_of
+
+        planned = plan(several, config_dir, force=force, retry_failed=retry_failed)
+    for line in plan_lines(planned):
+        console.print(line)
+    if dry_run:
+        return
+    with contextlib.closing(outcomes_of(planned, force=force, fail_fast=fail_fast)) as outcomes:
+        try:
+            seen = watch_sweep(outcomes, planned, console, lambda: None)
+        except KeyboardInterrupt:
+            raise InterruptedRunError("interrupted; the same command goes on from here") from None
+    if any(outcome.status not in FINAL for outcome in seen):
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="""[bold]Examples[/]
+
+normlab show
+
+normlab show results/runs/1b02030fe1
+
+normlab show 1b02"""
 )
 def show(
-    run: Annotated[str, typer.Argument(help="A run's folder, or the start of its id.")],
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN", help="A run's folder, or the start of its id; without, the latest."
+        ),
+    ] = None,
     root: Annotated[Path, typer.Option(help="Where to look for ids.")] = Path("results"),
     output_format: OutputFormat = Format.rich,
     debug: Debug = False,
 ) -> None:
-    """Print a finished run again from its files."""
+    """Print a run again from its files."""
     from normlab.records import find_run
 
     _show(find_run(run, root), output_format)
@@ -177,6 +262,8 @@ def main() -> None:
     debug = "--debug" in sys.argv
     try:
         code = app(standalone_mode=False)
+        if code == 130:  # Ctrl-C before there was anything to lose
+            _fail("interrupted", code)
     except NormlabError as error:
         if debug:
             raise
@@ -201,13 +288,22 @@ def _show(folder: Path, output_format: Format) -> None:
         print(to_json(run.summary))
     else:
         console = _console()
-        console.print(run_report(run.summary, run.layers, str(folder), console.width))
+        console.print(run_report(run, console.width))
 
 
-def _console(stderr: bool = False) -> "Console":
+def _console(*, stderr: bool = False, quiet: bool = False) -> "Console":
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    class PatientConsole(Console):
+        def on_broken_pipe(self) -> None:
+            # `normlab run | head` has read enough; the run is still wanted.
+            self.quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    console = PatientConsole(stderr=stderr, quiet=quiet, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = FILE_WIDTH
+    return console
 
 
 def _fail(message: str, code: int) -> int:

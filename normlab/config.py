@@ -7,13 +7,24 @@ shell completion stay fast.
 import difflib
 import functools
 import hashlib
+import itertools
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from normlab.errors import ConfigError
@@ -44,11 +55,11 @@ Probe = Literal[
 ]
 Standardize = Literal["none", "channel", "pixel_mean"]
 
-Count = Annotated[int, Field(ge=1)]
-Whole = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Whole = Annotated[int, Field(ge=0, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0), AfterValidator(abs)]  # -0.0 is 0.0
 Fraction = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -76,7 +87,7 @@ class GaussianData(_Part):
     name: Literal["gaussian"]
     channels: Count
     size: Count
-    classes: Annotated[int, Field(ge=2)]
+    classes: Annotated[int, Field(ge=2, le=10**6)]
     train_size: Count
     test_size: Count
     seed: Seed
@@ -127,14 +138,11 @@ class CNN(_Network):
     @model_validator(mode="after")
     def _check_depth(self) -> Self:
         if self.depth < 8 or (self.depth - 2) % 6:
-            below = self.depth - (self.depth - 2) % 6
-            nearest = [d for d in (below, below + 6) if 8 <= d <= 1000] or [8]
-            are = (
-                f"nearest are {nearest[0]} and {nearest[1]}"
-                if nearest[1:]
-                else f"nearest is {nearest[0]}"
+            valid = sorted(range(8, 1001, 6), key=lambda depth: abs(depth - self.depth))
+            one, two = sorted(valid[:2])
+            raise ValueError(
+                f"model.depth={self.depth}: a CNN's depth is 6n+2; nearest are {one} and {two}"
             )
-            raise ValueError(f"model.depth={self.depth}: a CNN's depth is 6n+2; {are}")
         return self
 
 
@@ -232,7 +240,7 @@ class Cosine(_WarmUp):
 
 
 class OneCycle(_Part):
-    """Up along half a cosine, then down along another (Smith & Topin 2019)."""
+    """Up along half a cosine, then down along another (Smith & Topin 2019, whose are straight)."""
 
     name: Literal["onecycle"]
     rise: Annotated[float, Field(gt=0, lt=1)]
@@ -269,16 +277,22 @@ class Probes(_Part):
     """What is measured in each layer, on what, and when."""
 
     measure: Annotated[tuple[Probe, ...], Field(strict=False)]
-    batch_size: Annotated[int, Field(ge=2)]
-    snapshots: Whole
+    batch_size: Annotated[int, Field(ge=2, le=10**9)]
+    snapshots: Annotated[int, Field(ge=0, le=10**6)]
     grad_norm_steps: Whole
+
+    @field_validator("measure")
+    @classmethod
+    def _each_once_in_order(cls, names: tuple[Probe, ...]) -> tuple[Probe, ...]:
+        # So that the same measurements are one identity.
+        return tuple(name for name in get_args(Probe) if name in names)
 
 
 class Runtime(_Part):
     """Where a run executes; no part of its identity."""
 
     device: str
-    threads: Count
+    threads: Annotated[int, Field(ge=1, le=1024)]
 
     @field_validator("device")
     @classmethod
@@ -288,6 +302,65 @@ class Runtime(_Part):
                 f"runtime.device={device}: no such device; choices: auto, cpu, cuda, cuda:N, mps"
             )
         return device
+
+
+class LocalLauncher(_Part):
+    """Worker processes on this machine."""
+
+    name: Literal["local"]
+    workers: Count | None
+    runs_per_device: Count
+    timeout_seconds: Positive | None
+
+
+class RayLauncher(_Part):
+    """Tasks of a Ray cluster."""
+
+    name: Literal["ray"]
+    address: str | None
+    local_cpus: Count | None
+    cpus_per_run: Positive | None
+    gpus_per_run: NonNegative | None
+    max_retries: Whole
+
+    @model_validator(mode="after")
+    def _check_resources(self) -> Self:
+        for key in ("cpus_per_run", "gpus_per_run"):
+            share = getattr(self, key)
+            if share is not None and share > 1 and share != int(share):
+                raise ValueError(f"launcher.{key}={share}: above 1 it must be a whole number")
+        if self.address is not None and self.local_cpus is not None:
+            raise ValueError(
+                f"launcher.local_cpus={self.local_cpus}: only a local Ray has one; "
+                "leave out launcher.address"
+            )
+        return self
+
+
+class SlurmLauncher(_Part):
+    """Jobs of a Slurm cluster, each of which works through many runs."""
+
+    name: Literal["slurm"]
+    cluster: Literal["slurm", "local", "debug"]
+    partition: str | None
+    minutes: Count
+    cpus_per_job: Count
+    gpus_per_job: Whole
+    memory_gb: Positive | None
+    jobs: Count
+    array_parallelism: Count
+    options: Annotated[tuple[str, ...], Field(strict=False)]
+
+    @field_validator("options")
+    @classmethod
+    def _check_options(cls, options: tuple[str, ...]) -> tuple[str, ...]:
+        for option in options:
+            if not re.fullmatch(r"[a-z][a-z-]*(=[^\x00-\x1f]+)?", option):
+                raise ValueError(
+                    f"launcher.options: {option!r} is no option of sbatch; write name=value or "
+                    "name, as in 'launcher.options=[\"account=lab\",exclusive]'"
+                )
+        return options
 
 
 class Output(_Part):
@@ -321,6 +394,7 @@ class Config(_Part):
     training: Training
     probes: Probes
     runtime: Runtime
+    launcher: Annotated[LocalLauncher | RayLauncher | SlurmLauncher, Field(discriminator="name")]
     output: Output
 
     @model_validator(mode="after")
@@ -353,11 +427,11 @@ class Config(_Part):
 
 
 # What cannot change a run's outcome.
-_OUTSIDE_IDENTITY = {"runtime", "output"}
+_OUTSIDE_IDENTITY = {"runtime", "launcher", "output"}
 
 
 def run_id(config: Config) -> str:
-    """Ten hexadecimal digits that name a run: a hash of the whole config but runtime and output."""
+    """Ten hexadecimal digits that name a run: a hash of all that can change its outcome."""
     identity = config.model_dump(mode="json", exclude=_OUTSIDE_IDENTITY)
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:10]
@@ -417,16 +491,96 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Co
     `config_dir` adds a folder of a person's own YAML groups. Raises ConfigError, one line, where
     an override is unknown, malformed or out of range.
     """
-    _check_config_dir(config_dir)
-    _check_overrides(overrides, config_dir)
+    axes = _axes(overrides, config_dir)
+    for axis in axes:
+        if axis.sweeps:
+            key = axis.points[0][0].key
+            raise ConfigError(
+                f"{axis.text}: one run takes one value for {key}; a list is written [a,b]"
+            )
+    return next(compose_grids([axes], config_dir))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One override with one value: Hydra's text, and the key and value that it sets."""
+
+    text: str
+    key: str
+    value: Any
+    patches: bool  # sets a scalar or list of the composed config, so that Hydra need not compose
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The points of one override, or of several that vary together: what a grid multiplies."""
+
+    text: str
+    points: tuple[tuple[Setting, ...], ...]
+    sweeps: bool  # whether it was written as a sweep, if only over one value
+
+
+Grid = list[Axis]
+
+
+def grids(overrides: Sequence[str], config_dir: Path | None = None) -> list[Grid]:
+    """The grids of a sweep: each the product of its overrides' values, in Hydra's sweep grammar.
+
+    `norm=none,bn`, `seed=range(5)`, `model=choice(cnn,resnet)`, `norm=glob(*n)`; overrides that
+    vary together are `zip(model.depth=8,20; training.epochs=10,20)`. `experiment=NAME` brings the
+    grids of its `sweep:` block, whose overrides those given here replace. Raises ConfigError.
+    """
+    given = _axes(overrides, config_dir)
+    named = [axis for axis in given if axis.points[0][0].key == "experiment"]
+    if not named:
+        return [given]
+    if named[0].sweeps:
+        raise ConfigError(f"{named[0].text}: a sweep takes one experiment")
     with _hydra_in(config_dir) as load:
-        return _validate(_plain(load(overrides)))
+        block = _plain(load([named[0].text])).get("sweep") or []
+    keys = {setting.key for axis in given for setting in axis.points[0]}
+    return [
+        [*(axis for axis in _block_axes(grid, config_dir) if not _keys_of(axis) & keys), *given]
+        for grid in block or [{}]
+    ]
+
+
+def size(several: Sequence[Grid]) -> int:
+    """The number of points of some grids."""
+    return sum(math.prod(len(axis.points) for axis in grid) for grid in several)
+
+
+def compose_grids(several: Sequence[Grid], config_dir: Path | None = None) -> Iterator[Config]:
+    """The Config of every point of some grids, in order; Hydra composes once per group choices.
+
+    Raises ConfigError that names the point where a combination cannot be.
+    """
+    number, total = 0, size(several)
+    bases: dict[tuple[str, ...], dict[str, Any] | None] = {}
+    with _hydra_in(config_dir) as load:
+        for grid in several:
+            for point in itertools.product(*(axis.points for axis in grid)):
+                number += 1
+                settings = [setting for part in point for setting in part]
+                try:
+                    yield _compose_point(settings, bases, load)
+                except ConfigError as error:
+                    if total == 1:
+                        raise
+                    varying = {
+                        setting.text
+                        for axis, part in zip(grid, point, strict=True)
+                        if len(axis.points) > 1
+                        for setting in part
+                    }
+                    texts = " ".join(s.text for s in settings if s.text in varying)
+                    raise ConfigError(f"run {number} of {total} ({texts}): {error}") from error
 
 
 def leaves(config_dir: Path | None = None, groups: Sequence[str] = ()) -> dict[str, Any]:
     """Every dotted key that can be overridden, with its default under these group choices."""
     with _hydra_in(config_dir) as load:
-        return dict(_flatten(_plain(load(groups))))
+        return dict(flatten(_without_sweep(_plain(load(groups)))))
 
 
 def value_choices(key: str) -> list[str]:
@@ -483,7 +637,7 @@ class _hydra_in:  # noqa: N801  a context manager that reads like a function
         from hydra import initialize_config_dir
         from hydra.errors import HydraException
         from omegaconf.errors import OmegaConfBaseException
-        from yaml import YAMLError  # of OmegaConf's own parser
+        from yaml import MarkedYAMLError, YAMLError  # of OmegaConf's own parser
 
         self.context = initialize_config_dir(str(config_folder().resolve()), version_base="1.3")
         self.context.__enter__()
@@ -496,8 +650,15 @@ class _hydra_in:  # noqa: N801  a context manager that reads like a function
         def load(overrides: Sequence[str]) -> "DictConfig":
             try:
                 return hydra_compose("config", overrides=[*overrides, *extra])
-            except (HydraException, OmegaConfBaseException, YAMLError) as error:
+            except MarkedYAMLError as error:
+                mark = error.problem_mark
+                where = f"{mark.name}, line {mark.line + 1}: " if mark else ""
+                raise ConfigError(f"{where}not valid YAML ({error.problem})") from error
+            except (HydraException, OmegaConfBaseException, YAMLError, OSError) as error:
                 raise ConfigError(_first_line(error)) from error
+            except (UnicodeDecodeError, RecursionError) as error:
+                where = f"--config-dir={self.config_dir}: " if self.config_dir else ""
+                raise ConfigError(f"{where}a YAML cannot be read ({_first_line(error)})") from error
 
         return load
 
@@ -531,6 +692,12 @@ def _check_config_dir(config_dir: Path | None) -> None:
     if not config_dir.is_dir():
         raise ConfigError(f"--config-dir={config_dir}: no such folder")
     groups = group_choices()
+    for file in sorted(config_dir.glob("*/*.yaml")):
+        if file.stem in groups.get(file.parent.name, ()):
+            raise ConfigError(
+                f"--config-dir={config_dir}: {file.parent.name}/{file.name} has the name of one of "
+                "normlab's own; give it another"
+            )
     for folder in sorted(p for p in config_dir.iterdir() if p.is_dir() and any(p.glob("*.yaml"))):
         if folder.name not in groups:
             raise ConfigError(
@@ -539,61 +706,196 @@ def _check_config_dir(config_dir: Path | None) -> None:
             )
 
 
-def _check_overrides(overrides: Sequence[str], config_dir: Path | None) -> None:
-    """Refuse in our own words, before Hydra composes, what Hydra would refuse in its own."""
+def _axes(overrides: Sequence[str], config_dir: Path | None) -> Grid:
+    """Parse overrides; refuse in our own words what Hydra would refuse in its own."""
+    _check_config_dir(config_dir)
+    groups = group_choices(config_dir)
+    axes = []
+    for text in overrides:
+        inner = re.fullmatch(r"zip\((.*)\)", text.strip(), re.DOTALL)
+        if inner is None:
+            axes.append(_axis(text, groups))
+        else:
+            axes.append(_zip([_axis(part, groups) for part in inner[1].split(";")], text))
+    return axes
+
+
+def _block_axes(grid: Any, config_dir: Path | None) -> Grid:
+    """The axes of one mapping in an experiment's `sweep:` block."""
+    if not isinstance(grid, Mapping):
+        raise ConfigError(f"sweep: must be a list of mappings of keys to values, not {grid!r}")
+    together = grid.get("zip", {})
+    texts = [f"{key}={value}" for key, value in grid.items() if key != "zip"]
+    if together:
+        texts.append(f"zip({';'.join(f'{key}={value}' for key, value in together.items())})")
+    return _axes(texts, config_dir)
+
+
+def _axis(text: str, groups: Mapping[str, Sequence[str]]) -> Axis:
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Glob, QuotedString
     from hydra.errors import HydraException
 
-    groups = group_choices(config_dir)
-    chosen: list[str] = []
-    keys: list[tuple[str, str]] = []
-    for text in overrides:
-        try:
-            override = OverridesParser.create().parse_override(text)
-        except HydraException as error:
-            raise ConfigError(
-                f"{text}: not an override; write key=value, and quote values that hold "
-                "spaces, commas or brackets, as in 'key=\"a, b\"'"
-            ) from error
-        key = override.key_or_group
-        if re.search(r"\$\{[^}]*:", text):
-            raise ConfigError(
-                f"{text}: only other keys can be interpolated, as in ${{model.depth}}, "
-                "so that a config means the same everywhere"
-            )
-        if override.is_sweep_override():
-            raise ConfigError(f"{text}: one run takes one value for {key}; a list is written [a,b]")
-        if key in groups and not override.is_delete():
-            choice = override.value()
-            if override.package is not None or not isinstance(choice, str):
-                raise ConfigError(f"{text}: {key} takes one of {', '.join(groups[key])}")
-            if choice not in groups[key]:
-                raise ConfigError(
-                    f"{key}={choice}: no such choice; choices: {', '.join(groups[key])}"
-                    f"{did_you_mean(choice, groups[key])}"
-                )
-            chosen.append(f"{key}={choice}")
+    text = text.strip()
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        raise ConfigError(
+            f"{text}: not an override; write key=value without spaces, and quote values that hold "
+            "spaces, commas or brackets, as in 'key=\"a, b\"'"
+        ) from error
+    key = override.key_or_group
+    if re.search(r"\$\{[^}]*:", text):
+        raise ConfigError(
+            f"{text}: only other keys can be interpolated, as in ${{model.depth}}, "
+            "so that a config means the same everywhere"
+        )
+    is_group = key in groups and not override.is_delete()
+    if is_group and override.package is not None:
+        raise ConfigError(f"{text}: {key} takes one of {', '.join(groups[key])}")
+    if not override.is_sweep_override():
+        value = None if override.is_delete() else override.value()
+        patches = not (
+            is_group
+            or override.is_delete()
+            or override.is_add()
+            or isinstance(value, dict)
+            or "${" in text
+        )
+        values, texts = [value], [text]
+    else:
+        if not override.is_discrete_sweep():
+            raise ConfigError(f"{text}: has no list of values; use choice(), range() or a,b,c")
+        if isinstance(override._value, Glob):
+            values = override._value.filter(list(groups.get(key, ())))
+            texts = [f"{key}={value}" for value in values]
         else:
-            keys.append((text, key))
-    if not keys:
-        return
-    known = leaves(config_dir, chosen)
-    branches = {key.rsplit(".", n)[0] for key in known for n in range(1, key.count(".") + 1)}
-    for text, key in keys:
-        if key not in known and key not in branches:
-            near = did_you_mean(key, [*known, *groups])
-            group = key.split(".")[0]
-            among = [k for k in known if k.startswith(f"{group}.")]
-            choices = (
-                f"; {group} has {', '.join(among)}" if among else f"; groups: {', '.join(groups)}"
-            )
-            raise ConfigError(f"{text}: no such key{near or choices}")
+            found = override.sweep_iterator()
+            values = [v.text if isinstance(v, QuotedString) else v for v in found]
+            texts = [f"{override.get_key_element()}={v}" for v in override.sweep_string_iterator()]
+        if not values:
+            raise ConfigError(f"{text}: no value; choices: {', '.join(groups.get(key, ()))}")
+        patches = not (is_group or override.is_add() or "${" in text)
+    if is_group:
+        for value in values:
+            if not isinstance(value, str):
+                raise ConfigError(f"{text}: {key} takes one of {', '.join(groups[key])}")
+            if value not in groups[key]:
+                raise ConfigError(
+                    f"{key}={value}: no such choice; choices: {', '.join(groups[key])}"
+                    f"{did_you_mean(value, groups[key])}"
+                )
+    points = tuple(
+        (Setting(text, key, value, patches),) for text, value in zip(texts, values, strict=True)
+    )
+    return Axis(text, points, override.is_sweep_override())
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _zip(parts: Sequence[Axis], text: str) -> Axis:
+    """Axes of equal length as one."""
+    lengths = [len(axis.points) for axis in parts]
+    if len(set(lengths)) > 1:
+        raise ConfigError(
+            f"{text}: its lists have {', '.join(map(str, lengths))} values, not as many"
+        )
+    points = zip(*(axis.points for axis in parts), strict=True)
+    return Axis(text, tuple(tuple(s for part in point for s in part) for point in points), True)
+
+
+def _keys_of(axis: Axis) -> set[str]:
+    return {setting.key for setting in axis.points[0]}
+
+
+def _compose_point(
+    settings: Sequence[Setting],
+    bases: dict[tuple[str, ...], dict[str, Any] | None],
+    load: Callable[[Sequence[str]], "DictConfig"],
+) -> Config:
+    """Compose what only Hydra can and patch the rest; `bases` keeps what was composed.
+
+    A base that interpolates is None: there a patch could come too late, and Hydra composes all.
+    """
+    composing = tuple(setting.text for setting in settings if not setting.patches)
+    if composing not in bases:
+        composed = _load_known(composing, settings, load)
+        bases[composing] = None if _interpolates(composed) else _without_sweep(_plain(composed))
+    base = bases[composing]
+    if base is None:
+        texts = [setting.text for setting in settings]
+        return _validate(_without_sweep(_plain(_load_known(texts, settings, load))))
+    values = _copy(base)
+    for setting in settings:
+        if setting.patches:
+            *parents, last = setting.key.split(".")
+            place: Any = values
+            for parent in parents:
+                place = place.get(parent) if isinstance(place, dict) else None
+            if not isinstance(place, dict) or last not in place:
+                raise _unknown(setting, base)
+            place[last] = setting.value
+    return _validate(values)
+
+
+def _load_known(
+    texts: Sequence[str],
+    settings: Sequence[Setting],
+    load: Callable[[Sequence[str]], "DictConfig"],
+) -> "DictConfig":
+    """Load, and where Hydra fails for a key that does not exist, say so in our words."""
+    try:
+        return load(texts)
+    except ConfigError:
+        groups = group_choices()
+        chosen = [s.text for s in settings if s.key in groups and s.text == f"{s.key}={s.value}"]
+        base = _without_sweep(_plain(load(chosen)))
+        for setting in settings:
+            if not _exists(setting.key, base):
+                raise _unknown(setting, base) from None
+        raise
+
+
+def _exists(key: str, values: Any) -> bool:
+    for part in key.split("."):
+        if not isinstance(values, Mapping) or part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+def _unknown(setting: Setting, base: Mapping[str, Any]) -> ConfigError:
+    groups, known = group_choices(), [key for key, _ in flatten(base)]
+    every = [*known, *groups]
+    last = setting.key.rpartition(".")[2]
+    ends = {key.rpartition(".")[2]: key for key in reversed(every)}
+    # `epochs` means training.epochs, and `model.norm` means norm.
+    meant = f"; did you mean {ends[last]}?" if last in ends else ""
+    near = meant or did_you_mean(setting.key, every)
+    group = setting.key.split(".")[0]
+    among = [key for key in known if key.startswith(f"{group}.")]
+    choices = f"{group} has {', '.join(among)}" if among else f"choices: {', '.join(base)}"
+    return ConfigError(f"{setting.text}: no such key{near or f'; {choices}'}")
+
+
+def _interpolates(composed: "DictConfig") -> bool:
+    from omegaconf import OmegaConf
+
+    return "${" in str(OmegaConf.to_container(composed, resolve=False))
+
+
+def _without_sweep(values: Any) -> Any:
+    """An experiment's `sweep:` block says which runs to make and is part of none."""
+    return {key: value for key, value in values.items() if key != "sweep"}
+
+
+def _copy(values: Any) -> Any:
+    return {k: _copy(v) for k, v in values.items()} if isinstance(values, dict) else values
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested mappings as pairs of dotted key and value."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -639,9 +941,12 @@ def _sentence(error: ErrorDetails) -> str:
     shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
     match error["type"]:
         case "missing" | "union_tag_not_found":
-            return f"{key}: is missing"
+            return (
+                f"{key}: is missing; a YAML of your own may begin with "
+                "'defaults: [CHOICE, _self_]' to take another choice's values"
+            )
         case "extra_forbidden":
-            return f"{key}: no such key"
+            return f"{key}={shown}: no such key"
         case "literal_error" | "union_tag_invalid":
             choices = re.findall(
                 r"'([^']*)'", str(context.get("expected", context.get("expected_tags")))

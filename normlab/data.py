@@ -352,6 +352,9 @@ def _find(name: str, root: str | None) -> Path:
     if name == "digits":
         raise DataError("data.name=digits: scikit-learn's file is missing; reinstall scikit-learn")
     if root is None:
+        given = os.environ.get("NORMLAB_DATA")
+        if given and not _exists(_expanded("NORMLAB_DATA", given)):
+            raise DataError(f"NORMLAB_DATA={given}: there is no such folder; make it or unset it")
         return _download(name)
     place = _expanded("data.root", root)
     if not _exists(place):
@@ -387,7 +390,7 @@ def _download(name: str) -> Path:
                 )
     except (OSError, ValueError) as error:
         raise DataError(
-            f"data.name={name}: not found and the download failed ({_reason(error)}); "
+            f"data={name}: not found and the download failed ({_reason(error)}); "
             f"{_wanted(name, place)}, or set data.root or NORMLAB_DATA"
         ) from error
     return folder / source.archive if source.archive else folder

@@ -53,9 +53,10 @@ def state_at(layers: "DataFrame", step: int) -> State:
     count = len(hidden)
     if len(deltas) and not np.isfinite(deltas).all():
         broken = int(np.flatnonzero(~np.isfinite(deltas))[-1]) + 1
-        return State(step, "exploding", factor, math.inf, cosine, count, broken)
-    if len(deltas) and not deltas.any():
-        return State(step, "vanishing", factor, 0.0, cosine, count, count)
+        return State(step, "exploding", factor, math.nan, cosine, count, broken)
+    if len(deltas) and deltas[-1] == 0:
+        zeros = count if not deltas.any() else 0
+        return State(step, "vanishing", factor, ratio, cosine, count, zeros)
     if ratio < VANISHING_RATIO:
         worst = _leading(deltas < VANISHING_RATIO * deltas[-1])
         return State(step, "vanishing", factor, ratio, cosine, count, worst)
@@ -63,7 +64,7 @@ def state_at(layers: "DataFrame", step: int) -> State:
         worst = _leading(deltas > EXPLODING_RATIO * deltas[-1])
         return State(step, "exploding", factor, ratio, cosine, count, worst)
     if cosine > COLLAPSED_COSINE:
-        first = int(np.argmax(cosines > COLLAPSED_COSINE)) + 1
+        first = count - _leading(cosines[::-1] > COLLAPSED_COSINE) + 1
         return State(step, "collapsed", factor, ratio, cosine, count, first)
     verdict = "healthy" if len(deltas) else None
     return State(step, verdict, factor, ratio, cosine, count, 0)
@@ -112,7 +113,7 @@ def diagnose(
     of no steps it is that of the initial state, healthy among them; it is None for a run that did
     not come to its end. `verdict_init`, `verdict_first_epoch` and `verdict_end` judge one state.
     """
-    snapshots = [] if "delta_rms" not in layers else _snapshot_steps(layers)
+    snapshots = _snapshot_steps(layers)
     states = {s: state_at(layers, s) for s in snapshots}
     nothing = State(step, None, math.nan, math.nan, math.nan, 0, 0)
     init = states.get(0, nothing)
@@ -124,7 +125,7 @@ def diagnose(
     if status == "diverged":
         verdict, reason = "diverged", _diverged(step, init, end)
     elif status != "finished":
-        verdict, reason = None, ""
+        verdict, reason = None, f"So far {_of(end)}." if end.verdict else ""
     elif step == 0:
         verdict, reason = init.verdict, f"At init {_of(init)}." if init.verdict else ""
     elif skill >= TRAINED_SKILL:
@@ -132,11 +133,13 @@ def diagnose(
     else:
         faulty = end.verdict not in (None, "healthy")
         verdict = end.verdict if faulty else "undertrained"
-        reason = _fails(accuracy, classes, step, init, end)
+        residual = config.model.residual
+        reason = _fails(accuracy, classes, step, init, end, residual=residual)
     return {
         "verdict": verdict,
         "reason": reason,
-        "try": advice(config, verdict),
+        # Units that died in training died of too large steps, not of the net's depth.
+        "try": advice(config, "diverged" if _died(init, end) else verdict),
         **{key: last.get(key, math.nan) for key in _SCORES},
         **{
             f"{name}_{when}": value
@@ -154,11 +157,16 @@ def diagnose(
 _SCORES = ("train_acc", "train_loss", "test_acc", "test_loss")
 
 
+def _died(init: State, end: State) -> bool:
+    return init.verdict == "healthy" and end.verdict == "vanishing" and end.worst == end.hidden
+
+
 def advice(config: Config, verdict: str | None) -> list[str]:
     """Overrides worth trying against a verdict, most promising first."""
     model, training = config.model, config.training
     skips = [] if model.residual else ["model.residual=true"]
-    bn = [] if config.norm.name == "bn" else ["norm=bn"]
+    lone = model.name == "mlp" and training.batch_size == 1  # BatchNorm would have no variance
+    bn = [] if config.norm.name == "bn" or lone else ["norm=bn"]
     saturating = model.activation in ("sigmoid", "tanh")
     relu = ["model.activation=relu"] if saturating else []
     match verdict:
@@ -195,22 +203,22 @@ def _trains(accuracy: float, step: int, init: State, end: State) -> str:
     return f"{sentence}; at the end {_of(end)}." if end.verdict == "healthy" else f"{sentence}."
 
 
-def _fails(accuracy: float, classes: int, step: int, init: State, end: State) -> str:
+def _fails(
+    accuracy: float, classes: int, step: int, init: State, end: State, *, residual: bool
+) -> str:
     outcome = (
         f"Train accuracy is {_percent(accuracy)} after {step} steps "
         f"(chance is {_percent(1 / classes)})"
     )
     if end.verdict is None:
-        return f"{outcome}; no gradient was measured."
+        return f"{outcome}; the gradient was not measured."
     at_init = f"At init {_of(init)}" if init.verdict not in (None, "healthy", end.verdict) else ""
     if end.verdict != "healthy":
         before = f"{at_init}. " if at_init else ""
         return f"{before}{_capital(f'at the end {_of(end)}' if before else _of(end))}. {outcome}."
     before = f"{at_init}; by the end it settled. " if at_init else ""
-    return (
-        f"{before}{outcome} though {_of(end)}: slow or degraded, "
-        "which a shallower or a residual twin would tell."
-    )
+    twin = "a shallower twin" if residual else "a shallower or a residual twin"
+    return f"{before}{outcome} though {_of(end)}: slow or degraded, which {twin} would tell."
 
 
 def _diverged(step: int, init: State, end: State) -> str:
@@ -225,14 +233,19 @@ def _of(state: State) -> str:
     factor = f"×{state.factor:.3g} per layer towards the input"
     of_last = f"layer 1 gets {_times(state.ratio)} layer {state.hidden}'s"
     match state.verdict:
-        case "vanishing" if state.worst == state.hidden:  # δ_last is 0 too
+        case "vanishing" if state.worst == state.hidden:
             return f"no gradient is left: it is 0 in all {state.hidden} hidden layers"
+        case "vanishing" if math.isinf(state.ratio):
+            return (
+                f"the last hidden layer, {state.hidden}, is dead: no gradient reaches it, "
+                "though some reaches layer 1"
+            )
         case "vanishing":
             return (
                 f"the gradient vanishes, {factor}: {of_last}, "
                 f"and {_layers(state.worst)} less than 1%"
             )
-        case "exploding" if math.isinf(state.ratio):
+        case "exploding" if math.isnan(state.ratio):
             return f"the gradient explodes: it is not finite up to layer {state.worst}"
         case "exploding":
             return (
@@ -246,7 +259,7 @@ def _of(state: State) -> str:
             )
         case "healthy" if state.hidden == 1:
             return "the gradient reaches the one hidden layer"
-    return f"the gradient reaches every layer ({of_last})"
+    return f"the gradient neither vanishes nor explodes ({of_last})"
 
 
 def _times(ratio: float) -> str:
@@ -277,4 +290,8 @@ def _column(rows: "DataFrame", name: str) -> "np.ndarray[Any, np.dtype[np.float6
 
 
 def _snapshot_steps(layers: "DataFrame") -> list[int]:
-    return sorted(int(s) for s in layers.loc[layers["delta_rms"].notna(), "step"].unique())
+    judged = [name for name in ("delta_rms", "sample_cosine") if name in layers]
+    if not judged:
+        return []
+    measured = layers[judged].notna().any(axis=1)
+    return sorted(int(step) for step in layers.loc[measured, "step"].unique())

@@ -27,3 +27,15 @@ class RecordError(NormlabError):
 
 class RunError(NormlabError):
     """A failure while a run was going on, such as too little memory."""
+
+
+class BusyError(NormlabError):
+    """A run that another live process is making just now."""
+
+    exit_code = 2
+
+
+class InterruptedRunError(NormlabError):
+    """A person's Ctrl-C."""
+
+    exit_code = 130

@@ -59,7 +59,7 @@ def build_norm(norm: NormConfig, channels: int, *, spatial: bool) -> nn.Module:
     What shares one mean and variance (γ and β always belong to a channel):
 
     - bn: a channel, over all samples and positions (Ioffe & Szegedy 2015)
-    - ln: a sample, over C, H and W (Ba et al. 2016; as GroupNorm with one group)
+    - ln: a sample, over C, H and W (Ba et al. 2016; of images, GroupNorm with one group)
     - gn: a sample and a group of channels, over its C/groups, H and W (Wu & He 2018)
     - in: a sample and a channel, over H and W (Ulyanov et al. 2016); a linear layer's output is
       taken as one channel of C positions, since a lone value has no variance
@@ -75,7 +75,9 @@ def build_norm(norm: NormConfig, channels: int, *, spatial: bool) -> nn.Module:
         case GroupNorm():
             return nn.GroupNorm(norm.groups, channels, norm.eps, norm.affine)
         case SampleNorm(name="ln"):
-            return nn.GroupNorm(1, channels, norm.eps, norm.affine)
+            if spatial:
+                return nn.GroupNorm(1, channels, norm.eps, norm.affine)
+            return nn.LayerNorm(channels, norm.eps, norm.affine)
         case SampleNorm(name="in"):
             if spatial:
                 return nn.InstanceNorm2d(channels, norm.eps, affine=norm.affine)
@@ -181,7 +183,8 @@ class PostActivationBlock(nn.Module):
 class PreActivationBlock(nn.Module):
     """Two convolutions, each after its normalization and nonlinearity (He et al. 2016).
 
-    y = W₂ φ(N(W₁ φ(N(x)))) + S(x): nothing stands in the way of the skip; without residual S = 0.
+    y = W₂ φ(N(W₁ φ(N(x)))) + S(x): nothing stands in the way of the skip, where the paper's very
+    first block shares its first φ(N(x)) with it; without residual S = 0.
     """
 
     def __init__(self, config: Config, channels_in: int, channels_out: int, stride: int):

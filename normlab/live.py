@@ -1,16 +1,28 @@
 """What a person sees while a run goes on: a live view in a terminal, plain lines elsewhere."""
 
+import itertools
 import math
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
-from normlab.runs import Finished
-from normlab.tables import gradient_strip
+from normlab.config import Config, run_id
+from normlab.locks import read_lock
+from normlab.records import FINAL, run_folder
+from normlab.runs import Finished, Outcome
+from normlab.sweep import Plan, labels
+from normlab.tables import VERDICT_STYLES, duration, gradient_strip, number
 from normlab.training import Ended, Evaluation, Event, Measurement, Started
 from normlab.training import Progress as StepProgress
 
@@ -58,17 +70,15 @@ def _live(events: Iterable[Event | Finished], console: Console, name: str) -> Fi
         console=console,
         expand=True,
     )
-    task = bar.add_task("", total=None, figures="", speed="")
+    task = bar.add_task("", total=None, figures="evaluating", speed="")
     head = Text(f"{name}: loading")
     strips: list[Text] = []
-    loss = accuracy = math.nan
+    scores = ""
 
-    def advance(step: int) -> None:
-        figures = f"loss {loss:.3f} train acc {accuracy:.3f}" if accuracy == accuracy else ""
+    def advance(step: int, loss: float) -> None:
         rate = bar.tasks[0].speed
-        bar.update(
-            task, completed=step, figures=figures, speed=f"{rate:.0f} steps/s" if rate else ""
-        )
+        figures = f"loss {number(loss)} {scores}" if step else scores
+        bar.update(task, completed=step, figures=figures, speed=f"{rate:.3g}/s" if rate else "")
 
     def render() -> Group:
         return Group(head, bar, *strips) if bar.tasks[0].total is not None else Group(head)
@@ -85,11 +95,10 @@ def _live(events: Iterable[Event | Finished], console: Console, name: str) -> Fi
                     head = Text(_headline(name, event))
                     bar.update(task, total=event.steps)
                 case Evaluation(row):
-                    loss, accuracy = row["train_loss"], row["train_acc"]
-                    advance(row["step"])
+                    scores = f"train acc {row['train_acc']:.3f} (epoch {row['epoch']:.3g})"
+                    advance(row["step"], row["train_loss"])
                 case StepProgress(step, batch_loss):
-                    loss = batch_loss
-                    advance(step)
+                    advance(step, batch_loss)
                 case Measurement(rows) if "delta_rms" in rows[0]:
                     strip = _strip(rows, console.width)
                     strips = [*strips[:1], strip]
@@ -110,3 +119,123 @@ def _headline(name: str, started: Started) -> str:
         f"{name}: {started.layers} layers, {started.parameters:,} parameters, "
         f"{started.steps} steps on {started.device}"
     )
+
+
+# ------------------------------------------------------------------------------- sweeps
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """What a sweep has to do, in words."""
+    count = len(plan.configs)
+    parts = [f"{len(plan.pending)} to make"]
+    if plan.finished:
+        parts.append(f"{plan.finished} finished before")
+    if plan.failed:
+        parts.append(f"{plan.failed} failed before (--retry-failed makes them again)")
+    lines = [f"{count} run{'s' if count != 1 else ''}: {', '.join(parts)}"]
+    if plan.pending and not math.isnan(plan.seconds):
+        lines.append(
+            f"about {duration(plan.seconds)} of computing, by the finished runs most alike"
+        )
+    return lines
+
+
+def watch_sweep(
+    outcomes: Iterable[Outcome],
+    plan: Plan,
+    console: Console,
+    table: Callable[[], RenderableType | None],
+) -> list[Outcome]:
+    """Show a sweep's outcomes as they come and return them all.
+
+    On a terminal: a bar with the time left, a line for every running job with its own progress, and
+    `table()`, the comparison so far. Elsewhere: a line an outcome.
+    """
+    view = _live_sweep if console.is_terminal and not console.is_dumb_terminal else _plain_sweep
+    return view(outcomes, plan, console, table)
+
+
+def _plain_sweep(
+    outcomes: Iterable[Outcome],
+    plan: Plan,
+    console: Console,
+    table: Callable[[], RenderableType | None],  # noqa: ARG001  only a terminal can redraw it
+) -> list[Outcome]:
+    names = labels(plan.configs)
+    seen: list[Outcome] = []
+    for outcome in outcomes:
+        seen.append(outcome)
+        line = _outcome_line(outcome, names[outcome.run_id])
+        console.print(Text(f"{len(seen)}/{len(plan.pending)}  ").append(line), soft_wrap=True)
+    return seen
+
+
+def _live_sweep(
+    outcomes: Iterable[Outcome],
+    plan: Plan,
+    console: Console,
+    table: Callable[[], RenderableType | None],
+) -> list[Outcome]:
+    bar = Progress(
+        BarColumn(bar_width=None),
+        TextColumn("{task.completed}/{task.total} runs"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+        expand=True,
+    )
+    task = bar.add_task("", total=len(plan.pending), left="")
+    names = labels(plan.configs)
+    unfinished = {run_id(config): config for config in plan.pending}
+    began = time.monotonic()
+    seen: list[Outcome] = []
+    shown: RenderableType | None = None
+
+    def render() -> Group:
+        return Group(*([shown] if shown is not None else []), bar, *_running(unfinished, names))
+
+    with Live(
+        console=console,
+        refresh_per_second=REFRESH_PER_SECOND / 2,
+        transient=True,
+        get_renderable=render,
+    ):
+        for outcome in outcomes:
+            seen.append(outcome)
+            unfinished.pop(outcome.run_id, None)
+            done = len(seen) / len(plan.pending)
+            left = (time.monotonic() - began) * (1 - done) / done
+            bar.update(task, completed=len(seen), left=f"about {duration(left)} left")
+            if outcome.status not in FINAL:
+                console.print(_outcome_line(outcome, names[outcome.run_id]))
+            shown = table()
+    return seen
+
+
+def _running(unfinished: Mapping[str, Config], names: Mapping[str, str]) -> list[Text]:
+    """A line for each of the runs that hold their lock, of those that come next."""
+    lines = []
+    for identity, config in itertools.islice(list(unfinished.items()), 64):
+        lock = read_lock(run_folder(config))
+        if lock is not None:
+            progress = lock.get("progress", {})
+            step, steps = progress.get("step", 0), progress.get("steps", 0)
+            share = step / steps if steps else 0.0
+            filled = round(20 * share)
+            figures = "".join(
+                f"  {label} {progress[key]:.3f}"
+                for label, key in (("loss", "loss"), ("train acc", "train_acc"))
+                if isinstance(progress.get(key), float)
+            )
+            line = Text("━" * filled, style="green").append("━" * (20 - filled), style="dim")
+            line.append(f" {step}/{steps}  {names[identity]}{figures}", style="default")
+            line.no_wrap = True
+            lines.append(line)
+    return lines
+
+
+def _outcome_line(outcome: Outcome, name: str) -> Text:
+    verdict = outcome.verdict or outcome.status
+    line = Text().append(f"{name}: ").append(verdict, style=VERDICT_STYLES.get(verdict, ""))
+    line.append(f"  {outcome.seconds:.1f} s", style="dim")
+    return line if outcome.status in FINAL else line.append(f"  {outcome.reason}")

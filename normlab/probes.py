@@ -115,10 +115,8 @@ def observe(
     model: nn.Module, layers: Sequence[WeightLayer], images: Tensor, labels: Tensor
 ) -> list[Observation]:
     """Every layer's weight, ∂L/∂z, activation and slope for the mean cross-entropy of a batch."""
-    # Clones take the updates of BatchNorm's running statistics.
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with torch.enable_grad(), _recording(layers) as (inputs, outputs, slopes):
-        logits = torch.func.functional_call(model, buffers, (images,))
+        logits = _logits(model, images)
         loss = F.cross_entropy(logits, labels)
         deltas = torch.autograd.grad(loss, outputs)
     activations = [*inputs[1:], logits.detach()]
@@ -128,6 +126,19 @@ def observe(
             layers, deltas, activations, [*slopes, None], strict=True
         )
     ]
+
+
+def train_mode_loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """The mean cross-entropy of a batch in train mode, without a trace and without gradients."""
+    with torch.no_grad():
+        return F.cross_entropy(_logits(model, images), labels)
+
+
+def _logits(model: nn.Module, images: Tensor) -> Tensor:
+    # Clones take the updates of BatchNorm's running statistics.
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    logits: Tensor = torch.func.functional_call(model, buffers, (images,))
+    return logits
 
 
 @contextmanager

@@ -5,6 +5,7 @@ layers.parquet and summary.json. Every file is written beside and renamed; summa
 so a folder without one is an unfinished run.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import math
@@ -22,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from normlab import __version__
 from normlab.config import Config, from_yaml, run_id, to_yaml
-from normlab.errors import ConfigError, RecordError
+from normlab.errors import BusyError, ConfigError, RecordError
+from normlab.locks import RunLock
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -41,6 +43,8 @@ METRIC_COLUMNS = (
     "lr",
     "seconds",
 )
+# What a reader of a summary may count on.
+SUMMARY_KEYS = ("run_id", "name", "status", "verdict", "steps", "seconds", "parameters", "device")
 LAYER_COLUMNS = ("step", "layer", "name", "kind")
 
 
@@ -79,11 +83,12 @@ def is_final(folder: Path) -> bool:
 class Recorder:
     """Collects one run's rows and writes them to its folder, every few seconds and at the end.
 
-    Making one creates the folder, takes an older summary away, and writes config.yaml and
-    environment.json. Raises RecordError where the folder cannot be written.
+    Making one creates and locks the folder, takes an older summary away, and writes config.yaml and
+    environment.json. Raises RecordError where the folder cannot be written, and BusyError where
+    another process is making the same run, or has finished it and `force` is not set.
     """
 
-    def __init__(self, config: Config, *, device: str, command: Sequence[str]):
+    def __init__(self, config: Config, *, device: str, command: Sequence[str], force: bool = False):
         self.folder = run_folder(config)
         self.config = config
         self.metrics: list[dict[str, Any]] = []
@@ -91,11 +96,18 @@ class Recorder:
         self._flushed = time.monotonic()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "summary.json").unlink(missing_ok=True)
+            self.lock = RunLock(self.folder)
         except OSError as error:
             raise _unwritable(self.folder, error) from error
-        _write(self.folder / "config.yaml", lambda path: _write_text(path, to_yaml(config)))
-        _write_json(self.folder / "environment.json", environment(device, command))
+        try:
+            if is_final(self.folder) and not force:
+                raise BusyError(f"{self.folder}: finished already; --force runs it again")
+            (self.folder / "summary.json").unlink(missing_ok=True)
+            _write(self.folder / "config.yaml", lambda path: _write_text(path, to_yaml(config)))
+            _write_json(self.folder / "environment.json", environment(device, command))
+        except BaseException:
+            self.lock.release()
+            raise
 
     def add_metrics(self, row: Mapping[str, Any]) -> None:
         """Keep a row of metrics.parquet."""
@@ -118,16 +130,21 @@ class Recorder:
         )
 
     def flush(self) -> None:
-        """Write the tables as they stand."""
+        """Write the tables as they stand; RecordError where another process took the run over."""
+        if self.lock.lost:
+            raise RecordError(f"{self.folder}: another process took this run over, or deleted it")
         metrics, layers = self.frames()
         _write(self.folder / "metrics.parquet", lambda path: metrics.to_parquet(path, index=False))
         _write(self.folder / "layers.parquet", lambda path: layers.to_parquet(path, index=False))
         self._flushed = time.monotonic()
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write the tables, then the summary, which makes the run whole."""
-        self.flush()
-        _write_json(self.folder / "summary.json", summary)
+        """Write the tables, then the summary, which makes the run whole; give the folder free."""
+        try:
+            self.flush()
+            _write_json(self.folder / "summary.json", summary)
+        finally:
+            self.lock.release()
 
     def _flush_when_due(self) -> None:
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
@@ -159,8 +176,11 @@ def read_run(folder: Path) -> Run:
     except (OSError, ValueError, ConfigError, ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RecordError(f"{file}: damaged ({reason}); run it again with --force") from error
-    if not isinstance(summary, dict) or "status" not in summary or not isinstance(versions, dict):
-        raise RecordError(f"{folder}: its summary or environment is not normlab's")
+    lacking = not isinstance(summary, dict) or any(key not in summary for key in SUMMARY_KEYS)
+    if lacking or not isinstance(versions, dict) or "command" not in versions:
+        raise RecordError(
+            f"{folder}: its summary or environment is not normlab's; run it again with --force"
+        )
     missing = [c for c in METRIC_COLUMNS if c not in metrics] + [
         c for c in LAYER_COLUMNS if c not in layers
     ]
@@ -169,13 +189,19 @@ def read_run(folder: Path) -> Run:
     return Run(folder, config, versions, metrics, layers, summary)
 
 
-def find_run(name: str, root: Path) -> Path:
-    """The folder that a person means by a path or by the first characters of a run id.
+def find_run(name: str | None, root: Path) -> Path:
+    """The folder that a person means by a path or the start of a run id; the latest for None.
 
     Raises RecordError where there is none or more than one.
     """
-    if (Path(name) / "config.yaml").is_file():
-        return Path(name)
+    if name is None:
+        ended = list(root.glob("*/*/summary.json"))
+        if not ended:
+            raise RecordError(f"{root.resolve()}: no run is here yet; normlab run makes one")
+        return max(ended, key=lambda file: file.stat().st_mtime_ns).parent
+    with contextlib.suppress(OSError):  # a name too long for a path is none
+        if (Path(name) / "config.yaml").is_file():
+            return Path(name)
     found = sorted(
         file.parent
         for file in root.glob("*/*/config.yaml")
@@ -185,7 +211,7 @@ def find_run(name: str, root: Path) -> Path:
         return found[0]
     if not found:
         raise RecordError(
-            f"{name}: no such run; give a run's folder or the start of its id under {root}/"
+            f"{name}: no such run; give a run's folder or the start of its id in {root.resolve()}"
         )
     raise RecordError(f"{name}: {len(found)} runs begin so: {', '.join(map(str, found[:4]))}")
 

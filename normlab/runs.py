@@ -1,7 +1,10 @@
 """One run from config to finished folder: training, records and diagnosis together."""
 
+import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,8 @@ import torch
 
 from normlab.config import Config, describe, run_id
 from normlab.diagnosis import diagnose
-from normlab.errors import NormlabError, RunError
-from normlab.records import Recorder, command_line
+from normlab.errors import BusyError, NormlabError, RunError
+from normlab.records import FINAL, Recorder, command_line, read_summary, run_folder
 from normlab.training import Ended, Evaluation, Event, Measurement, Progress, Started, train
 
 
@@ -23,30 +26,36 @@ class Finished:
     summary: dict[str, Any]
 
 
-def execute(config: Config) -> Iterator[Event | Finished]:
+def execute(config: Config, *, force: bool = False) -> Generator[Event | Finished, None, None]:
     """Train, record every event, and end with a Finished.
 
     A run that is interrupted or fails keeps what was measured and says so in its summary. Raises
-    RunError where it fails while running; what `train` and `Recorder` raise comes through.
+    RunError where it fails while running; what `train` and `Recorder` raise comes through, such as
+    BusyError where the run is finished already, unless `force`, or is being made elsewhere.
     """
     recorder: Recorder | None = None
-    status, step, reason = "interrupted", 0, "stopped before its end"
+    status, step, reason = "interrupted", 0, ""
     failure: Exception | None = None
     try:
         for event in train(config):
             match event:
                 case Started():
                     started, began = event, time.perf_counter()
-                    recorder = Recorder(config, device=event.device, command=command_line())
+                    recorder = Recorder(
+                        config, device=event.device, command=command_line(), force=force
+                    )
+                    recorder.lock.progress |= {"step": 0, "steps": event.steps}
                 case Evaluation(row):
                     assert recorder is not None  # train yields Started first
                     recorder.add_metrics(row)
                     step = row["step"]
+                    recorder.lock.progress |= {"step": step, "train_acc": row["train_acc"]}
                 case Measurement(rows):
                     assert recorder is not None
                     recorder.add_layers(rows)
-                case Progress(step):
-                    pass
+                case Progress(step, loss):
+                    assert recorder is not None
+                    recorder.lock.progress |= {"step": step, "loss": loss}
                 case Ended(status, step):
                     reason = ""
                     break
@@ -56,19 +65,83 @@ def execute(config: Config) -> Iterator[Event | Finished]:
         raise
     except Exception as error:
         failure, status, reason = error, "failed", _failure(error, config)
+    except BaseException:
+        reason = f"Stopped at step {step}."
+        raise
     finally:
         if recorder is not None:
-            summary = _summary(config, started, recorder, status, step, reason)
-            summary["seconds"] = time.perf_counter() - began
-            recorder.finish(summary)
+            with _shielded():
+                seconds = time.perf_counter() - began
+                summary = _summary(config, started, recorder, status, step, reason, seconds)
+                recorder.finish(summary)
     if failure is not None:
         raise RunError(reason) from failure
     assert recorder is not None
     yield Finished(recorder.folder, summary)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How one run of a sweep ended; `seconds` of its own, start of a worker aside."""
+
+    run_id: str
+    status: str  # finished | diverged | failed | interrupted | busy
+    reason: str
+    verdict: str | None
+    seconds: float
+
+
+def outcome_of(config: Config, *, force: bool, stop: Callable[[], bool]) -> Outcome:
+    """Execute a run in a sweep's worker: every failure becomes an Outcome.
+
+    A run that another process has finished since it was planned is not made again unless `force`;
+    one that another is making is `busy`. `stop` is asked at every event.
+    """
+    identity, began = run_id(config), time.perf_counter()
+
+    def outcome(status: str, reason: str = "", verdict: str | None = None) -> Outcome:
+        return Outcome(identity, status, reason, verdict, time.perf_counter() - began)
+
+    summary = read_summary(run_folder(config))
+    if summary is not None and summary["status"] in FINAL and not force:
+        return outcome(summary["status"], summary.get("reason", ""), summary.get("verdict"))
+    events = execute(config, force=force)
+    try:
+        for event in events:
+            if isinstance(event, Finished):
+                summary = event.summary
+                return outcome(summary["status"], summary["reason"], summary["verdict"])
+            if stop():
+                events.close()
+                break
+    except BusyError as error:
+        return outcome("busy", str(error))
+    except NormlabError as error:
+        return outcome("failed", str(error))
+    return outcome("interrupted", "stopped before its end")
+
+
+@contextmanager
+def _shielded() -> Iterator[None]:
+    """Put off Ctrl-C: an impatient second one must not cost what the first one keeps."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _summary(
-    config: Config, started: Started, recorder: Recorder, status: str, step: int, reason: str
+    config: Config,
+    started: Started,
+    recorder: Recorder,
+    status: str,
+    step: int,
+    reason: str,
+    seconds: float,
 ) -> dict[str, Any]:
     metrics, layers = recorder.frames()
     diagnosis = diagnose(
@@ -85,14 +158,15 @@ def _summary(
         "name": describe(config),
         "status": status,
         "verdict": diagnosis.pop("verdict"),
-        "reason": diagnosis.pop("reason") or reason,
+        "reason": " ".join(filter(None, (reason, diagnosis.pop("reason")))),
         **diagnosis,
         "steps": step,
-        "seconds": 0.0,
+        "seconds": seconds,
         "parameters": started.parameters,
         "layers": started.layers,
         "classes": started.classes,
         "device": started.device,
+        "config": config.model_dump(mode="json"),
     }
 
 
@@ -104,6 +178,6 @@ def _failure(error: Exception, config: Config) -> str:
         batch = config.training.batch_size
         return (
             f"out of memory with training.batch_size={batch}, model.width={config.model.width}, "
-            f"model.depth={config.model.depth}; make one of them smaller"
+            f"model.depth={config.model.depth}; make one of them, or the data set, smaller"
         )
     return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"

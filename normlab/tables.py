@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from normlab.diagnosis import EXPLODING_RATIO, VANISHING_RATIO
+from normlab.records import Run
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -39,6 +41,7 @@ LAYER_TABLE_COLUMNS = (
     ("‖W‖", "weight_norm", "last"),
 )
 FOLDED_ROWS = 16
+SCALE_WIDTH = len(" output  min 1.0e-10 max 1.0e-10")
 BARS = "▁▂▃▄▅▆▇█"
 # A strip's bars span at least so many decades, so that a healthy gradient looks level.
 STRIP_DECADES = 4.0
@@ -56,13 +59,18 @@ def ratio_style(ratio: float) -> str:
     return "cyan" if ratio < near[0] else "yellow" if ratio > near[1] else "green"
 
 
-def layer_table(layers: "DataFrame", width: int) -> Table | None:
+def layer_table(layers: "DataFrame", width: int) -> Group | None:
     """A run's layers from input to output, each probe's first or last measured value.
 
     Folded to `FOLDED_ROWS` rows when deeper; columns are left out from the right to fit `width`.
     None where nothing was measured.
     """
-    columns = [column for column in LAYER_TABLE_COLUMNS if column[1] in layers]
+    several = "delta_rms" in layers and layers.dropna(subset=["delta_rms"])["step"].nunique() > 1
+    columns = [
+        column
+        for column in LAYER_TABLE_COLUMNS
+        if column[1] in layers and (several or column[0] != "δ end")
+    ]
     if not columns or layers.empty:
         return None
     names = layers.drop_duplicates("layer").set_index("layer")["name"].sort_index()
@@ -73,20 +81,23 @@ def layer_table(layers: "DataFrame", width: int) -> Table | None:
     values = {header: series.reindex(names.index) for header, series in values.items()}
 
     rows = _folded(len(names))
-    caption = "δ: root mean square gradient at a layer's linear output (delta_rms)"
+    room = width - 7 - max(len(name) for name in names) - 2
+    shown = list(values)[: max(2, room // 11)]
+    notes = [
+        "δ: root mean square gradient at a layer's linear output; blue below 1% of the last hidden",
+        "layer's, red above 100 times it; other columns as last measured",
+    ]
     if len(rows) < len(names):
-        caption += f"\n{len(rows)} of {len(names)} layers shown, all are in layers.parquet"
+        notes.append(f"{len(rows)} of {len(names)} layers shown, all are in layers.parquet")
+    if len(shown) < len(values):
+        notes.append(f"left out for width: {', '.join(list(values)[len(shown) :])}")
     table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         header_style="bold",
-        caption=caption,
-        caption_justify="left",
     )
     table.add_column("layer", justify="right")
     table.add_column("", no_wrap=True)
-    room = width - 7 - max(len(name) for name in names) - 2
-    shown = list(values)[: max(2, room // 11)]
     for header in shown:
         table.add_column(header, justify="right", no_wrap=True)
     last_hidden = len(names) - 1
@@ -100,7 +111,7 @@ def layer_table(layers: "DataFrame", width: int) -> Table | None:
                 style = ratio_style(value / of_last) if of_last else "blue"
             cells.append(Text(number(value), style=style))
         table.add_row(str(layer), names.loc[layer], *cells)
-    return table
+    return Group(table, *(Text(note, style="dim") for note in notes))
 
 
 def _folded(count: int) -> list[int]:
@@ -114,11 +125,13 @@ def _folded(count: int) -> list[int]:
 
 
 def number(value: float) -> str:
-    """A figure in at most eight characters."""
+    """A figure of three significant digits, or of two and a power of ten, in little room."""
     if value != value:
         return "–"
-    if value == 0 or 0.001 <= abs(value) < 1000:
-        return f"{value:.3g}"
+    if value == 0:
+        return "0"
+    if 0.001 <= abs(value) < 999.5:
+        return f"{value:#.3g}".rstrip(".")
     return f"{value:.1e}"
 
 
@@ -129,10 +142,11 @@ def gradient_strip(label: str, deltas: Sequence[float], width: int) -> Text:
     are more layers than columns: the smallest of them is drawn.
     """
     finite = [d for d in deltas if math.isfinite(d) and d > 0]
-    text = Text(f"{label:<15}input ", no_wrap=True)
+    text = Text(f"{label:<16}input ", no_wrap=True)
     low, high = (min(finite), max(finite)) if finite else (math.nan, math.nan)
-    scale = f" output  {number(low)} … {number(high)}" if finite else " output"
-    room = max(8, width - len(text) - len(scale))
+    scale = f" output  min {number(low):<7} max {number(high):<7}" if finite else " output"
+    scale = f"{scale:<{SCALE_WIDTH}}"  # of one width, so that strips lie under one another
+    room = max(8, min(100, width - len(text) - len(scale)))
     last_hidden = deltas[-2] if len(deltas) > 1 else math.nan
     top = math.log10(high) if finite else 0.0
     span = max(STRIP_DECADES, top - math.log10(low)) if finite else 1.0
@@ -171,28 +185,42 @@ def gradient_strips(layers: "DataFrame", width: int) -> list[Text]:
     ]
 
 
-def run_report(summary: Mapping[str, Any], layers: "DataFrame", folder: str, width: int) -> Group:
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: `45 s`, `3 min`, `2 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def run_report(run: Run, width: int) -> Group:
     """What a person reads at the end of a run: layers, verdict, accuracy, where the files lie."""
-    parts: list[RenderableType] = [*gradient_strips(layers, width)]
-    table = layer_table(layers, width)
+    summary = run.summary
+    parts: list[RenderableType] = [*gradient_strips(run.layers, width)]
+    table = layer_table(run.layers, width)
     if table is not None:
-        parts.append(table)
+        parts += [table, Text()]
     facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
     facts.add_row("verdict", verdict_line(summary))
     if summary.get("try"):
         facts.add_row("try", Text("  or  ".join(summary["try"])))
+    measured_at = int(run.metrics["step"].iloc[-1]) if len(run.metrics) else 0
+    stale = f" (at step {measured_at})" if measured_at != summary["steps"] else ""
     for which in ("train", "test"):
         accuracy, loss = summary.get(f"{which}_acc"), summary.get(f"{which}_loss")
         if accuracy is not None and loss is not None:
-            facts.add_row(which, f"accuracy {accuracy:.4f}, loss {loss:.4g}")
+            facts.add_row(which, f"accuracy {accuracy:.4f}, loss {loss:.4g}{stale}")
+    steps = summary["steps"]
     facts.add_row(
         "run",
         f"{summary['name']}: {summary['parameters']:,} parameters, "
-        f"{summary['steps']} steps in {summary['seconds']:.1f} s on {summary['device']}",
+        f"{steps} step{'s' if steps != 1 else ''} in {summary['seconds']:.1f} s "
+        f"on {summary['device']}",
     )
-    facts.add_row("files", Text(folder))
+    facts.add_row("command", Text(shlex.join(run.environment.get("command", []))))
+    facts.add_row("files", Text(str(run.folder)))
     return Group(*parts, facts)
 
 

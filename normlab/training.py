@@ -22,12 +22,15 @@ from normlab.probes import (
     SNAPSHOT_PROBES,
     gradient_norms,
     snapshot,
+    train_mode_loss,
     update_ratios,
     watched_weights,
 )
 
 EVALUATION_BATCH = 500
 PROGRESS_SECONDS = 0.1
+# Training steps between two readings of the loss, for which the CPU waits for a GPU.
+READ_EVERY = {"cpu": 1, "gpu": 50}
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ def train(config: Config) -> Iterator[Event]:
 
     A row with step s is about the weights after s optimizer steps: its evaluation, its snapshot,
     and the gradient and update of the training step taken from there (the last row has neither).
-    Raises ConfigError for a device or batch size that cannot be, DataError for damaged data.
+    Diverging is judged in train mode alone: in eval mode a fresh BatchNorm net may overflow, as its
+    running statistics are not yet those of its data. Sets the process's number of threads. Raises
+    ConfigError for a device or batch size that cannot be, DataError for damaged data.
     """
     device = select_device(config.runtime.device)
     precision = config.training.precision
@@ -102,7 +107,7 @@ def train(config: Config) -> Iterator[Event]:
     update_steps = snapshot_steps if "update_ratio" in config.probes.measure else frozenset()
     gradient_steps = gradient_schedule(config, steps, snapshot_steps)
     evaluation_stride = config.training.evaluate_every_epochs * steps_per_epoch
-    check_every = 1 if device.type == "cpu" else 50  # reading a value makes the CPU wait for a GPU
+    read_every = READ_EVERY["cpu" if device.type == "cpu" else "gpu"]
 
     yield Started(
         device=str(device),
@@ -115,23 +120,37 @@ def train(config: Config) -> Iterator[Event]:
     started = shown = time.perf_counter()
     stream = _epochs(config, dataset)
     batch_loss = math.nan
-    unchecked: list[Tensor] = []
+    unread: list[Tensor] = []  # losses still on the device, NaN where a gradient was not finite
+
+    def first_broken(steps_done: int) -> int | None:
+        """Read the losses back; the first training step whose loss or gradient was not finite."""
+        nonlocal batch_loss
+        losses = torch.stack(unread).tolist() if unread else []
+        batch_loss = losses[-1] if losses else batch_loss
+        unread.clear()
+        broken = (age for age, loss in enumerate(losses) if not math.isfinite(loss))
+        return next((steps_done - len(losses) + age for age in broken), None)
 
     for step in range(steps + 1):
-        if step % evaluation_stride == 0 or step == steps:
-            scores = evaluate(model, dataset, precision)
+        evaluating = step % evaluation_stride == 0 or step == steps
+        if evaluating or step in snapshot_steps:
+            broken = first_broken(step)
+            if broken is None and step == steps:  # no training step tells of the last update
+                last = train_mode_loss(model, probe_images, probe_labels)
+                broken = None if math.isfinite(last.item()) else steps
+            if broken is not None:
+                yield Ended("diverged", broken, model)
+                return
+        if evaluating:
             row = {
                 "step": step,
                 "epoch": step / steps_per_epoch,
-                **scores,
+                **evaluate(model, dataset, precision),
                 "batch_loss": batch_loss,
                 "lr": learning_rate(config, min(step, steps - 1), steps) if steps else math.nan,
                 "seconds": time.perf_counter() - started,
             }
             yield Evaluation(row)
-            if not math.isfinite(scores["train_loss"]):
-                yield Ended("diverged", step, model)
-                return
 
         columns: dict[str, Tensor] = {}
         if step in snapshot_steps and probes:
@@ -152,8 +171,11 @@ def train(config: Config) -> Iterator[Event]:
                 loss = F.cross_entropy(model(images), labels)
             loss.backward()  # type: ignore[no-untyped-call]
         norms = gradient_norms(weights)
+        finite = norms.isfinite().all()
         if config.training.clip_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, config.training.clip_norm)
+            # PyTorch's own total norm overflows float32 just where clipping is needed most.
+            total = gradient_norms(parameters).norm()
+            nn.utils.clip_grads_with_norm_(parameters, config.training.clip_norm, total)
         before = [w.detach().clone() for w in weights] if step in update_steps else []
         optimizer.step()
         if step in gradient_steps:
@@ -161,17 +183,15 @@ def train(config: Config) -> Iterator[Event]:
         if before:
             after = [layer.module.weight for layer in layers]
             columns["update_ratio"] = update_ratios(before, after)
-        if columns:
-            yield Measurement(_rows(step, layers, columns))
+        unread.append(torch.where(finite, loss.detach(), torch.nan))
 
-        unchecked.append(torch.where(norms.isfinite().all(), loss.detach(), torch.nan))
-        if len(unchecked) == check_every or step + 1 == steps:
-            for age, value in enumerate(torch.stack(unchecked).tolist()):
-                batch_loss = value
-                if not math.isfinite(value):
-                    yield Ended("diverged", step + 1 - len(unchecked) + age, model)
-                    return
-            unchecked.clear()
+        if columns or len(unread) == read_every or step + 1 == steps:
+            broken = first_broken(step + 1)
+            if columns and (broken is None or broken == step):
+                yield Measurement(_rows(step, layers, columns))
+            if broken is not None:
+                yield Ended("diverged", broken, model)
+                return
             if (now := time.perf_counter()) - shown > PROGRESS_SECONDS:
                 shown = now
                 yield Progress(step + 1, batch_loss)

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+from pandas import read_parquet
+from pandas.testing import assert_frame_equal
 
 SCRIPT = Path(sys.executable).with_name("normlab")
 TINY = (
@@ -69,6 +71,8 @@ def in_terminal(
             if interrupt_at is not None and interrupt_at in output.decode(errors="replace"):
                 os.write(master, b"\x03")
                 interrupt_at = None
+    else:
+        os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     os.close(master)
     return os.waitstatus_to_exitcode(status), output.decode(errors="replace")
@@ -98,9 +102,15 @@ def test_run_then_show_then_run_again(tmp_path: Path) -> None:
     assert again.stdout.endswith(report)
     assert summary_file.stat().st_mtime_ns == before
 
+    # Made again by another process, every number is the same.
+    tables = [read_parquet(summary_file.with_name(f"{n}.parquet")) for n in ("layers", "metrics")]
     forced = normlab("run", *TINY, "--force", cwd=tmp_path)
     assert forced.returncode == 0
     assert summary_file.stat().st_mtime_ns > before
+    for name, table in zip(("layers", "metrics"), tables, strict=True):
+        again_table = read_parquet(summary_file.with_name(f"{name}.parquet"))
+        timeless = [column for column in table if column != "seconds"]
+        assert_frame_equal(table[timeless], again_table[timeless], check_exact=True)
 
 
 def test_json_is_one_object_and_nothing_else(tmp_path: Path) -> None:
@@ -154,16 +164,18 @@ def test_the_live_view(tmp_path: Path, width: int) -> None:
 
 
 def test_ctrl_c_in_a_terminal(tmp_path: Path) -> None:
-    code, output = in_terminal("run", *ENDLESS, cwd=tmp_path, interrupt_at="steps/s")
+    code, output = in_terminal("run", *ENDLESS, cwd=tmp_path, interrupt_at="/s ")
     assert code == 130
     assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l")
-    assert "normlab: interrupted; what was measured so far is in results/runs/" in output
+    assert "normlab: interrupted; normlab show results/runs/" in output
     assert "Traceback" not in output
     (file,) = tmp_path.glob("results/runs/*/summary.json")
     assert json.loads(file.read_text(encoding="utf-8"))["status"] == "interrupted"
 
 
-def test_a_signal_without_a_terminal(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_without_a_terminal(tmp_path: Path, times: int) -> None:
+    """An impatient second one costs nothing of what the first one keeps."""
     with subprocess.Popen(
         [SCRIPT, "run", *ENDLESS],
         cwd=tmp_path,
@@ -177,12 +189,36 @@ def test_a_signal_without_a_terminal(tmp_path: Path) -> None:
         for line in process.stdout:
             if line.startswith("step"):
                 break
-        process.send_signal(signal.SIGINT)
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.02)
         process.stdout.read()
         errors = process.stderr.read()
     assert process.returncode == 130
     assert errors.count("\n") == 1
-    assert errors.startswith("normlab: interrupted")
+    assert errors.startswith("normlab: interrupted; normlab show")
+    shown = normlab("show", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert "verdict  interrupted. Stopped at step" in shown.stdout
+
+
+def test_a_reader_that_has_read_enough_does_not_stop_the_run(tmp_path: Path) -> None:
+    """`normlab run | head -1`"""
+    with subprocess.Popen(
+        [SCRIPT, "run", *TINY, "training.epochs=30"],
+        cwd=tmp_path,
+        env=clean_environment(PYTHONUNBUFFERED="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+    (file,) = tmp_path.glob("results/runs/*/summary.json")
+    assert json.loads(file.read_text(encoding="utf-8"))["status"] == "finished"
 
 
 # ------------------------------------------------------------------------------- bad input
@@ -201,7 +237,7 @@ def test_a_signal_without_a_terminal(tmp_path: Path) -> None:
         (["run", "data=mnist", "data.root=nowhere"], 2, "data.root=nowhere"),
         (["run", *TINY, "output.root=file"], 2, "cannot be written"),
         (["show", "zzz"], 2, "zzz: no such run"),
-        (["show"], 2, "Missing argument"),
+        (["show"], 2, "no run is here yet"),
         (["no-such-command"], 2, "No such command"),
         (["run", *TINY, "data.size=1", "model.width=10000000"], 3, "out of memory"),
     ],

@@ -360,6 +360,13 @@ def touch(folder, files):
     return folder
 
 
+def test_a_place_that_is_not_there_is_named_before_a_download(tmp_path, monkeypatch):
+    monkeypatch.setenv("NORMLAB_DATA", str(tmp_path / "absent"))
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: tmp_path / "cache")
+    with pytest.raises(DataError, match=r"NORMLAB_DATA=.*absent: there is no such folder"):
+        data.load(image_data("cifar10"), torch.device("cpu"))
+
+
 def test_places_in_order(tmp_path, monkeypatch, cache):
     assert data.search_places("mnist") == [cache]
     monkeypatch.setenv("NORMLAB_DATA", "~/sets")
@@ -770,7 +777,7 @@ def test_a_download_with_a_wrong_checksum_is_not_kept(monkeypatch, capfd, cache,
     with pytest.raises(DataError) as error:
         data.load(image_data("cifar10"), CPU)
     assert one_line(error) == (
-        "data.name=cifar10: not found and the download failed "
+        "data=cifar10: not found and the download failed "
         "(the file's checksum is not the published one); "
         f"put cifar-10-batches-py/ or cifar-10-python.tar.gz into {cache}, "
         "or set data.root or NORMLAB_DATA"

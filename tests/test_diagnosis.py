@@ -114,6 +114,8 @@ def test_ratio_without_a_last_gradient() -> None:
         ([0.0, 0.0, 1.0], 0.5, "vanishing", 2),
         ([0.0, 0.0, 0.0], 0.5, "vanishing", 3),
         ([math.inf, math.nan, 1.0], 0.5, "exploding", 2),
+        # a skip around a dead last layer
+        ([1e-9, 0.0, 0.0], 0.5, "vanishing", 0),
         ([1.0], 0.5, "healthy", 0),
     ],
 )
@@ -124,7 +126,7 @@ def test_state(deltas: list[float], cosine: float, expected: str, worst: int) ->
 
 def test_collapse_names_the_first_collapsed_layer() -> None:
     layers = snapshot(0, [1.0] * 4)
-    layers["sample_cosine"] = [0.5, 0.9, 0.999, 0.9999, 0.2]
+    layers["sample_cosine"] = [0.999, 0.9, 0.999, 0.9999, 0.2]
     state = state_at(layers, 0)
     assert (state.verdict, state.worst) == ("collapsed", 3)
 
@@ -138,7 +140,7 @@ GOOD = 0.1 + 0.9 * TRAINED_SKILL + 0.001
 def test_a_network_that_trains() -> None:
     found = verdict(EVEN, GOOD)
     assert (found["verdict"], found["try"]) == ("trains", [])
-    assert "layer 1 gets 1 of layer 6's" in found["reason"]
+    assert "neither vanishes nor explodes (layer 1 gets 1 of layer 6's)" in found["reason"]
 
 
 def test_training_outranks_the_gradient_at_init() -> None:
@@ -182,6 +184,42 @@ def test_without_steps_the_state_at_init_is_the_verdict() -> None:
     assert verdict(VANISHED, 0.1, step=0)["verdict"] == "vanishing"
 
 
+@pytest.mark.parametrize(
+    ("deltas", "words"),
+    [
+        ([0.0] * 6, "no gradient is left: it is 0 in all 6 hidden layers"),
+        ([1e-9, 1e-9, 0.0], "the last hidden layer, 3, is dead"),
+        ([math.inf, 1.0, 1.0], "not finite up to layer 1"),
+        ([1e-3], "the one hidden layer"),
+    ],
+)
+def test_sentences_of_odd_states(deltas: list[float], words: str) -> None:
+    assert words in verdict(deltas, 0.1, step=0)["reason"]
+
+
+def test_units_that_died_in_training_ask_for_smaller_steps() -> None:
+    found = verdict([0.0] * 6, 0.1, at_init=EVEN)
+    assert found["verdict"] == "vanishing"
+    assert found["try"][0] == "optimizer.lr=0.01"
+
+
+def test_a_residual_net_is_not_told_to_compare_a_residual_twin() -> None:
+    plain, residual = (
+        verdict(EVEN, 0.3, config=compose([m])) for m in ("model=cnn", "model=resnet")
+    )
+    assert "a residual twin" in plain["reason"]
+    assert "residual" not in residual["reason"]
+
+
+def test_only_the_cosine_measured() -> None:
+    layers = snapshot(10, EVEN, 0.999).drop(columns="delta_rms")
+    metrics = DataFrame([{"train_acc": 0.1}])
+    found = diagnose(
+        DEFAULT, metrics, layers, status="finished", step=10, classes=10, steps_per_epoch=5
+    )
+    assert found["verdict"] == "collapsed"
+
+
 @pytest.mark.parametrize("status", ["interrupted", "failed"])
 def test_no_verdict_on_half_a_run(status: str) -> None:
     assert verdict(VANISHED, 0.1, status=status)["verdict"] is None
@@ -198,7 +236,7 @@ def test_nothing_measured() -> None:
         steps_per_epoch=5,
     )
     assert found["verdict"] == "undertrained"
-    assert "no gradient was measured" in found["reason"]
+    assert "the gradient was not measured" in found["reason"]
     assert found["verdict_init"] is None
 
 

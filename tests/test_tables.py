@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,8 @@ from hypothesis import strategies as st
 from pandas import DataFrame
 from rich.console import Console, RenderableType
 
+from normlab.config import compose
+from normlab.records import Run
 from normlab.tables import (
     BARS,
     gradient_strip,
@@ -53,6 +56,12 @@ SUMMARY: dict[str, Any] = {
 }
 
 
+def run_of(layers: DataFrame, summary: dict[str, Any] = SUMMARY) -> Run:
+    metrics = DataFrame({"step": [summary["steps"]]})
+    environment = {"command": ["normlab", "run", "seed=[1]"]}
+    return Run(Path("results/runs/0123456789"), compose(), environment, metrics, layers, summary)
+
+
 def printed(renderable: RenderableType, width: int = 80) -> str:
     console = Console(width=width, color_system=None)
     with console.capture() as capture:
@@ -63,9 +72,7 @@ def printed(renderable: RenderableType, width: int = 80) -> str:
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 @pytest.mark.parametrize("count", [1, 2, 20, 21, 110, 1000])
 def test_everything_fits_the_width(width: int, count: int) -> None:
-    text = printed(
-        run_report(SUMMARY, layers_frame(count), "results/runs/0123456789", width), width
-    )
+    text = printed(run_report(run_of(layers_frame(count)), width), width)
     assert max(map(len, text.splitlines())) <= width
     assert "output" in text
     assert "trains" in text
@@ -74,7 +81,7 @@ def test_everything_fits_the_width(width: int, count: int) -> None:
 def test_values_are_the_first_and_the_last_measured() -> None:
     text = printed(layer_table(layers_frame(3), 80) or "")
     row = next(line for line in text.splitlines() if "hidden1" in line).split()
-    assert row[:5] == ["1", "hidden1", "0.01", "0.11", "0.5"]
+    assert row[:5] == ["1", "hidden1", "0.0100", "0.110", "0.500"]
 
 
 def test_columns_are_dropped_from_the_right() -> None:
@@ -82,7 +89,8 @@ def test_columns_are_dropped_from_the_right() -> None:
     assert "act std" in printed(layer_table(frame, 120) or "", 120)
     narrow = printed(layer_table(frame, 44) or "", 44)
     assert "δ end" in narrow
-    assert "act std" not in narrow
+    assert "act std" not in narrow.splitlines()[1]
+    assert "left out for width: ‖∇W‖, act std" in narrow
 
 
 def test_a_deep_table_is_folded_and_says_so() -> None:
@@ -102,7 +110,29 @@ def test_a_deep_table_is_folded_and_says_so() -> None:
 def test_no_table_without_measurements() -> None:
     assert layer_table(DataFrame({"step": [], "layer": [], "name": [], "kind": []}), 80) is None
     assert gradient_strips(DataFrame({"step": [], "layer": []}), 80) == []
-    assert "verdict" in printed(run_report(SUMMARY, DataFrame({"step": []}), "folder", 80))
+    assert "verdict" in printed(run_report(run_of(DataFrame({"step": []})), 80))
+
+
+def test_the_report_names_the_command_and_stale_scores() -> None:
+    text = printed(run_report(run_of(layers_frame(3)), 80))
+    assert "normlab run 'seed=[1]'" in text
+    assert "(at step" not in text
+    diverged = run_of(layers_frame(3), {**SUMMARY, "steps": 12})
+    diverged.metrics["step"] = 10
+    assert "loss 0.01 (at step 10)" in printed(run_report(diverged, 80))
+
+
+def test_one_snapshot_has_no_end() -> None:
+    text = printed(run_report(run_of(layers_frame(3, steps=(0,))), 80))
+    assert "δ init" in text
+    assert "δ end" not in text
+
+
+def test_strips_lie_under_one_another() -> None:
+    strips = [
+        gradient_strip("δ", [scale * 1.5**i for i in range(60)], 80).plain for scale in (1, 1e-9)
+    ]
+    assert len({strip.index(" output") for strip in strips}) == 1
 
 
 def test_a_strip_draws_a_bar_a_layer_on_a_log_scale() -> None:
@@ -110,7 +140,7 @@ def test_a_strip_draws_a_bar_a_layer_on_a_log_scale() -> None:
     text = gradient_strip("δ", [*deltas, 1.0], 80).plain
     bars = list(text.split("input ")[1].split(" output")[0])
     assert "".join(dict.fromkeys(bars)) == BARS
-    assert "1.0e-07 … 1" in text
+    assert "min 1.0e-07 max 1.00" in text
 
 
 def test_a_level_gradient_looks_level() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from normlab import training
 from normlab.config import Config, compose
 from normlab.data import batches, load
 from normlab.errors import ConfigError
@@ -130,8 +131,10 @@ def test_measuring_does_not_change_training(overrides: tuple[str, ...]) -> None:
 
 def test_the_same_config_gives_the_same_numbers() -> None:
     config = compose(TINY_CNN)
-    (events, ended), (again, ended_again) = events_of(config), events_of(config)
+    events, ended = events_of(config)
     torch.manual_seed(12345)  # nor does anything else in the process matter
+    torch.randn(10)
+    again, ended_again = events_of(config)
     assert equal_weights(weights_of(ended), weights_of(ended_again))
     assert measured(events, "sample_cosine") == measured(again, "sample_cosine")
     timeless = [{**row, "seconds": 0} for row in evaluations(events)]
@@ -233,6 +236,8 @@ def test_optimizers_are_pytorchs_own(optimizer: str) -> None:
     assert built.defaults["weight_decay"] == 0.5
     if optimizer == "sgd":
         assert built.defaults["momentum"] == 0.9
+        config = compose(["optimizer.nesterov=true"])
+        assert build_optimizer(config, [torch.nn.Parameter(torch.ones(2))]).defaults["nesterov"]
     else:
         assert built.defaults["betas"] == (0.9, 0.999)
 
@@ -268,12 +273,43 @@ def test_a_gradient_that_is_not_finite_ends_the_run(monkeypatch: pytest.MonkeyPa
 
 def test_divergence_in_the_last_step_is_seen() -> None:
     events, ended = events_of(compose([*TINY_MLP, "training.steps=1", "optimizer.lr=1e38"]))
+    assert (ended.status, ended.step) == ("diverged", 1)
+    assert [row["step"] for row in evaluations(events)] == [0]
+
+
+@pytest.mark.parametrize("read_every", [3, 50])
+def test_when_losses_are_read_back_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, read_every: int
+) -> None:
+    """A GPU's losses are read every 50 steps: the same step diverges and the same rows are kept."""
+    # The loss overflows after some steps, between two snapshots and within an epoch.
+    overrides = [*TINY_MLP, "norm=none", "training.epochs=5", "optimizer.lr=1e5", "seed=3"]
+    config = compose([*overrides, "model.activation=identity", "probes.snapshots=2"])
+    events, ended = events_of(config)
     assert ended.status == "diverged"
-    assert not math.isfinite(evaluations(events)[-1]["train_loss"])
+    assert ended.step % read_every
+    monkeypatch.setitem(training.READ_EVERY, "cpu", read_every)
+    late, late_end = events_of(config)
+    assert (late_end.status, late_end.step) == (ended.status, ended.step)
+    assert str(measured(late, "grad_norm")) == str(measured(events, "grad_norm"))
+    assert [r["step"] for r in evaluations(late)] == [r["step"] for r in evaluations(events)]
 
 
-def test_clipping_bounds_the_step() -> None:
+def test_an_overflow_in_eval_mode_alone_is_no_divergence() -> None:
+    """BatchNorm makes training blind to a weight's scale; its running variance is 1 at first."""
+    config = compose([*TINY_MLP, "model.depth=14", "model.init_gain=1000"])
+    events, ended = events_of(config)
+    assert ended.status == "finished"
+    assert not math.isfinite(evaluations(events)[0]["train_loss"])
+    assert math.isfinite(evaluations(events)[-1]["batch_loss"])
+    assert 0 in measured(events, "delta_rms")
+
+
+@pytest.mark.parametrize("more", [[], ["norm=none", "model.depth=30", "model.init_gain=8"]])
+def test_clipping_bounds_the_step(more: list[str]) -> None:
+    """A step of lr · clip_norm, also where the squared norm overflows float32."""
     plain = [*TINY_MLP, "training.steps=1", "optimizer.momentum=0", "optimizer.weight_decay=0"]
+    plain += [*more, "model.bias=false"]
     _, start = events_of(compose([*plain, "training.steps=0"]))
     _, end = events_of(compose([*plain, "training.clip_norm=0.01"]))
     change = sum(
@@ -363,7 +399,7 @@ def test_snapshots_hold_init_first_epoch_and_end(steps: int, per_epoch: int, cou
     values["probes"]["snapshots"] = count
     schedule = snapshot_schedule(Config.model_validate(values), steps, per_epoch)
     assert {0, steps} <= schedule <= set(range(steps + 1))
-    assert (per_epoch in schedule) == (per_epoch <= steps) or per_epoch in range(1, steps + 1)
+    assert per_epoch in schedule or per_epoch > steps
     assert len(schedule) <= count + 3
 
 

@@ -1,0 +1,110 @@
+"""Runs in worker processes on this machine, which stay alive and import PyTorch once."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import signal
+import tempfile
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+from pebble import ProcessExpired, ProcessPool
+
+from normlab.config import Config, LocalLauncher, run_id
+from normlab.runs import Outcome, outcome_of
+
+STOP_SECONDS = 15.0
+
+
+def launch(
+    configs: Sequence[Config], launcher: LocalLauncher, *, force: bool
+) -> Generator[Outcome, None, None]:
+    """Execute runs, each in one of the workers, and yield their outcomes as they finish.
+
+    A run whose worker dies, or that takes longer than `timeout_seconds`, costs no other run. On
+    GPUs every worker keeps to one device, `runs_per_device` of them to each.
+    """
+    places = devices(configs[0], launcher)
+    waiting = list(reversed(configs))
+    with tempfile.TemporaryDirectory(prefix="normlab-") as folder:
+        stop = Path(folder) / "stop"
+        pool = ProcessPool(
+            max_workers=min(len(places), len(configs)),
+            context=multiprocessing.get_context("spawn"),
+            initializer=_ignore_interrupts,
+        )
+        running: dict[concurrent.futures.Future[Outcome], tuple[Config, str]] = {}
+        try:
+            while waiting or running:
+                while waiting and places:
+                    config, place = waiting.pop(), places.pop()
+                    job = pool.schedule(
+                        _work,
+                        args=[config, place, str(stop), force],
+                        timeout=launcher.timeout_seconds,
+                    )
+                    running[job] = config, place
+                done, _ = concurrent.futures.wait(
+                    running, return_when=concurrent.futures.FIRST_COMPLETED
+                )
+                for ended in done:
+                    config, place = running.pop(ended)
+                    places.append(place)
+                    yield _outcome(ended, config, launcher)
+        except BaseException:  # Ctrl-C, or the sweep no longer listens
+            stop.touch()
+            concurrent.futures.wait(running, timeout=STOP_SECONDS)
+            raise
+        finally:
+            pool.stop()  # type: ignore[no-untyped-call]
+            pool.join()
+
+
+def devices(config: Config, launcher: LocalLauncher) -> list[str]:
+    """The device of every worker: those of the machine in turn, or a core each.
+
+    Named devices are repeated `runs_per_device` times; CPU workers are as many as cores.
+    """
+    import torch
+
+    asked = config.runtime.device
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if asked in ("auto", "cuda") and gpus:
+        places = [f"cuda:{i}" for _ in range(launcher.runs_per_device) for i in range(gpus)]
+    elif asked == "auto" or asked == "cpu":
+        places = [asked] * max(1, (os.cpu_count() or 1) // config.runtime.threads)
+    else:
+        places = [asked] * launcher.runs_per_device
+    if launcher.workers is not None:
+        places = [places[i % len(places)] for i in range(launcher.workers)]
+    return places
+
+
+def _ignore_interrupts() -> None:
+    # Ctrl-C reaches every process of the terminal; the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _work(config: Config, device: str, stop: str, force: bool) -> Outcome:
+    """A worker's part: one run on its device."""
+    runtime = config.runtime.model_copy(update={"device": device})
+    placed = config.model_copy(update={"runtime": runtime})
+    return outcome_of(placed, force=force, stop=Path(stop).exists)
+
+
+def _outcome(
+    job: "concurrent.futures.Future[Outcome]", config: Config, launcher: LocalLauncher
+) -> Outcome:
+    identity = run_id(config)
+    try:
+        return job.result()
+    except TimeoutError:
+        reason = f"took longer than launcher.timeout_seconds={launcher.timeout_seconds:g}"
+        return Outcome(identity, "failed", reason, None, launcher.timeout_seconds or 0.0)
+    except ProcessExpired as error:
+        code = error.exitcode
+        died = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        reason = f"its worker process died ({died}), out of memory perhaps"
+        return Outcome(identity, "failed", reason, None, 0.0)
+    except Exception as error:
+        return Outcome(identity, "failed", f"{type(error).__name__}: {error}", None, 0.0)

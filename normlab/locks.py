@@ -1,0 +1,165 @@
+"""The right to run one folder's config, held by one process at a time, on network file systems too.
+
+A lock is the file `lock.json`, made by an exclusive create, which is atomic on local and network
+file systems. Its holder writes its progress into it every second, so its modification time is a
+heartbeat: a lock without one for `EXPIRES_SECONDS`, or whose process is dead, may be taken over.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from normlab.errors import BusyError
+
+LOCK_FILE = "lock.json"
+HEARTBEAT_SECONDS = 1.0
+EXPIRES_SECONDS = 60.0
+
+
+class RunLock:
+    """Holds a folder's lock from its making to `release`; raises BusyError where another does.
+
+    What is put into `progress` can be read by others through `read_lock`.
+    """
+
+    def __init__(self, folder: Path):
+        self.path = folder / LOCK_FILE
+        self.progress: dict[str, Any] = {}
+        self._identity = {"token": uuid.uuid4().hex, "machine": machine(), "pid": os.getpid()}
+        self._file = self._acquire()
+        self._released = threading.Event()
+        self._write()
+        self._heart = threading.Thread(target=self._beat, daemon=True)
+        self._heart.start()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the file is no longer this holder's: taken over, or deleted."""
+        try:
+            return os.fstat(self._file).st_ino != self.path.stat().st_ino
+        except OSError:
+            return True
+
+    def release(self) -> None:
+        """Give the folder free."""
+        self._released.set()
+        self._heart.join()
+        if not self.lost:
+            self.path.unlink(missing_ok=True)
+        os.close(self._file)
+
+    def _acquire(self) -> int:
+        folder = self.path.parent
+        for _ in range(100):
+            with contextlib.suppress(FileExistsError):
+                return os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR)
+            holder = read_lock(folder) or {}  # empty while its maker has not written it yet
+            if self.path.exists():
+                if not is_expired(folder, holder):
+                    break
+                return self._take_over(holder)
+        raise BusyError(_busy(folder, holder))
+
+    def _take_over(self, holder: Mapping[str, Any]) -> int:
+        """Replace a dead holder's file.
+
+        A file named by the dead holder's token is made exclusively, so that of many takers one goes
+        on, and another only if that one dies; the token is then read again, so that a late taker
+        does not replace the winner.
+        """
+        folder = self.path.parent
+        token = str(holder.get("token", "unreadable"))
+        mine = folder / f".{LOCK_FILE}.{token}.{self._identity['token']}.tmp"
+        for attempt in itertools.count():
+            step = folder / f".{LOCK_FILE}.{token}.{attempt}.tmp"
+            try:
+                os.close(os.open(step, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+                break
+            except FileExistsError:
+                if _age(folder, step) < EXPIRES_SECONDS:
+                    raise BusyError(_busy(folder, holder)) from None
+        file = os.open(mine, os.O_CREAT | os.O_EXCL | os.O_RDWR)
+        try:
+            if (read_lock(folder) or {}).get("token", "unreadable") != token:
+                raise BusyError(_busy(folder, holder))
+            mine.replace(self.path)
+        except BaseException:
+            os.close(file)
+            mine.unlink(missing_ok=True)
+            raise
+        finally:
+            for taken in folder.glob(f".{LOCK_FILE}.{token}.*.tmp"):
+                taken.unlink(missing_ok=True)
+        return file
+
+    def _beat(self) -> None:
+        while not self._released.wait(HEARTBEAT_SECONDS):
+            # A full disk or a folder that is gone is for the run's own writes to report.
+            with contextlib.suppress(OSError):
+                self._write()
+
+    def _write(self) -> None:
+        # Into the file that is held, not by name: never into another holder's.
+        content = json.dumps({**self._identity, "progress": self.progress}).encode()
+        os.pwrite(self._file, content, 0)
+        os.truncate(self._file, len(content))
+
+
+def read_lock(folder: Path) -> dict[str, Any] | None:
+    """A lock's content: token, machine, pid and progress; None where there is no lock to read."""
+    try:
+        content = json.loads((folder / LOCK_FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a live process holds the folder's lock."""
+    holder = read_lock(folder)
+    return holder is not None and not is_expired(folder, holder)
+
+
+def is_expired(folder: Path, holder: Mapping[str, Any]) -> bool:
+    """Whether a lock's process is dead, or has given no sign of life for `EXPIRES_SECONDS`."""
+    if holder.get("machine") == machine():
+        try:
+            os.kill(int(holder.get("pid", 0)), 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, ValueError, OverflowError):
+            pass
+    return _age(folder, folder / LOCK_FILE) > EXPIRES_SECONDS
+
+
+def machine() -> str:
+    """A name of this machine, boot and process namespace: where a process number has a meaning."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(str(Path("/proc/self/ns/pid").stat().st_ino))
+    return "/".join(parts)
+
+
+def _age(folder: Path, file: Path) -> float:
+    """Seconds since a file was written, by the clock of the file system that keeps it."""
+    probe = folder / f".{LOCK_FILE}.{uuid.uuid4().hex}.tmp"
+    try:
+        probe.touch()
+        now = probe.stat().st_mtime
+        probe.unlink()
+        return now - file.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _busy(folder: Path, holder: Mapping[str, Any]) -> str:
+    host = str(holder.get("machine", "another machine")).split("/")[0]
+    return f"{folder}: process {holder.get('pid', '?')} on {host} is running it; wait for its end"

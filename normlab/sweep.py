@@ -1,0 +1,140 @@
+"""Overrides to a list of configs; minus what is finished; outcomes as they arrive."""
+
+import contextlib
+import math
+import time
+from collections import Counter
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from normlab.config import Config, Grid, compose_grids, flatten, run_id
+from normlab.errors import ConfigError
+from normlab.launchers import launch
+from normlab.records import FINAL, read_summary, run_folder
+from normlab.runs import Outcome
+
+BUSY_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep has to do."""
+
+    configs: tuple[Config, ...]  # every run once, in the order of its grids
+    pending: tuple[Config, ...]  # to be run
+    finished: int  # finished or diverged before
+    failed: int  # failed before and left alone
+    seconds: float  # estimate of all pending runs' own time together; NaN without any finished run
+
+
+def plan(
+    grids: Sequence[Grid],
+    config_dir: Path | None = None,
+    *,
+    force: bool = False,
+    retry_failed: bool = False,
+) -> Plan:
+    """Compose every run, look which are finished, and estimate the rest; writes nothing.
+
+    Raises ConfigError where a combination cannot be or nothing is left of the grids.
+    """
+    unique = {run_id(config): config for config in compose_grids(grids, config_dir)}
+    if not unique:
+        raise ConfigError("the sweep is empty: one of its overrides has no value")
+    summaries = {identity: read_summary(run_folder(c)) for identity, c in unique.items()}
+    pending: list[Config] = []
+    states: Counter[str] = Counter()
+    for identity, config in unique.items():
+        status = (summaries[identity] or {}).get("status", "missing")
+        states[status] += 1
+        again = force or (status == "failed" and retry_failed)
+        if again or (status not in FINAL and status != "failed"):
+            pending.append(config)
+    known = [
+        (unique[identity], float(summary["seconds"]))
+        for identity, summary in summaries.items()
+        if summary and summary["status"] == "finished"
+    ]
+    return Plan(
+        configs=tuple(unique.values()),
+        pending=tuple(pending),
+        finished=sum(states[status] for status in FINAL) if not force else 0,
+        failed=0 if force or retry_failed else states["failed"],
+        seconds=sum((estimate(config, known) for config in pending), 0.0),
+    )
+
+
+def sweep(
+    plan: Plan, *, force: bool = False, fail_fast: bool = False
+) -> Generator[Outcome, None, None]:
+    """Run what is pending and yield outcomes as they arrive; a busy run is asked for again.
+
+    With `fail_fast` the first failure is the last outcome. Closing the generator, as that does,
+    stops the runs that are going on.
+    """
+    waiting = list(plan.pending)
+    while waiting:
+        configs = {run_id(config): config for config in waiting}
+        waiting = []
+        with contextlib.closing(launch(list(configs.values()), force=force)) as outcomes:
+            for outcome in outcomes:
+                if outcome.status == "busy":
+                    waiting.append(configs[outcome.run_id])
+                else:
+                    yield outcome
+                    if fail_fast and outcome.status == "failed":
+                        return
+        if waiting:
+            time.sleep(BUSY_SECONDS)
+
+
+def estimate(config: Config, known: Sequence[tuple[Config, float]]) -> float:
+    """Seconds of a run by the finished run most like it, scaled by depth and length.
+
+    NaN where none is finished.
+    """
+
+    def unlike(other: Config) -> float:
+        model, theirs = config.model, other.model
+        return (
+            100 * (model.name != theirs.name or config.data.name != other.data.name)
+            + 10 * abs(math.log(model.width / theirs.width))
+            + abs(math.log(model.depth / theirs.depth))
+            + (config.norm.name != other.norm.name)
+        )
+
+    if not known:
+        return math.nan
+    nearest, seconds = min(known, key=lambda pair: unlike(pair[0]))
+    return (
+        seconds * (config.model.depth / nearest.model.depth) * (_length(config) / _length(nearest))
+    )
+
+
+def _length(config: Config) -> float:
+    training = config.training
+    epochs = training.epochs if training.steps is None else training.steps / 10
+    return max(1.0, float(epochs or 0))
+
+
+def labels(configs: Sequence[Config]) -> dict[str, str]:
+    """Each run by what sets it apart, such as `norm=bn model.depth=56 seed=1`, by run id."""
+    flat = {
+        run_id(config): dict(
+            flatten(config.model_dump(mode="json", exclude={"runtime", "launcher"}))
+        )
+        for config in configs
+    }
+    values: dict[str, set[str]] = {}
+    for settings in flat.values():
+        for key, value in settings.items():
+            values.setdefault(key, set()).add(str(value))
+    varying = [key for key, found in values.items() if len(found) > 1]
+    return {
+        identity: " ".join(
+            f"{key.removesuffix('.name')}={settings[key]}" for key in varying if key in settings
+        )
+        or identity
+        for identity, settings in flat.items()
+    }

@@ -1,0 +1,211 @@
+import builtins
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from normlab.config import Config, compose, run_id
+from normlab.errors import ConfigError
+from normlab.launchers import launch, slurm
+from normlab.locks import LOCK_FILE
+from normlab.records import read_run, read_summary, run_folder
+
+pytest.importorskip("submitit", reason="needs the package submitit")
+
+TINY = (
+    "data=gaussian",
+    "data.train_size=64",
+    "data.test_size=16",
+    "data.size=4",
+    "training.batch_size=16",
+    "training.epochs=2",
+    "probes.batch_size=8",
+    "model=mlp",
+    "model.depth=4",
+    "model.width=8",
+    "runtime.device=cpu",
+)
+LOCAL = ("launcher.cluster=local", "launcher.cpus_per_job=1")
+
+
+def configs_in(root: Path, count: int, *overrides: str) -> list[Config]:
+    one = compose([*TINY, f"output.root='{root}'", "launcher=slurm", *overrides])
+    return [one.model_copy(update={"seed": seed}) for seed in range(count)]
+
+
+def test_jobs_that_each_make_many_runs(tmp_path: Path) -> None:
+    configs = configs_in(tmp_path, 5, *LOCAL, "launcher.jobs=2")
+    bad = compose(
+        [
+            "launcher=slurm",
+            *LOCAL,
+            "launcher.jobs=2",
+            f"output.root='{tmp_path}'",
+            "data=mnist",
+            "data.root=/nowhere/at/all",
+        ]
+    )
+    outcomes = {outcome.run_id: outcome for outcome in launch([*configs, bad], force=False)}
+    assert [outcomes[run_id(config)].status for config in configs] == ["finished"] * 5
+    assert outcomes[run_id(bad)].status == "failed"
+    assert "/nowhere/at/all" in outcomes[run_id(bad)].reason
+    assert read_run(run_folder(configs[0])).summary["status"] == "finished"
+    logs = tmp_path / slurm.LOGS
+    assert len(list(logs.glob("*_log.out"))) == 2
+    assert not list(logs.glob("sweep-*"))
+
+
+def test_closing_marks_runs_interrupted(tmp_path: Path) -> None:
+    [short] = configs_in(tmp_path, 1, *LOCAL, "launcher.jobs=1")
+    long = configs_in(
+        tmp_path, 2, *LOCAL, "launcher.jobs=1", "training.epochs=null", "training.steps=1000000"
+    )
+    outcomes = launch([short, *long], force=False)
+    assert next(outcomes).status == "finished"
+    deadline = time.monotonic() + 20
+    while not (run_folder(long[0]) / LOCK_FILE).exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.5)
+    outcomes.close()
+    assert (read_summary(run_folder(long[0])) or {}).get("status") == "interrupted"
+    assert not run_folder(long[1]).exists()
+    assert not list(tmp_path.rglob(LOCK_FILE))
+
+
+def slurm_programs(folder: Path, monkeypatch: pytest.MonkeyPatch, *, sbatch: str) -> None:
+    """Stand-ins for Slurm's programs; every job has timed out."""
+    folder.mkdir()
+    programs = {
+        "srun": "exit 1",
+        "scancel": f'echo "$@" >> {folder}/cancelled',
+        "sbatch": f'cp "$1" {folder}/script.sh\n{sbatch}',
+        "sacct": "echo 'JobID|State|NodeList'\n"
+        'for n in 0 1 2; do echo "77_$n|TIMEOUT|node1"; done',
+    }
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_the_script_for_sbatch_and_jobs_that_time_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "bin"
+    slurm_programs(programs, monkeypatch, sbatch="echo Submitted batch job 77")
+    monkeypatch.setattr(slurm, "STATE_SECONDS", 0.0)
+    configs = configs_in(
+        tmp_path / "results",
+        7,
+        "launcher.partition=gpu",
+        "launcher.minutes=90",
+        "launcher.jobs=3",
+        "launcher.array_parallelism=2",
+        "launcher.cpus_per_job=6",
+        "launcher.gpus_per_job=2",
+        "launcher.memory_gb=12",
+        'launcher.options=["account=lab",exclusive]',
+    )
+    done = configs[3]
+    [first] = launch(
+        [done.model_copy(update={"launcher": compose().launcher})], force=False
+    )  # as though a job had made it before it ended
+    outcomes = {outcome.run_id: outcome for outcome in launch(configs, force=False)}
+    lines = (programs / "script.sh").read_text().splitlines()
+    assert {
+        "#SBATCH --partition=gpu",
+        "#SBATCH --time=90",
+        "#SBATCH --array=0-2%2",
+        "#SBATCH --cpus-per-task=6",
+        "#SBATCH --gpus-per-node=2",
+        "#SBATCH --mem=12GB",
+        "#SBATCH --job-name=normlab",
+        "#SBATCH --account=lab",
+        "#SBATCH --exclusive",
+    } <= set(lines)
+    [srun] = [line for line in lines if line.startswith("srun ")]
+    assert "--cpus-per-task=6" in srun
+    assert subprocess.run(["bash", "-n", programs / "script.sh"]).returncode == 0
+    assert outcomes.pop(run_id(done)).status == first.status == "finished"
+    assert {outcome.status for outcome in outcomes.values()} == {"failed"}
+    # Dealt in turn: the second run is the second job's.
+    reason = outcomes[run_id(configs[1])].reason
+    assert reason.startswith("its job 77_1 ended before it (TIMEOUT); see ")
+    assert reason.endswith("/.slurm/77_1_0_log.err")
+
+
+def test_closing_cancels_waiting_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = tmp_path / "bin"
+    slurm_programs(programs, monkeypatch, sbatch="echo Submitted batch job 77")
+    sacct = programs / "sacct"
+    sacct.write_text(sacct.read_text().replace("TIMEOUT", "PENDING"))
+    executor = slurm._executor(
+        configs_in(tmp_path, 1)[0].launcher,  # type: ignore[arg-type]
+        tmp_path / "logs",
+    )
+    jobs = executor.map_array(print, [1, 2])
+    slurm._stop(jobs, tmp_path / "stop")
+    assert (programs / "cancelled").read_text().split() == ["77_0", "77_1"]
+    assert (tmp_path / "stop").exists()
+
+
+def test_sbatch_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = "echo 'sbatch: error: invalid partition specified: gpu' >&2\nexit 1"
+    slurm_programs(tmp_path / "bin", monkeypatch, sbatch=refusal)
+    with pytest.raises(ConfigError) as error:
+        list(launch(configs_in(tmp_path, 3), force=False))
+    assert str(error.value) == (
+        "launcher=slurm: the jobs were not submitted "
+        "(sbatch: error: invalid partition specified: gpu)"
+    )
+
+
+def test_no_slurm_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match="this machine has no srun"):
+        list(launch(configs_in(tmp_path, 1), force=False))
+
+
+def test_without_submitit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    imported = builtins.__import__
+
+    def missing(name: str, *args: Any) -> Any:
+        if name == "submitit":
+            raise ImportError(name)
+        return imported(name, *args)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(ConfigError) as error:
+        list(launch(configs_in(tmp_path, 1), force=False))
+    message = "launcher=slurm: needs the package submitit; pip install 'normlab[slurm]'"
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (['launcher.options=["--account=lab"]'], "'--account=lab' is no option of sbatch"),
+        (["launcher.jobs=0"], "launcher.jobs=0: must be at least 1"),
+        (["launcher.cluster=pbs"], "launcher.cluster=pbs: no such choice; choices: slurm, local"),
+    ],
+)
+def test_options_that_cannot_be(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        compose(["launcher=slurm", *overrides])
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("cuda", r"runtime.device=cuda: needs a GPU; add launcher.gpus_per_job=1"),
+        (
+            "cuda:1",
+            "runtime.device=cuda:1: launcher=slurm chooses the GPU; use runtime.device=cuda",
+        ),
+    ],
+)
+def test_a_device_that_the_cluster_does_not_give(tmp_path: Path, device: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        list(launch(configs_in(tmp_path, 1, *LOCAL, f"runtime.device={device}"), force=False))

@@ -1,0 +1,120 @@
+import json
+import multiprocessing
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from normlab import locks
+from normlab.errors import BusyError
+from normlab.locks import RunLock, is_running, read_lock
+
+
+def test_one_holder_at_a_time(tmp_path: Path) -> None:
+    lock = RunLock(tmp_path)
+    assert is_running(tmp_path)
+    with pytest.raises(BusyError, match=f"process {os.getpid()} on "):
+        RunLock(tmp_path)
+    lock.release()
+    assert not is_running(tmp_path)
+    RunLock(tmp_path).release()
+    assert not list(tmp_path.iterdir())
+
+
+def test_progress_is_read_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 0.01)
+    lock = RunLock(tmp_path)
+    lock.progress |= {"step": 12345}
+    deadline = time.monotonic() + 10
+    while (read_lock(tmp_path) or {}).get("progress") != {"step": 12345}:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    before = (tmp_path / "lock.json").stat().st_mtime_ns
+    time.sleep(0.1)
+    assert (tmp_path / "lock.json").stat().st_mtime_ns > before
+    lock.release()
+
+
+def dead_lock(folder: Path, *, pid: int, machine: str, age: float) -> None:
+    """What a holder leaves that was killed so many seconds ago."""
+    file = folder / "lock.json"
+    file.write_text(json.dumps({"token": "dead", "machine": machine, "pid": pid, "progress": {}}))
+    then = time.time() - age
+    os.utime(file, (then, then))
+
+
+NO_PROCESS = 2**22 + 1  # above Linux's largest process number
+
+
+@pytest.mark.parametrize(
+    ("alive", "here", "age", "free"),
+    [
+        (False, True, 0, True),  # its process is dead
+        (True, True, 0, False),
+        (False, False, 1, False),  # on another machine, and it has just given a sign of life
+        (True, False, locks.EXPIRES_SECONDS + 5, True),  # it has given none for long
+    ],
+)
+def test_a_dead_holders_lock_is_taken_over(
+    tmp_path: Path, alive: bool, here: bool, age: float, free: bool
+) -> None:
+    pid, machine = os.getpid() if alive else NO_PROCESS, locks.machine() if here else "elsewhere"
+    dead_lock(tmp_path, pid=pid, machine=machine, age=age)
+    if free:
+        lock = RunLock(tmp_path)
+        assert (read_lock(tmp_path) or {})["pid"] == os.getpid()
+        lock.release()
+        assert not list(tmp_path.iterdir())
+    else:
+        with pytest.raises(BusyError):
+            RunLock(tmp_path)
+
+
+def test_an_unreadable_lock_is_held_until_it_expires(tmp_path: Path) -> None:
+    (tmp_path / "lock.json").write_bytes(b"{half")
+    with pytest.raises(BusyError):
+        RunLock(tmp_path)
+    then = time.time() - locks.EXPIRES_SECONDS - 5
+    os.utime(tmp_path / "lock.json", (then, then))
+    RunLock(tmp_path).release()
+
+
+def test_a_holder_knows_that_it_was_taken_over(tmp_path: Path) -> None:
+    slow = RunLock(tmp_path)
+    (tmp_path / "lock.json").unlink()
+    other = RunLock(tmp_path)
+    assert slow.lost
+    assert not other.lost
+    slow.release()  # which must not take the other's lock away
+    assert is_running(tmp_path)
+    other.release()
+
+
+def _claim(folder: Path, barrier: Any, won: Path) -> None:
+    barrier.wait()
+    try:
+        RunLock(folder)
+    except BusyError:
+        return
+    (won / str(os.getpid())).touch()
+    time.sleep(2)
+    os._exit(0)  # dies holding it
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_of_many_at_once_one_wins(tmp_path: Path, dead: bool) -> None:
+    folder, won = tmp_path / "run", tmp_path / "won"
+    folder.mkdir()
+    won.mkdir()
+    if dead:
+        dead_lock(folder, pid=NO_PROCESS, machine=locks.machine(), age=100)
+    context = multiprocessing.get_context("fork" if os.name == "posix" else "spawn")
+    barrier = context.Barrier(8)
+    processes = [context.Process(target=_claim, args=(folder, barrier, won)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert len(list(won.iterdir())) == 1
