@@ -35,6 +35,16 @@ normlab run --help""",
 )
 
 
+class TableFormat(StrEnum):
+    """How a comparison is printed."""
+
+    rich = "rich"
+    csv = "csv"
+    json = "json"
+    md = "md"
+    latex = "latex"
+
+
 class Format(StrEnum):
     """How a command prints its answer."""
 
@@ -175,7 +185,7 @@ def sweep(
 
     The same command again makes only what is missing.
     """
-    from normlab.config import grids, size
+    from normlab.config import grids, run_id, size
 
     several = grids(overrides or [], config_dir)
     if size(several) > MOST_RUNS and not yes:
@@ -184,8 +194,9 @@ def sweep(
         )
     console = _console()
     with console.status("planning"):
+        from normlab.comparisons import sweep_report, sweep_table
         from normlab.live import plan_lines, watch_sweep
-        from normlab.records import FINAL
+        from normlab.records import FINAL, run_folder
         from normlab.sweep import plan
         from normlab.sweep import sweep as outcomes_of
 
@@ -194,11 +205,17 @@ def sweep(
         console.print(line)
     if dry_run:
         return
+    folders = list(dict.fromkeys(run_folder(config).parent for config in planned.configs))
+    ids = {run_id(config) for config in planned.configs}
     with contextlib.closing(outcomes_of(planned, force=force, fail_fast=fail_fast)) as outcomes:
         try:
-            seen = watch_sweep(outcomes, planned, console, lambda: None)
+            seen = watch_sweep(
+                outcomes, planned, console, lambda: sweep_table(folders, ids, console.width)
+            )
         except KeyboardInterrupt:
+            console.print(sweep_report(folders, ids, console.width))
             raise InterruptedRunError("interrupted; the same command goes on from here") from None
+    console.print(sweep_report(folders, ids, console.width))
     if any(outcome.status not in FINAL for outcome in seen):
         raise typer.Exit(1)
 
@@ -255,6 +272,141 @@ def info(output_format: OutputFormat = Format.rich, debug: Debug = False) -> Non
         print(to_json(facts))
     else:
         _console().print(info_table(facts))
+
+
+Folders = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="FOLDERS", help="Results folders, at any level; without, results/."),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="Only runs such as [cyan]norm=bn[/] or [cyan]model.depth>=20[/]."),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Name the folders that are no sound runs.")
+]
+
+
+@app.command(
+    epilog="""[bold]Examples[/]
+
+normlab compare results/quickstart
+
+normlab compare --rows norm,model.residual --cols model.depth --metric train_acc
+
+normlab compare --where 'norm=none,bn' --baseline norm=none
+
+normlab compare --metric train_acc --metric gradient_ratio_init --format latex"""
+)
+def compare(
+    folders: Folders = None,
+    rows: Annotated[
+        str | None, typer.Option(help="Keys of the rows, by commas; without, whatever varies.")
+    ] = None,
+    cols: Annotated[
+        str | None, typer.Option(help="Keys of the columns; without, model.depth if it varies.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="What is averaged over seeds, by commas or several times."),
+    ] = None,
+    where: Where = None,
+    sort: Annotated[
+        str | None, typer.Option(help="A row key or metric; -train_acc is the best first.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Paired differences from such as [cyan]norm=none[/].")
+    ] = None,
+    table_format: Annotated[TableFormat, typer.Option("--format")] = TableFormat.rich,
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> None:
+    """Compare runs: mean and 95% confidence interval over seeds, in one table."""
+    from normlab.comparisons import comparison
+    from normlab.results import read_selected
+
+    console = _console()
+    frame, problems = read_selected(folders or [Path("results")], where or [])
+    shown = comparison(
+        frame,
+        rows=_split(rows),
+        cols=_split(cols),
+        metrics=[name for part in metric or ["train_acc"] for name in part.split(",")],
+        sort=sort,
+        baseline=baseline,
+        form=table_format.value,
+        width=console.width,
+    )
+    if isinstance(shown, str):
+        print(shown)
+    else:
+        console.print(shown)
+    _tell(problems, verbose)
+
+
+@app.command(
+    epilog="""[bold]Examples[/]
+
+normlab ls
+
+normlab ls results/quickstart --where status=failed"""
+)
+def ls(
+    folders: Folders = None,
+    where: Where = None,
+    limit: Annotated[int, typer.Option(help="How many runs to list; 0 for all.", min=0)] = 50,
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> None:
+    """List runs and their states."""
+    from normlab.comparisons import counts_line, runs_table
+    from normlab.results import counts, read_selected
+
+    console = _console()
+    frame, problems = read_selected(folders or [Path("results")], where or [])
+    console.print(runs_table(frame, width=console.width, limit=limit))
+    console.print(counts_line(counts(frame)))
+    _tell(problems, verbose)
+
+
+results_app = typer.Typer(help="Work with results folders.", no_args_is_help=True)
+app.add_typer(results_app, name="results")
+
+
+@results_app.command(
+    "export",
+    epilog="""[bold]Examples[/]
+
+normlab results export runs.parquet
+
+normlab results export bn.csv results/quickstart --where norm=bn""",
+)
+def export_results(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="FILE.parquet or FILE.csv")],
+    folders: Folders = None,
+    where: Where = None,
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> None:
+    """Write every run as a row: its whole configuration and its final figures."""
+    from normlab.results import export, read_selected
+
+    frame, problems = read_selected(folders or [Path("results")], where or [])
+    export(frame, file)
+    print(f"{len(frame)} run{'s' if len(frame) != 1 else ''} written to {file}")
+    _tell(problems, verbose)
+
+
+def _split(keys: str | None) -> list[str] | None:
+    return None if keys is None else [key for key in keys.split(",") if key]
+
+
+def _tell(problems: list[str], verbose: bool) -> None:
+    if problems and verbose:
+        print(*problems, sep="\n", file=sys.stderr)
+    elif problems:
+        count = f"{len(problems)} folder{'s' if len(problems) != 1 else ''}"
+        print(f"{count} left out as no sound run; --verbose names them", file=sys.stderr)
 
 
 def main() -> None:

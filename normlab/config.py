@@ -469,6 +469,11 @@ def from_yaml(text: str) -> Config:
     return _validate(values)
 
 
+def from_plain(values: Any) -> Config:
+    """A Config from `model_dump(mode="json")`, such as a summary holds; raises ConfigError."""
+    return _validate(values)
+
+
 def config_folder() -> Path:
     """The folder of the YAML groups: beside the package in a checkout, inside it in a wheel."""
     package = Path(__file__).parent

@@ -6,6 +6,7 @@ so a folder without one is an unfinished run.
 """
 
 import contextlib
+import functools
 import importlib.metadata
 import json
 import math
@@ -98,12 +99,14 @@ class Recorder:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.lock = RunLock(self.folder)
         except OSError as error:
-            raise _unwritable(self.folder, error) from error
+            raise unwritable(self.folder, error) from error
         try:
             if is_final(self.folder) and not force:
                 raise BusyError(f"{self.folder}: finished already; --force runs it again")
             (self.folder / "summary.json").unlink(missing_ok=True)
-            _write(self.folder / "config.yaml", lambda path: _write_text(path, to_yaml(config)))
+            write_whole(
+                self.folder / "config.yaml", lambda path: _write_text(path, to_yaml(config))
+            )
             _write_json(self.folder / "environment.json", environment(device, command))
         except BaseException:
             self.lock.release()
@@ -134,8 +137,12 @@ class Recorder:
         if self.lock.lost:
             raise RecordError(f"{self.folder}: another process took this run over, or deleted it")
         metrics, layers = self.frames()
-        _write(self.folder / "metrics.parquet", lambda path: metrics.to_parquet(path, index=False))
-        _write(self.folder / "layers.parquet", lambda path: layers.to_parquet(path, index=False))
+        write_whole(
+            self.folder / "metrics.parquet", lambda path: metrics.to_parquet(path, index=False)
+        )
+        write_whole(
+            self.folder / "layers.parquet", lambda path: layers.to_parquet(path, index=False)
+        )
         self._flushed = time.monotonic()
 
     def finish(self, summary: Mapping[str, Any]) -> None:
@@ -232,6 +239,7 @@ def environment(device: str, command: Sequence[str]) -> dict[str, Any]:
     }
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """The versions of normlab, Python and the packages that decide a run's numbers."""
     packages = ("torch", "numpy", "pandas", "hydra-core", "pydantic", "scikit-learn")
@@ -242,6 +250,7 @@ def versions() -> dict[str, str]:
     }
 
 
+@functools.cache  # a worker asks it for every run
 def git_state() -> dict[str, Any]:
     """The commit of normlab's own checkout and whether it has changes; None outside of one."""
     here = Path(__file__).parent
@@ -280,15 +289,18 @@ def _finite(value: Any) -> Any:
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    _write(path, lambda beside: _write_text(beside, to_json(values) + "\n"))
+    write_whole(path, lambda beside: _write_text(beside, to_json(values) + "\n"))
 
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place, push it to the disk, and rename it: whole or not there."""
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside its place, push it to the disk, and rename it: whole or not there.
+
+    Raises RecordError where it cannot be written.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(beside)
@@ -297,10 +309,11 @@ def _write(path: Path, write: Callable[[Path], object]) -> None:
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> RecordError:
+def unwritable(path: Path, error: OSError) -> RecordError:
+    """The one line for a file or folder that the system refuses to write."""
     reason = error.strerror or type(error).__name__
     return RecordError(
         f"{path}: cannot be written ({reason}); choose another folder with output.root=…"

@@ -8,13 +8,15 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from normlab.config import Config, Grid, compose_grids, flatten, run_id
+from normlab.config import Config, Grid, compose_grids, flatten, from_plain, run_id
 from normlab.errors import ConfigError
 from normlab.launchers import launch
 from normlab.records import FINAL, read_summary, run_folder
 from normlab.runs import Outcome
 
 BUSY_SECONDS = 2.0
+# So many of the latest finished runs are looked at for an estimate.
+KNOWN_RUNS = 200
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,7 @@ def plan(
         again = force or (status == "failed" and retry_failed)
         if again or (status not in FINAL and status != "failed"):
             pending.append(config)
-    known = [
-        (unique[identity], float(summary["seconds"]))
-        for identity, summary in summaries.items()
-        if summary and summary["status"] == "finished"
-    ]
+    known = _known(next(iter(unique.values())).output.root) if pending else []
     return Plan(
         configs=tuple(unique.values()),
         pending=tuple(pending),
@@ -101,15 +99,27 @@ def estimate(config: Config, known: Sequence[tuple[Config, float]]) -> float:
             100 * (model.name != theirs.name or config.data.name != other.data.name)
             + 10 * abs(math.log(model.width / theirs.width))
             + abs(math.log(model.depth / theirs.depth))
+            + abs(math.log(_length(config) / _length(other)))
             + (config.norm.name != other.norm.name)
         )
 
     if not known:
         return math.nan
     nearest, seconds = min(known, key=lambda pair: unlike(pair[0]))
-    return (
-        seconds * (config.model.depth / nearest.model.depth) * (_length(config) / _length(nearest))
-    )
+    deeper = config.model.depth / nearest.model.depth
+    return seconds * deeper * _length(config) / _length(nearest)
+
+
+def _known(root: str) -> list[tuple[Config, float]]:
+    """The latest finished runs below a results folder and the seconds they took."""
+    files = sorted(Path(root).glob("*/*/summary.json"), key=lambda file: -file.stat().st_mtime)
+    found = []
+    for file in files[:KNOWN_RUNS]:
+        summary = read_summary(file.parent)
+        if summary and summary["status"] == "finished" and "config" in summary:
+            with contextlib.suppress(ConfigError):
+                found.append((from_plain(summary["config"]), float(summary["seconds"])))
+    return found
 
 
 def _length(config: Config) -> float:
@@ -133,8 +143,14 @@ def labels(configs: Sequence[Config]) -> dict[str, str]:
     varying = [key for key, found in values.items() if len(found) > 1]
     return {
         identity: " ".join(
-            f"{key.removesuffix('.name')}={settings[key]}" for key in varying if key in settings
+            f"{key.removesuffix('.name')}={_shown(settings[key])}"
+            for key in varying
+            if key in settings
         )
         or identity
         for identity, settings in flat.items()
     }
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

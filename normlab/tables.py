@@ -84,7 +84,7 @@ def layer_table(layers: "DataFrame", width: int) -> Group | None:
     room = width - 7 - max(len(name) for name in names) - 2
     shown = list(values)[: max(2, room // 11)]
     notes = [
-        "δ: root mean square gradient at a layer's linear output; blue below 1% of the last hidden",
+        "δ: root mean square gradient at a layer's linear output; blue below 1% of the last hidden "
         "layer's, red above 100 times it; other columns as last measured",
     ]
     if len(rows) < len(names):

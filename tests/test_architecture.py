@@ -27,7 +27,9 @@ ORDER = (
     "runs",
     "launchers",
     "sweep",
+    "results",
     "tables",
+    "comparisons",
     "live",
     "cli",
 )
@@ -88,7 +90,7 @@ def test_command_line_starts_light() -> None:
     assert loaded_by("import normlab.cli, normlab.config, normlab.completion") == set()
 
 
-@pytest.mark.parametrize("module", ["records", "diagnosis", "tables"])
+@pytest.mark.parametrize("module", ["records", "diagnosis", "results", "tables", "comparisons"])
 def test_reading_needs_no_torch(module: str) -> None:
     assert "torch" not in loaded_by(f"import normlab.{module}")
 

@@ -149,6 +149,89 @@ def test_config_dir(tmp_path: Path) -> None:
     assert "width: 5" in done.stdout
 
 
+# --------------------------------------------------------------------------------- sweeps
+
+SWEEP = ("sweep", *TINY, "launcher.workers=2")
+
+
+def test_sweep_then_compare_then_export(tmp_path: Path) -> None:
+    grid = (*SWEEP, "norm=none,bn", "model.depth=3,5", "seed=range(2)")
+    plan = normlab(*grid, "--dry-run", cwd=tmp_path)
+    assert (plan.returncode, plan.stdout) == (0, "8 runs: 8 to make\n")
+    assert not list(tmp_path.iterdir())
+
+    done = normlab(*grid, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not CONTROL.search(done.stdout)
+    assert "8/8  " in done.stdout
+    assert "8 runs: 8 finished" in done.stdout
+    assert "files: results/runs" in done.stdout
+    again = normlab("run", "-m", *grid[1:], cwd=tmp_path)
+    assert again.returncode == 0
+    assert again.stdout.startswith("8 runs: 0 to make, 8 finished before")
+
+    rows = json.loads(normlab("compare", "--format", "json", cwd=tmp_path).stdout)
+    assert len(rows) == 4
+    assert {"norm", "model.depth", "metric", "mean", "low", "high", "n"} <= set(rows[0])
+    summaries = [json.loads(f.read_text()) for f in tmp_path.glob("results/runs/*/summary.json")]
+    for row in rows:
+        cell = [
+            s["train_acc"]
+            for s in summaries
+            if s["config"]["norm"]["name"] == row["norm"]
+            and s["config"]["model"]["depth"] == row["model.depth"]
+        ]
+        assert row["n"] == len(cell) == 2
+        assert row["mean"] == pytest.approx(sum(cell) / 2)
+    assert "8 runs: 8 finished" in normlab("compare", cwd=tmp_path).stdout
+    paired = normlab("compare", "--baseline", "norm=none", "--format", "json", cwd=tmp_path)
+    assert [row["n"] for row in json.loads(paired.stdout)] == [2, 2]
+    assert "8 runs: 8 finished" in normlab("ls", cwd=tmp_path).stdout
+    assert normlab("results", "export", "all.parquet", cwd=tmp_path).returncode == 0
+    assert len(read_parquet(tmp_path / "all.parquet")) == 8
+
+
+def test_a_failed_run_makes_the_exit_code_1(tmp_path: Path) -> None:
+    done = normlab(*SWEEP, "data.size=1", "zip(seed=1,2; model.width=8,10000000)", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "out of memory" in done.stdout
+
+
+def test_ctrl_c_in_a_sweep(tmp_path: Path) -> None:
+    code, output = in_terminal(
+        *SWEEP,
+        "zip(seed=1,2,3; training.epochs=2,1000000,1000000)",
+        cwd=tmp_path,
+        width=100,
+        interrupt_at="1/3 runs",
+    )
+    assert code == 130
+    assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l")
+    assert "the same command goes on from here" in output
+    assert "Traceback" not in output
+    states = [
+        json.loads(f.read_text())["status"] for f in tmp_path.glob("results/*/*/summary.json")
+    ]
+    assert sorted(states)[:1] == ["finished"]
+    assert not list(tmp_path.glob("results/*/*/lock.json"))
+
+
+def test_two_sweeps_at_once_share_the_work(tmp_path: Path) -> None:
+    grid = [SCRIPT, *SWEEP, "seed=range(6)", "training.epochs=20"]
+    sweeps = [
+        subprocess.Popen(
+            grid, cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    texts = [process.communicate(timeout=120)[0] for process in sweeps]
+    assert [process.returncode for process in sweeps] == [0, 0]
+    assert all("6 runs: 6 finished" in text for text in texts)
+    folders = list(tmp_path.glob("results/runs/*"))
+    assert len(folders) == 6
+    assert all(len(list(folder.iterdir())) == 5 for folder in folders)  # nothing left behind
+
+
 # ------------------------------------------------------------------------------ a terminal
 
 
@@ -237,6 +320,12 @@ def test_a_reader_that_has_read_enough_does_not_stop_the_run(tmp_path: Path) -> 
         (["run", "data=mnist", "data.root=nowhere"], 2, "data.root=nowhere"),
         (["run", *TINY, "output.root=file"], 2, "cannot be written"),
         (["show", "zzz"], 2, "zzz: no such run"),
+        (["sweep", "seed=range(10001)"], 2, "has 10,001 runs, above 10,000; add --yes"),
+        (["sweep", "model.depth=8,21", "seed=range(3)"], 2, "run 4 of 6 (model.depth=21 seed=0)"),
+        (["sweep", "seed=range(0)"], 2, "no value"),
+        (["sweep", "modle=cnn,mlp"], 2, "did you mean model?"),
+        (["compare", "nowhere"], 2, "nowhere"),
+        (["results", "export", "runs.xml"], 2, "results"),
         (["show"], 2, "no run is here yet"),
         (["no-such-command"], 2, "No such command"),
         (["run", *TINY, "data.size=1", "model.width=10000000"], 3, "out of memory"),

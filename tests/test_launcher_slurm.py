@@ -1,4 +1,5 @@
 import builtins
+import itertools
 import subprocess
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from normlab.config import Config, compose, run_id
 from normlab.errors import ConfigError
 from normlab.launchers import launch, slurm
-from normlab.locks import LOCK_FILE
+from normlab.locks import LOCK_FILE, is_running
 from normlab.records import read_run, read_summary, run_folder
 
 pytest.importorskip("submitit", reason="needs the package submitit")
@@ -35,43 +36,27 @@ def configs_in(root: Path, count: int, *overrides: str) -> list[Config]:
     return [one.model_copy(update={"seed": seed}) for seed in range(count)]
 
 
-def test_jobs_that_each_make_many_runs(tmp_path: Path) -> None:
-    configs = configs_in(tmp_path, 5, *LOCAL, "launcher.jobs=2")
-    bad = compose(
-        [
-            "launcher=slurm",
-            *LOCAL,
-            "launcher.jobs=2",
-            f"output.root='{tmp_path}'",
-            "data=mnist",
-            "data.root=/nowhere/at/all",
-        ]
-    )
-    outcomes = {outcome.run_id: outcome for outcome in launch([*configs, bad], force=False)}
-    assert [outcomes[run_id(config)].status for config in configs] == ["finished"] * 5
-    assert outcomes[run_id(bad)].status == "failed"
-    assert "/nowhere/at/all" in outcomes[run_id(bad)].reason
-    assert read_run(run_folder(configs[0])).summary["status"] == "finished"
-    logs = tmp_path / slurm.LOGS
-    assert len(list(logs.glob("*_log.out"))) == 2
-    assert not list(logs.glob("sweep-*"))
-
-
-def test_closing_marks_runs_interrupted(tmp_path: Path) -> None:
-    [short] = configs_in(tmp_path, 1, *LOCAL, "launcher.jobs=1")
-    long = configs_in(
-        tmp_path, 2, *LOCAL, "launcher.jobs=1", "training.epochs=null", "training.steps=1000000"
-    )
-    outcomes = launch([short, *long], force=False)
-    assert next(outcomes).status == "finished"
+def test_jobs_make_many_runs_each_until_the_sweep_is_closed(tmp_path: Path) -> None:
+    jobs = (*LOCAL, "launcher.jobs=2")
+    short = configs_in(tmp_path, 3, *jobs)
+    long = configs_in(tmp_path, 4, *jobs, "training.epochs=null", "training.steps=1000000")
+    absent = ("data=mnist", "data.root=/nowhere/at/all", "runtime.device=cpu")
+    bad = compose(["launcher=slurm", *jobs, f"output.root='{tmp_path}'", *absent])
+    outcomes = launch([*short, bad, *long], force=False)
+    seen = {outcome.run_id: outcome for outcome in itertools.islice(outcomes, 4)}
+    assert [seen[run_id(config)].status for config in short] == ["finished"] * 3
+    assert seen[run_id(bad)].status == "failed"
+    assert "/nowhere/at/all" in seen[run_id(bad)].reason
+    assert read_run(run_folder(short[0])).summary["status"] == "finished"
     deadline = time.monotonic() + 20
-    while not (run_folder(long[0]) / LOCK_FILE).exists() and time.monotonic() < deadline:
+    while not all(is_running(run_folder(c)) for c in long[:2]) and time.monotonic() < deadline:
         time.sleep(0.1)
-    time.sleep(0.5)
     outcomes.close()
-    assert (read_summary(run_folder(long[0])) or {}).get("status") == "interrupted"
-    assert not run_folder(long[1]).exists()
+    states = [(read_summary(run_folder(config)) or {}).get("status") for config in long]
+    assert states == ["interrupted", "interrupted", None, None]
     assert not list(tmp_path.rglob(LOCK_FILE))
+    assert len(list((tmp_path / slurm.LOGS).glob("*_log.out"))) == 2
+    assert not list((tmp_path / slurm.LOGS).glob("sweep-*"))
 
 
 def slurm_programs(folder: Path, monkeypatch: pytest.MonkeyPatch, *, sbatch: str) -> None:

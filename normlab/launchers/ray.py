@@ -1,6 +1,7 @@
 """Runs as tasks of a Ray cluster; their folders come back through Ray, not a shared file system."""
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -13,10 +14,18 @@ from types import ModuleType
 from typing import Any
 
 from normlab.config import Config, RayLauncher, run_id, to_yaml
-from normlab.errors import BusyError, ConfigError
+from normlab.errors import BusyError, ConfigError, RecordError
 from normlab.launchers import cluster_device
 from normlab.locks import LOCK_FILE, RunLock
-from normlab.records import FINAL, command_line, read_summary, run_folder, to_json
+from normlab.records import (
+    FINAL,
+    command_line,
+    read_summary,
+    run_folder,
+    to_json,
+    unwritable,
+    write_whole,
+)
 from normlab.runs import Outcome, outcome_of
 
 STOP_SECONDS = 15.0
@@ -188,7 +197,7 @@ def _claim(config: Config, *, force: bool) -> RunLock | Outcome:
     except BusyError as error:
         return Outcome(identity, "busy", str(error), None, 0.0)
     except OSError as error:
-        return Outcome(identity, "failed", _unwritable(folder, error), None, 0.0)
+        return Outcome(identity, "failed", str(unwritable(folder, error)), None, 0.0)
     summary = read_summary(folder)
     if summary is not None and summary["status"] in FINAL and not force:
         lock.release()
@@ -223,8 +232,8 @@ def _receive(
             f"its worker or node was lost, after launcher.max_retries={launcher.max_retries} more "
             f"tries ({type(error).__name__}), out of memory perhaps"
         )
-    except OSError as error:
-        return failed(_unwritable(folder, error))
+    except RecordError as error:
+        return failed(str(error))
     finally:
         lock.release()
         with contextlib.suppress(OSError):
@@ -232,21 +241,11 @@ def _receive(
 
 
 def _store(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a run's files, each beside and renamed, and last the summary that makes it whole."""
+    """Write a run's files, and last the summary that makes it whole."""
     if files:
         (folder / "summary.json").unlink(missing_ok=True)
     for name in sorted(files, key=lambda name: name == "summary.json"):
-        beside = folder / f".{name}.{os.getpid()}.tmp"
-        with beside.open("wb") as file:
-            file.write(files[name])
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(folder / name)
-
-
-def _unwritable(folder: Path, error: OSError) -> str:
-    reason = error.strerror or type(error).__name__
-    return f"{folder}: cannot be written ({reason}); choose another folder with output.root=…"
+        write_whole(folder / name, functools.partial(Path.write_bytes, data=files[name]))
 
 
 def _stop(
