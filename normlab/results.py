@@ -784,6 +784,9 @@ class _Net(NamedTuple):
     ratio_init: float
     ratio_end: float
     error: float
+    runs: int
+    agree_init: int  # runs whose own verdict at init is the most frequent one
+    agree_end: int
 
 
 def findings(frame: DataFrame) -> list[str]:
@@ -816,6 +819,11 @@ def _nets(frame: DataFrame, variants: list[str]) -> list[_Net]:
         name: _majority(frame[name], cell, len(first))
         for name in ("verdict_init", "verdict_end", "verdict")
     }
+    runs = np.bincount(cell, minlength=len(first))
+    agree = {
+        name: _count(cell, frame[name].to_numpy(dtype=object) == verdicts[name][cell], len(first))
+        for name in ("verdict_init", "verdict_end")
+    }
     return [
         _Net(
             " ".join(_word(key, row[key]) for key in variants) or "every net",
@@ -826,6 +834,9 @@ def _nets(frame: DataFrame, variants: list[str]) -> list[_Net]:
             mean["gradient_ratio_init"][i],
             mean["gradient_ratio_end"][i],
             1 - mean["train_acc"][i],
+            runs=int(runs[i]),
+            agree_init=int(agree["verdict_init"][i]),
+            agree_end=int(agree["verdict_end"][i]),
         )
         for i, row in enumerate(frame[keys].iloc[first].to_dict("records"))
     ]
@@ -844,10 +855,10 @@ def _gradients(nets: list[_Net]) -> str:
         lasting = [n for n in nets if verdict in (n.end, n.verdict)]
         at_init = [n for n in nets if n.init == verdict and n not in lasting]
         if lasting:
-            clauses.append(f"{verb} in {_where_seen(lasting, 'ratio_end')}")
+            clauses.append(f"{verb} in {_where_seen(lasting, 'end')}")
         if at_init:
             settled = " and settled" if all(n.end == "healthy" for n in at_init) else ""
-            clauses.append(f"{verb} at init in {_where_seen(at_init, 'ratio_init')}{settled}")
+            clauses.append(f"{verb} at init in {_where_seen(at_init, 'init')}{settled}")
     diverged = [n for n in nets if n.verdict == "diverged"]
     apart = f" Diverged: {_where_seen(diverged, None)}." if diverged else ""
     if not any(n.init or n.end for n in nets):
@@ -857,12 +868,17 @@ def _gradients(nets: list[_Net]) -> str:
     return f"The gradient (first/last layer) {'; '.join(clauses)}.{apart}"
 
 
-def _where_seen(nets: list[_Net], ratio: str | None) -> str:
+def _where_seen(nets: list[_Net], when: str | None) -> str:
+    """Variants and depths with their ratios, and how many runs of a net showed it where not all."""
     texts = []
     for variant, group in itertools.groupby(nets, key=lambda net: net.variant):
         seen = list(group)
-        depths = ", ".join(f"{net.depth:g}" for net in seen)
-        ratios = [getattr(net, ratio) for net in seen] if ratio else []
+        agree = [getattr(net, f"agree_{when}") if when else net.runs for net in seen]
+        depths = ", ".join(
+            f"{net.depth:g}" + (f" in {count} of {net.runs} runs" if count < net.runs else "")
+            for net, count in zip(seen, agree, strict=True)
+        )
+        ratios = [getattr(net, f"ratio_{when}") for net in seen] if when else []
         figures = ", ".join(_ratio(value) for value in ratios)
         texts.append(f"{variant} at depth {depths}{f' ({figures})' if figures else ''}")
     return _listed(texts)

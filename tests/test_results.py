@@ -591,6 +591,17 @@ def test_findings_say_where_and_how_much() -> None:
     assert "confounded: no-norm at 56 (vanishing)" in depths
 
 
+def test_findings_say_where_seeds_disagree() -> None:
+    vanished, healthy = (
+        net("none", 56, 0.1, end, end, 1e-3)[0] for end in ("vanishing", "healthy")
+    )
+    other = row("norm=none", "model.depth=56", seed=1, **{
+        key: healthy[1][key] for key in ("verdict", "verdict_init", "verdict_end", "train_acc")
+    }, gradient_ratio_init=1.0, gradient_ratio_end=1.0)  # fmt: skip
+    gradients, *_ = findings(to_frame([vanished, other]))
+    assert "vanished in every net at depth 56 in 1 of 2 runs" in gradients
+
+
 def test_findings_where_nothing_is_wrong() -> None:
     runs = [*net("bn", 8, 1.0, "healthy", "healthy", 1.0)]
     assert findings(to_frame(runs)) == ["No gradient vanished or exploded, at init or at the end."]
