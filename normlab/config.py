@@ -779,7 +779,8 @@ def _axis(text: str, groups: Mapping[str, Sequence[str]]) -> Axis:
             values = [v.text if isinstance(v, QuotedString) else v for v in found]
             texts = [f"{override.get_key_element()}={v}" for v in override.sweep_string_iterator()]
         if not values:
-            raise ConfigError(f"{text}: no value; choices: {', '.join(groups.get(key, ()))}")
+            choices = f"; choices: {', '.join(groups[key])}" if key in groups else ""
+            raise ConfigError(f"{text}: no value, so the sweep is empty{choices}")
         patches = not (is_group or override.is_add() or "${" in text)
     if is_group:
         for value in values:

@@ -129,7 +129,7 @@ def _length(config: Config) -> float:
 
 
 def labels(configs: Sequence[Config]) -> dict[str, str]:
-    """Each run by what sets it apart, such as `norm=bn model.depth=56 seed=1`, by run id."""
+    """Each run by what sets it apart, such as `norm=bn depth=56 seed=1`, by run id."""
     flat = {
         run_id(config): dict(
             flatten(config.model_dump(mode="json", exclude={"runtime", "launcher"}))
@@ -141,11 +141,15 @@ def labels(configs: Sequence[Config]) -> dict[str, str]:
         for key, value in settings.items():
             values.setdefault(key, set()).add(str(value))
     varying = [key for key, found in values.items() if len(found) > 1]
+    plain = {key: key.removesuffix(".name") for key in varying}
+    ends = Counter(key.rpartition(".")[2] for key in plain.values())
+    short = {
+        key: end if ends[end := name.rpartition(".")[2]] == 1 else name
+        for key, name in plain.items()
+    }
     return {
         identity: " ".join(
-            f"{key.removesuffix('.name')}={_shown(settings[key])}"
-            for key in varying
-            if key in settings
+            f"{short[key]}={_shown(settings[key])}" for key in varying if key in settings
         )
         or identity
         for identity, settings in flat.items()

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pandas import read_parquet
 from pandas.testing import assert_frame_equal
 
-from normlab.config import Config, compose, compose_grids, grids, run_id, size
+from normlab.config import Config, LocalLauncher, compose, compose_grids, grids, run_id, size
 from normlab.errors import ConfigError
+from normlab.launchers.local import devices
 from normlab.locks import read_lock
 from normlab.records import read_run, read_summary, run_folder
 from normlab.runs import execute
@@ -114,7 +115,7 @@ def test_an_experiment_brings_its_grids_and_gives_way_to_overrides() -> None:
         (["norm=bn,gn", "norm.groups=2"], r"run 1 of 2 \(norm=bn\): norm.groups=2: no such key"),
         (["zip(seed=1,2;model.depth=8)"], "its lists have 2, 1 values"),
         (["norm=bn,bx"], "norm=bx: no such choice"),
-        (["norm=glob(zz*)"], "no value; choices: bn"),
+        (["norm=glob(zz*)"], "no value, so the sweep is empty; choices: bn"),
         (["optimizer.lr=interval(0,1)"], "has no list of values"),
         (["experiment=quickstart,quickstart"], "takes one experiment"),
         (["experiment=quick"], "no such choice; choices: quickstart"),
@@ -226,6 +227,40 @@ def test_closing_a_sweep_interrupts_what_runs(tmp_path: Path) -> None:
     assert len(run.layers) > 0
 
 
+def test_failed_runs_are_left_alone_until_they_are_asked_for(tmp_path: Path) -> None:
+    (config,) = planned(tmp_path).configs
+    run_folder(config).mkdir(parents=True)
+    (run_folder(config) / "summary.json").write_text('{"status": "failed"}')
+    left = planned(tmp_path)
+    assert (left.pending, left.failed) == ((), 1)
+    assert planned(tmp_path, retry_failed=True).pending == (config,)
+    assert planned(tmp_path, force=True).pending == (config,)
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "overrides", "expected"),
+    [
+        ("auto", 2, ["launcher.runs_per_device=2"], ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]),
+        ("cuda", 2, ["launcher.workers=3"], ["cuda:0", "cuda:1", "cuda:0"]),
+        ("cuda:1", 2, ["launcher.runs_per_device=3"], ["cuda:1"] * 3),
+        ("cpu", 2, ["launcher.workers=2"], ["cpu", "cpu"]),
+        ("auto", 0, ["launcher.workers=1"], ["auto"]),
+    ],
+)
+def test_workers_are_pinned_to_devices(
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    gpus: int,
+    overrides: list[str],
+    expected: list[str],
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    config = compose([f"runtime.device='{device}'", *overrides])
+    assert isinstance(config.launcher, LocalLauncher)
+    assert sorted(devices(config, config.launcher)) == sorted(expected)
+
+
 def test_fail_fast(tmp_path: Path) -> None:
     overrides = [
         "zip(seed=1,2,3,4; model.width=10000000,8,8,8)",
@@ -246,7 +281,7 @@ def test_a_time_limit(tmp_path: Path) -> None:
 def test_labels_say_what_varies() -> None:
     configs = list(compose_grids(grids(["norm=none,bn", "model.depth=8,20"])))
     assert set(labels(configs).values()) == {
-        f"model.depth={depth} norm={norm}" for depth in (8, 20) for norm in ("none", "bn")
+        f"depth={depth} norm={norm}" for depth in (8, 20) for norm in ("none", "bn")
     }
     (alone,) = labels(configs[:1]).values()
     assert alone == run_id(configs[0])
