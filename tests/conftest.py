@@ -8,6 +8,21 @@ from hypothesis import settings
 
 from normlab.config import Config, compose
 
+# A run of a fraction of a second; with the Gaussian data no file is read.
+TINY = (
+    "data=gaussian",
+    "data.train_size=64",
+    "data.test_size=16",
+    "data.size=4",
+    "training.batch_size=16",
+    "training.epochs=2",
+    "probes.batch_size=8",
+    "model=mlp",
+    "model.depth=4",
+    "model.width=8",
+    "runtime.device=cpu",
+)
+
 # Slow, noisy machines: a property is about values, never about time.
 settings.register_profile("normlab", deadline=None)
 settings.load_profile("normlab")

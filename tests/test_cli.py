@@ -12,22 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import TINY
 from pandas import read_parquet
 from pandas.testing import assert_frame_equal
 
 SCRIPT = Path(sys.executable).with_name("normlab")
-TINY = (
-    "data=gaussian",
-    "data.train_size=64",
-    "data.test_size=16",
-    "training.batch_size=16",
-    "training.epochs=2",
-    "probes.batch_size=8",
-    "model=mlp",
-    "model.depth=4",
-    "model.width=8",
-    "runtime.device=cpu",
-)
 ENDLESS = (*TINY, "training.epochs=100000", "probes.grad_norm_steps=0")
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from conftest import TINY
 
 from normlab.config import Config, RayLauncher, compose, from_yaml, run_id
 from normlab.errors import ConfigError
@@ -36,19 +37,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-TINY = (
-    "data=gaussian",
-    "data.train_size=64",
-    "data.test_size=16",
-    "data.size=4",
-    "training.batch_size=16",
-    "training.epochs=2",
-    "probes.batch_size=8",
-    "model=mlp",
-    "model.depth=4",
-    "model.width=8",
-    "runtime.device=cpu",
-)
 LONG = ("training.epochs=null", "training.steps=1000", "training.evaluate_every_epochs=100")
 
 

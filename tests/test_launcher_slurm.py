@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import TINY
 
 from normlab.config import Config, compose, run_id
 from normlab.errors import ConfigError
@@ -15,19 +16,6 @@ from normlab.records import read_run, read_summary, run_folder
 
 pytest.importorskip("submitit", reason="needs the package submitit")
 
-TINY = (
-    "data=gaussian",
-    "data.train_size=64",
-    "data.test_size=16",
-    "data.size=4",
-    "training.batch_size=16",
-    "training.epochs=2",
-    "probes.batch_size=8",
-    "model=mlp",
-    "model.depth=4",
-    "model.width=8",
-    "runtime.device=cpu",
-)
 LOCAL = ("launcher.cluster=local", "launcher.cpus_per_job=1")
 
 

@@ -6,26 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import TINY
 
 from normlab import runs
 from normlab.config import Config, compose, run_id
 from normlab.errors import ConfigError, DataError, RecordError, RunError
 from normlab.records import read_run, read_summary, run_folder
 from normlab.training import Event, Measurement, Started, train
-
-TINY = (
-    "data=gaussian",
-    "data.train_size=64",
-    "data.test_size=16",
-    "data.size=4",
-    "training.batch_size=16",
-    "training.epochs=2",
-    "probes.batch_size=8",
-    "model=mlp",
-    "model.depth=4",
-    "model.width=8",
-    "runtime.device=cpu",
-)
 
 
 def config_in(root: Path, *overrides: str) -> Config:

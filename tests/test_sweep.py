@@ -4,6 +4,7 @@ import signal
 import time
 from pathlib import Path
 
+import conftest
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,20 +19,7 @@ from normlab.records import read_run, read_summary, run_folder
 from normlab.runs import execute
 from normlab.sweep import Plan, labels, plan, sweep
 
-TINY = (
-    "data=gaussian",
-    "data.train_size=64",
-    "data.test_size=16",
-    "data.size=4",
-    "training.batch_size=16",
-    "training.epochs=2",
-    "probes.batch_size=8",
-    "model=mlp",
-    "model.depth=4",
-    "model.width=8",
-    "runtime.device=cpu",
-    "launcher.workers=2",
-)
+TINY = (*conftest.TINY, "launcher.workers=2")
 ENDLESS = "training.epochs=1000000"
 
 
