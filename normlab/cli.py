@@ -145,7 +145,9 @@ def run(
         from normlab.live import watch
         from normlab.runs import execute
     try:
-        finished = watch(execute(config, force=force), console, describe(config))
+        # Closed here, wherever Ctrl-C struck, so that its files are whole before it is told.
+        with contextlib.closing(execute(config, force=force)) as events:
+            finished = watch(events, console, describe(config))
     except KeyboardInterrupt:
         summary = read_summary(folder)
         kept = summary is not None and summary["status"] == "interrupted"
@@ -207,14 +209,14 @@ def sweep(
         return
     folders = list(dict.fromkeys(run_folder(config).parent for config in planned.configs))
     ids = {run_id(config) for config in planned.configs}
-    with contextlib.closing(outcomes_of(planned, force=force, fail_fast=fail_fast)) as outcomes:
-        try:
+    try:
+        with contextlib.closing(outcomes_of(planned, force=force, fail_fast=fail_fast)) as outcomes:
             seen = watch_sweep(
                 outcomes, planned, console, lambda: sweep_table(folders, ids, console.width)
             )
-        except KeyboardInterrupt:
-            console.print(sweep_report(folders, ids, console.width))
-            raise InterruptedRunError("interrupted; the same command goes on from here") from None
+    except KeyboardInterrupt:
+        console.print(sweep_report(folders, ids, console.width))
+        raise InterruptedRunError("interrupted; the same command goes on from here") from None
     console.print(sweep_report(folders, ids, console.width))
     if any(outcome.status not in FINAL for outcome in seen):
         raise typer.Exit(1)
