@@ -5,7 +5,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -45,6 +45,14 @@ class TableFormat(StrEnum):
     latex = "latex"
 
 
+class VerdictFormat(StrEnum):
+    """How verdicts are printed."""
+
+    rich = "rich"
+    json = "json"
+    md = "md"
+
+
 class Format(StrEnum):
     """How a command prints its answer."""
 
@@ -56,6 +64,12 @@ def _complete_override(context: typer.Context, incomplete: str) -> list[str]:
     from normlab.completion import complete_override
 
     return complete_override(context.params.get("overrides") or [], incomplete)
+
+
+def _complete_claim(incomplete: str) -> list[str]:
+    from normlab.claims import CLAIMS
+
+    return [name for name in CLAIMS if name.startswith(incomplete.upper())]
 
 
 Overrides = Annotated[
@@ -220,6 +234,174 @@ def sweep(
     console.print(sweep_report(folders, ids, console.width))
     if any(outcome.status not in FINAL for outcome in seen):
         raise typer.Exit(1)
+
+
+@app.command(
+    epilog="""[bold]Examples[/]
+
+normlab verify
+
+normlab verify C06 C14 C17
+
+normlab verify --all --format md
+
+normlab verify C14 --scale paper runtime.device=cuda
+
+normlab verify mine.yaml"""
+)
+def verify(
+    claims: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CLAIMS",
+            help="Ids such as [cyan]C14[/], YAML files of your own, and settings of where runs are "
+            "made, such as [cyan]launcher=ray[/]; without, the list of claims.",
+            autocompletion=_complete_claim,
+            show_default=False,
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every claim.")] = False,
+    scale: Annotated[
+        Literal["small", "paper"],
+        typer.Option(help="[cyan]paper[/]: the papers' own protocols, mostly for a GPU."),
+    ] = "small",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run again what failed before.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and write nothing.")
+    ] = False,
+    verdict_format: Annotated[VerdictFormat, typer.Option("--format")] = VerdictFormat.rich,
+    config_dir: ConfigDir = None,
+    debug: Debug = False,
+) -> None:
+    """Put claims of the literature to the test: run what is missing, measure, and judge.
+
+    Exit code 1 if any claim fails or could not be judged.
+    """
+    from normlab.claims import CLAIMS
+    from normlab.config import compose
+    from normlab.verdicts import (
+        claims_table,
+        summary_line,
+        to_verdict_json,
+        to_verdict_markdown,
+        verdict_report,
+    )
+    from normlab.verification import find_claims, judge_runs, plan_claims, remember, remembered
+
+    overrides = [text for text in claims or [] if "=" in text]
+    names = [text for text in claims or [] if "=" not in text]
+    if every and names:
+        raise ConfigError(f"--all: takes no claims beside it; leave out {' '.join(names)}")
+    chosen = find_claims(names)
+    if every:
+        chosen = [claim for claim in CLAIMS.values() if scale == "small" or claim.paper]
+    root = Path(compose([o for o in overrides if o.startswith("output.root=")]).output.root)
+    rich = verdict_format is VerdictFormat.rich
+    if not chosen:
+        if not rich:
+            raise ConfigError(f"--format {verdict_format}: name the claims, or add --all")
+        _console().print(claims_table(list(CLAIMS.values()), scale, remembered(root, scale)))
+        return
+    console = _console() if rich else _console(stderr=True)
+    with console.status("planning"):
+        from normlab.live import plan_lines, watch_sweep
+        from normlab.sweep import sweep as outcomes_of
+
+        planned, experiments = plan_claims(
+            chosen, scale, overrides, config_dir, retry_failed=retry_failed
+        )
+    if planned is not None:
+        for line in plan_lines(planned):
+            console.print(line)
+    if dry_run:
+        return
+    if planned is not None and planned.pending:
+        try:
+            with contextlib.closing(outcomes_of(planned)) as outcomes:
+                watch_sweep(outcomes, planned, console, lambda: None)
+        except KeyboardInterrupt:
+            raise InterruptedRunError("interrupted; the same command goes on from here") from None
+    verdicts = []
+    for claim in chosen:
+        with console.status(f"judging {claim.id}"):
+            verdicts.append(judge_runs(claim, scale, experiments[claim.id]))
+        if rich:
+            console.print(verdict_report(verdicts[-1]))
+    remember(verdicts, root)
+    match verdict_format:
+        case VerdictFormat.json:
+            print(to_verdict_json(verdicts))
+        case VerdictFormat.md:
+            print(to_verdict_markdown(verdicts))
+    console.print(summary_line(verdicts))
+    if any(verdict.verdict in ("FAIL", "INCOMPLETE") for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="""[bold]Examples[/]
+
+normlab claims C14
+
+normlab claims mine.yaml"""
+)
+def claims(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CLAIMS",
+            help="Ids such as [cyan]C14[/]; without, the list.",
+            autocompletion=_complete_claim,
+            show_default=False,
+        ),
+    ] = None,
+    root: Annotated[Path, typer.Option(help="Where verdicts are looked for.")] = Path("results"),
+    debug: Debug = False,
+) -> None:
+    """Explain claims: what is compared, which trap is avoided, how to repeat a single arm."""
+    from normlab.claims import CLAIMS
+    from normlab.verdicts import claim_page, claims_table
+    from normlab.verification import find_claims, remembered
+
+    last, console = remembered(root, "small"), _console()
+    if not names:
+        console.print(claims_table(list(CLAIMS.values()), "small", last))
+    for claim in find_claims(names or []):
+        console.print(claim_page(claim, last.get(claim.id)))
+        console.print()
+
+
+@app.command(
+    epilog="""[bold]Examples[/]
+
+normlab theory model.activation=tanh model.init=lecun_normal model.init_gain=1.2
+
+normlab theory model.activation=relu model.depth=50 --format json"""
+)
+def theory(
+    overrides: Overrides = None,
+    output_format: OutputFormat = Format.rich,
+    config_dir: ConfigDir = None,
+    debug: Debug = False,
+) -> None:
+    """Predict an MLP's gradient at initialization by mean-field theory, without training.
+
+    Settings are those of [cyan]normlab run model=mlp norm=none[/].
+    """
+    from normlab.config import compose
+    from normlab.records import to_json
+    from normlab.tables import theory_table
+    from normlab.theory import overview
+
+    given = overrides or []
+    config = compose(["model=mlp", "norm=none", *given], config_dir)
+    facts = overview(config)
+    if output_format is Format.json:
+        print(to_json(facts))
+    else:
+        _console().print(theory_table(facts))
 
 
 @app.command(

@@ -32,7 +32,7 @@ from normlab.errors import ConfigError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-Activation = Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid", "identity"]
+Activation = Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "erf", "sigmoid", "identity"]
 Initializer = Literal[
     "he_normal",
     "he_uniform",
@@ -46,6 +46,7 @@ Initializer = Literal[
 Probe = Literal[
     "grad_norm",
     "delta_rms",
+    "mean_delta",
     "update_ratio",
     "weight_norm",
     "act_mean",
@@ -53,7 +54,7 @@ Probe = Literal[
     "dead_fraction",
     "sample_cosine",
 ]
-Standardize = Literal["none", "channel", "pixel_mean"]
+Standardize = Literal["none", "binary", "channel", "pixel_mean"]
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Whole = Annotated[int, Field(ge=0, le=10**9)]
@@ -75,6 +76,7 @@ class ImageData(_Part):
     root: str | None
     train_size: Count | None
     test_size: Count | None
+    subset: Literal["balanced", "first"]
     seed: Seed
     standardize: Standardize
     crop_padding: Whole
@@ -170,6 +172,7 @@ class BatchNorm(_ActivationNorm):
     name: Literal["bn"]
     eps: Positive  # PyTorch's own refuses 0
     momentum: Fraction
+    noise: NonNegative
 
 
 class SampleNorm(_ActivationNorm):
@@ -193,6 +196,7 @@ class SGD(_Part):
     momentum: OpenFraction
     nesterov: bool
     weight_decay: NonNegative
+    decay: Literal["all", "weights"]
 
     @model_validator(mode="after")
     def _check_nesterov(self) -> Self:
@@ -210,6 +214,7 @@ class Adam(_Part):
     beta2: OpenFraction
     eps: NonNegative
     weight_decay: NonNegative
+    decay: Literal["all", "weights"]
 
 
 class _WarmUp(_Part):
@@ -254,6 +259,7 @@ class Training(_Part):
     epochs: Whole | None
     steps: Whole | None
     batch_size: Count
+    loss: Literal["softmax", "sigmoid"]
     clip_norm: Positive | None
     precision: Literal["fp32", "tf32", "bf16"]
     evaluate_every_epochs: Count
@@ -368,6 +374,7 @@ class Output(_Part):
 
     root: Annotated[str, Field(min_length=1)]
     experiment: str
+    weights: bool
 
     @field_validator("experiment")
     @classmethod
@@ -427,7 +434,12 @@ class Config(_Part):
 
 
 # What cannot change a run's outcome.
-_OUTSIDE_IDENTITY = {"runtime", "launcher", "output"}
+_OUTSIDE_IDENTITY: dict[str, Any] = {
+    "runtime": True,
+    "launcher": True,
+    "output": True,
+    "data": {"root"},
+}
 
 
 def run_id(config: Config) -> str:
@@ -467,6 +479,20 @@ def from_yaml(text: str) -> Config:
     except (YAMLError, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(f"not a config: {_first_line(error)}") from error
     return _validate(values)
+
+
+def read_yaml(file: Path) -> Any:
+    """The content of a YAML file of a person's own, as plain values; raises ConfigError."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        return OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror or error})") from error
+    except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
+        raise ConfigError(f"{file}: not valid YAML ({_first_line(error)})") from error
 
 
 def from_plain(values: Any) -> Config:

@@ -1,5 +1,6 @@
 """A data set as tensors on the device; batches; augmentation on the device."""
 
+import functools
 import gzip
 import importlib.util
 import math
@@ -52,9 +53,9 @@ def load(config: ImageData | GaussianData, device: torch.device) -> Dataset:
     """The data set of a config: found or downloaded, cut to size, standardized, on the device.
 
     `standardize`, with pixels x in [0, 1] and constants of the training subset for both parts:
-    `none` x; `channel` (x − μ_c)/σ_c; `pixel_mean` x − μ_chw (He et al. 2015, 4.2). Raises
-    ConfigError where a size or the crop padding cannot be, DataError where files are missing or
-    damaged and cannot be downloaded.
+    `none` x; `binary` 1 where x > ½, else 0; `channel` (x − μ_c)/σ_c; `pixel_mean` x − μ_chw (He
+    et al. 2015, 4.2). Raises ConfigError where a size or the crop padding cannot be, DataError
+    where files are missing or damaged and cannot be downloaded.
     """
     if isinstance(config, GaussianData):
         return _gaussian(config, device)
@@ -66,6 +67,11 @@ def load(config: ImageData | GaussianData, device: torch.device) -> Dataset:
             f"data.crop_padding={config.crop_padding}: {config.name} has images of "
             f"{images.shape[-1]}×{images.shape[-1]} pixels; must be below {images.shape[-1]}"
         )
+    if config.standardize == "binary":
+        images, test_images = (
+            (part > white / 2).astype(np.uint8) for part in (images, test_images)
+        )
+        white = 1
     offset, divisor = _standardization(images, config.standardize, white)
 
     def standardized(images: _Bytes) -> Tensor:
@@ -208,6 +214,8 @@ def _subset(split: _Split, part: str, size: int | None, config: ImageData) -> _S
         raise ConfigError(
             f"data.{part}_size={size}: {config.name} has {len(labels)} {name} samples"
         )
+    if config.subset == "first":
+        return images[:size], labels[:size]
     chosen = class_balanced(labels, size, config.seed)
     return images[chosen], labels[chosen]
 
@@ -448,6 +456,22 @@ def _reason(error: OSError | ValueError) -> str:
 def _read(name: str, root: str | None) -> tuple[_Split, _Split, int]:
     """Training and test part as stored, and the number that stands for white."""
     path = _find(name, root)
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return _read_files(name, path, tuple(_stamp(file) for file in files))
+
+
+def _stamp(file: Path) -> tuple[str, int, int]:
+    with _reading(file):
+        status = file.stat()
+    return file.name, status.st_size, status.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=1)  # a sweep's worker makes many runs on one data set
+def _read_files(
+    name: str,
+    path: Path,
+    stamps: tuple[tuple[str, int, int], ...],  # noqa: ARG001  changed files are read again
+) -> tuple[_Split, _Split, int]:
     if name == "digits":
         return *_read_digits(path), 16
     if name == "cifar10":

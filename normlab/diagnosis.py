@@ -83,18 +83,24 @@ def gradient_ratio(deltas: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
 def gradient_factor(deltas: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
     """exp(−slope) of log δ over the interior layers, by least squares.
 
-    Interior: all hidden layers but the first and the last, where the input and the output layer
-    set the size, as long as two remain. Layers whose δ is 0 or not finite are left out. NaN where
-    fewer than two are left.
+    Layers whose δ is 0 or not finite are left out. NaN where fewer than two are left.
     """
-    index = np.arange(len(deltas))
-    if len(deltas) >= 4:
-        index = index[1:-1]
+    index = interior(len(deltas))
     index = index[np.isfinite(deltas[index]) & (deltas[index] > 0)]
     if len(index) < 2:
         return math.nan
     slope = np.polyfit(index, np.log(deltas[index]), deg=1)[0]
     return float(np.exp(-slope))
+
+
+def interior(hidden: int) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    """The positions, from 0, of the hidden layers over which a slope is taken.
+
+    All but the first and the last, where the input and the output layer set the size, as long as
+    two remain.
+    """
+    index = np.arange(hidden)
+    return index[1:-1] if hidden >= 4 else index
 
 
 def diagnose(

@@ -16,6 +16,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "silu": F.silu,
     "tanh": torch.tanh,
+    "erf": torch.erf,
     "sigmoid": torch.sigmoid,
     "identity": lambda x: x,
 }
@@ -34,6 +35,42 @@ class Activation(nn.Module):
 
     def extra_repr(self) -> str:
         return self.name
+
+
+class UnsteadyNoise(nn.Module):
+    """Noise whose distribution is another one at every training step (Santurkar et al. 2018, A.3).
+
+    y = s·x + m with m ~ U[μ ± n/5] and s ~ N(σ, (n/5)²) for each sample and channel; at each step
+    and for each channel anew μ ~ U[−n, n] and σ ~ U[1, 1 + n/2], where n is `norm.noise`; 0.5 makes
+    their constants. In eval mode its mean, (1 + n/4)·x. x: [B, C, …]. What is drawn is a pure
+    function of `seed` and of the steps made so far, a buffer: a measurement leaves no trace.
+    """
+
+    steps: Tensor
+
+    def __init__(self, channels: int, noise: float):
+        super().__init__()
+        self.channels = channels
+        self.noise = noise
+        self.seed = 0  # `build_model` gives each its own
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x * (1 + self.noise / 4)
+        # On the CPU, so that a seed means the same noise on every device.
+        generator = torch.Generator().manual_seed((self.seed + int(self.steps)) % 2**63)
+        self.steps += 1
+        n = self.noise
+
+        def uniform(low: float, high: float, *shape: int) -> Tensor:
+            return torch.rand(shape, generator=generator) * (high - low) + low
+
+        shift = uniform(-n, n, self.channels) + uniform(-n / 5, n / 5, len(x), self.channels)
+        spread = torch.randn(len(x), self.channels, generator=generator)
+        scale = uniform(1, 1 + n / 2, self.channels) + n / 5 * spread
+        shape = (*x.shape[:2], *[1] * (x.ndim - 2))
+        return x * scale.to(x).view(shape) + shift.to(x).view(shape)
 
 
 class RMSNorm2d(nn.Module):
@@ -71,7 +108,8 @@ def build_norm(norm: NormConfig, channels: int, *, spatial: bool) -> nn.Module:
             return nn.Identity()
         case BatchNorm():
             kind = nn.BatchNorm2d if spatial else nn.BatchNorm1d
-            return kind(channels, norm.eps, norm.momentum, norm.affine)
+            bn = kind(channels, norm.eps, norm.momentum, norm.affine)
+            return nn.Sequential(bn, UnsteadyNoise(channels, norm.noise)) if norm.noise else bn
         case GroupNorm():
             return nn.GroupNorm(norm.groups, channels, norm.eps, norm.affine)
         case SampleNorm(name="ln"):
@@ -202,3 +240,49 @@ class PreActivationBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.conv2(self.unit2(self.conv1(self.unit1(x))))
         return y if self.shortcut is None else y + self.shortcut(x)
+
+
+# ----------------------------------------------------------------- softmax and its losses
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, kind: str, reduction: str = "mean") -> Tensor:
+    """The loss of a classifier over B samples: logits a [B, K], labels [B], one value.
+
+    - softmax: −log softmax(a)_y, whose gradient by a is softmax(a) − onehot(y)
+    - sigmoid: Σ_k −log σ(a_k) if k = y, else −log(1 − σ(a_k)): a logistic regression for each
+      class, with gradient σ(a) − onehot(y) (Nielsen 2015, ch. 3)
+
+    `reduction` is the mean or the sum over samples.
+    """
+    if kind == "softmax":
+        return F.cross_entropy(logits, labels, reduction=reduction)
+    targets = F.one_hot(labels, logits.shape[1]).to(logits)
+    total = F.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
+    return total / len(labels) if reduction == "mean" else total
+
+
+def masked_softmax(logits: Tensor, mask: Tensor, dim: int) -> Tensor:
+    """Softmax over the positions where `mask` is true; exactly 0 elsewhere, in every dtype.
+
+    wᵢ = exp(aᵢ) / Σ_{j: mask} exp(aⱼ). A row without any position is all 0, not uniform and not
+    NaN, and its gradient is 0; whatever stands at masked positions, NaN and infinity too, has no
+    effect. `mask` is boolean and broadcasts to the logits.
+    """
+    mask = mask.expand_as(logits)
+    empty = ~mask.any(dim, keepdim=True)
+    # An empty row gets finite logits, since a row of −∞ has no softmax and its gradient is NaN.
+    filled = logits.masked_fill(~mask, -torch.inf).masked_fill(empty, 0)
+    return torch.softmax(filled, dim).masked_fill(~mask, 0)
+
+
+PADDING_FILL = -(2.0**32) + 1
+
+
+def fill_softmax(logits: Tensor, mask: Tensor, dim: int) -> Tensor:
+    """Softmax with masked positions filled with −2³²+1, as widespread attention code has it.
+
+    Exact in float32 and float64 as long as a row keeps a position; a row that is all padding
+    becomes uniform. In float16 the fill is −∞, and such a row NaN. Use `masked_softmax`.
+    """
+    fill = torch.tensor(PADDING_FILL, dtype=torch.float64).to(logits)
+    return torch.softmax(torch.where(mask.expand_as(logits), logits, fill), dim)

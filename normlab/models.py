@@ -15,6 +15,7 @@ from normlab.layers import (
     NormActivation,
     PostActivationBlock,
     PreActivationBlock,
+    UnsteadyNoise,
     conv3x3,
 )
 
@@ -162,6 +163,9 @@ def build_model(
             )
             if config.norm.name == "wn":
                 weight_norm(module)  # g·v/‖v‖ per output unit, with g = ‖v‖: the same weights
+    for module in model.modules():
+        if isinstance(module, UnsteadyNoise):
+            module.seed = int(torch.randint(2**62, (), generator=generator))
     return model
 
 

@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from normlab.layers import Activation
+from normlab.layers import Activation, cross_entropy
 from normlab.models import WeightLayer
 
 # A unit whose nonlinearity has a smaller slope than this passes no gradient worth the name:
@@ -41,6 +40,15 @@ def delta_rms(seen: Observation) -> Tensor:
     ℓᵢ's derivative is B times the batch loss's.
     """
     return _norm(seen.delta) * len(seen.delta) / math.sqrt(seen.delta.numel())
+
+
+def mean_delta(seen: Observation) -> Tensor:
+    """‖Σᵢ ∂L/∂zᵢ‖, the norm of the samples' mean δ as Nielsen (2015, ch. 5) takes it.
+
+    Samples cancel each other here, and under BatchNorm the sum is 0: only for comparison with his
+    figures.
+    """
+    return _norm(seen.delta.sum(dim=0))
 
 
 def weight_norm(seen: Observation) -> Tensor:
@@ -86,6 +94,7 @@ def sample_cosine(seen: Observation) -> Tensor:
 
 SNAPSHOT_PROBES: dict[str, Callable[[Observation], Tensor]] = {
     "delta_rms": delta_rms,
+    "mean_delta": mean_delta,
     "weight_norm": weight_norm,
     "act_mean": act_mean,
     "act_std": act_std,
@@ -100,25 +109,25 @@ def snapshot(
     images: Tensor,
     labels: Tensor,
     names: Sequence[str],
+    loss: str,
 ) -> Tensor:
     """The named measurements of every layer on a probe batch: [layers, names], on the device.
 
     The model must be in train mode. Running statistics, gradients and random state are untouched.
     """
-    observations = observe(model, layers, images, labels)
+    observations = observe(model, layers, images, labels, loss)
     with torch.no_grad():
         rows = [torch.stack([SNAPSHOT_PROBES[n](seen) for n in names]) for seen in observations]
         return torch.stack(rows)
 
 
 def observe(
-    model: nn.Module, layers: Sequence[WeightLayer], images: Tensor, labels: Tensor
+    model: nn.Module, layers: Sequence[WeightLayer], images: Tensor, labels: Tensor, loss: str
 ) -> list[Observation]:
-    """Every layer's weight, ∂L/∂z, activation and slope for the mean cross-entropy of a batch."""
+    """Every layer's weight, ∂L/∂z, activation and slope for the mean loss of a batch."""
     with torch.enable_grad(), _recording(layers) as (inputs, outputs, slopes):
         logits = _logits(model, images)
-        loss = F.cross_entropy(logits, labels)
-        deltas = torch.autograd.grad(loss, outputs)
+        deltas = torch.autograd.grad(cross_entropy(logits, labels, loss), outputs)
     activations = [*inputs[1:], logits.detach()]
     return [
         Observation(layer.module.weight.detach(), delta, activation, slope)
@@ -128,14 +137,14 @@ def observe(
     ]
 
 
-def train_mode_loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """The mean cross-entropy of a batch in train mode, without a trace and without gradients."""
+def train_mode_loss(model: nn.Module, images: Tensor, labels: Tensor, loss: str) -> Tensor:
+    """The mean loss of a batch in train mode, without a trace and without gradients."""
     with torch.no_grad():
-        return F.cross_entropy(_logits(model, images), labels)
+        return cross_entropy(_logits(model, images), labels, loss)
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
-    # Clones take the updates of BatchNorm's running statistics.
+    # Clones take the updates of BatchNorm's running statistics and of noise's count of steps.
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     logits: Tensor = torch.func.functional_call(model, buffers, (images,))
     return logits

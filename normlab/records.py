@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from normlab import __version__
 from normlab.config import Config, from_yaml, run_id, to_yaml
@@ -29,8 +29,11 @@ from normlab.locks import RunLock
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from torch import Tensor
+    from torch.nn import Module
 
 FLUSH_SECONDS = 5.0
+WEIGHTS_FILE = "weights.pt"
 # A run that ended in one of these ways is a result and need not run again.
 FINAL = ("finished", "diverged")
 METRIC_COLUMNS = (
@@ -104,6 +107,7 @@ class Recorder:
             if is_final(self.folder) and not force:
                 raise BusyError(f"{self.folder}: finished already; --force runs it again")
             (self.folder / "summary.json").unlink(missing_ok=True)
+            (self.folder / WEIGHTS_FILE).unlink(missing_ok=True)
             write_whole(
                 self.folder / "config.yaml", lambda path: _write_text(path, to_yaml(config))
             )
@@ -145,6 +149,13 @@ class Recorder:
         )
         self._flushed = time.monotonic()
 
+    def save_weights(self, model: "Module") -> None:
+        """Write weights.pt: the state dict of the trained network, running statistics included."""
+        import torch
+
+        state = {name: value.cpu() for name, value in model.state_dict().items()}
+        write_whole(self.folder / WEIGHTS_FILE, lambda path: torch.save(state, path))
+
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the tables, then the summary, which makes the run whole; give the folder free."""
         try:
@@ -181,8 +192,9 @@ def read_run(folder: Path) -> Run:
             raise RecordError(f"{folder}: unfinished, it has no summary.json yet") from error
         raise RecordError(f"{folder}: not a whole run, {file.name} is missing") from error
     except (OSError, ValueError, ConfigError, ArrowException) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RecordError(f"{file}: damaged ({reason}); run it again with --force") from error
+        raise RecordError(
+            f"{file}: damaged ({_first_line(error)}); run it again with --force"
+        ) from error
     lacking = not isinstance(summary, dict) or any(key not in summary for key in SUMMARY_KEYS)
     if lacking or not isinstance(versions, dict) or "command" not in versions:
         raise RecordError(
@@ -194,6 +206,42 @@ def read_run(folder: Path) -> Run:
     if missing:
         raise RecordError(f"{folder}: its tables lack {', '.join(missing)}; not normlab's")
     return Run(folder, config, versions, metrics, layers, summary)
+
+
+def read_table(folder: Path, name: Literal["metrics", "layers"]) -> "DataFrame":
+    """One of a run's tables; raises RecordError where it is missing or damaged."""
+    from pandas import read_parquet
+    from pyarrow import ArrowException
+
+    file = folder / f"{name}.parquet"
+    try:
+        return read_parquet(file)
+    except (OSError, ValueError, ArrowException) as error:
+        raise RecordError(
+            f"{file}: cannot be read ({_first_line(error)}); run it again with --force"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def read_weights(folder: Path) -> "dict[str, Tensor]":
+    """The state dict that a run with `output.weights` kept; RecordError where there is none."""
+    import torch
+
+    file = folder / WEIGHTS_FILE
+    try:
+        state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise RecordError(
+            f"{folder}: {WEIGHTS_FILE} is missing; run it again with output.weights=true --force"
+        ) from error
+    except Exception as error:  # torch.load names no kinds of its own
+        raise RecordError(
+            f"{file}: damaged ({_first_line(error)}); run it again with --force"
+        ) from error
+    return state
 
 
 def find_run(name: str | None, root: Path) -> Path:

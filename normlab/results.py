@@ -682,6 +682,21 @@ def _interval(values: Any, cell: Any, size: int) -> tuple[Any, Any, Any]:
     return mean, half, n
 
 
+def interval(values: Sequence[float], *, log: bool = False) -> tuple[float, float, float]:
+    """The mean of some seeds' figures and the bounds of its 95 % confidence interval.
+
+    mean ± t₀.₉₇₅(n−1)·s/√n, NaN for n = 1; with `log` of logarithms, transformed back: the
+    geometric mean.
+    """
+    figures = np.asarray(values, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        figures = np.log(figures) if log else figures
+    mean, half, _ = _interval(figures, np.zeros(len(figures), dtype=np.int64), 1)
+    bounds = mean[0], mean[0] - half[0], mean[0] + half[0]
+    mean, low, high = (float(_exp(b)) if log else float(b) for b in bounds)
+    return mean, low, high
+
+
 def _exp(values: Any) -> Any:
     with np.errstate(over="ignore", under="ignore"):  # the bound of a wide interval may be infinite
         return np.exp(values)

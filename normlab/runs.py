@@ -1,5 +1,6 @@
 """One run from config to finished folder: training, records and diagnosis together."""
 
+import math
 import signal
 import threading
 import time
@@ -15,6 +16,7 @@ from normlab.config import Config, describe, run_id
 from normlab.diagnosis import diagnose
 from normlab.errors import BusyError, NormlabError, RunError
 from normlab.records import FINAL, Recorder, command_line, read_summary, run_folder
+from normlab.theory import predict
 from normlab.training import Ended, Evaluation, Event, Measurement, Progress, Started, train
 
 
@@ -56,8 +58,11 @@ def execute(config: Config, *, force: bool = False) -> Generator[Event | Finishe
                 case Progress(step, loss):
                     assert recorder is not None
                     recorder.lock.progress |= {"step": step, "loss": loss}
-                case Ended(status, step):
+                case Ended(status, step, model):
                     reason = ""
+                    if config.output.weights:
+                        assert recorder is not None
+                        recorder.save_weights(model)
                     break
             yield event
     except NormlabError as error:
@@ -144,6 +149,7 @@ def _summary(
     seconds: float,
 ) -> dict[str, Any]:
     metrics, layers = recorder.frames()
+    prediction = predict(config)
     diagnosis = diagnose(
         config,
         metrics,
@@ -160,6 +166,7 @@ def _summary(
         "verdict": diagnosis.pop("verdict"),
         "reason": " ".join(filter(None, (reason, diagnosis.pop("reason")))),
         **diagnosis,
+        "gradient_factor_theory": prediction.factor if prediction else math.nan,
         "steps": step,
         "seconds": seconds,
         "parameters": started.parameters,

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from normlab.diagnosis import EXPLODING_RATIO, VANISHING_RATIO
 from normlab.records import Run
+from normlab.theory import predict
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -208,6 +209,9 @@ def run_report(run: Run, width: int) -> Group:
         facts.add_row("try", Text("  or  ".join(summary["try"])))
     measured_at = int(run.metrics["step"].iloc[-1]) if len(run.metrics) else 0
     stale = f" (at step {measured_at})" if measured_at != summary["steps"] else ""
+    theory = theory_line(run)
+    if theory:
+        facts.add_row("theory", theory)
     for which in ("train", "test"):
         accuracy, loss = summary.get(f"{which}_acc"), summary.get(f"{which}_loss")
         if accuracy is not None and loss is not None:
@@ -229,6 +233,65 @@ def verdict_line(summary: Mapping[str, Any]) -> Text:
     verdict = summary.get("verdict") or summary["status"]
     line = Text().append(verdict, style=f"bold {VERDICT_STYLES.get(verdict, '')}".strip())
     return line.append(f". {summary['reason']}" if summary.get("reason") else "")
+
+
+def theory_line(run: Run) -> str:
+    """Predicted against measured factor per layer at initialization; empty where either lacks."""
+    predicted = predict(run.config)
+    measured = run.summary.get("gradient_factor_init")
+    if predicted is None or measured is None or math.isnan(predicted.factor):
+        return ""
+    return (
+        f"δ ×{predicted.factor:.3g} per layer towards the input predicted at init, "
+        f"×{measured:.3g} measured ({predicted.source})"
+    )
+
+
+def theory_table(facts: Mapping[str, Any]) -> Group:
+    """What mean-field theory says of an MLP: q*, χ₁, depth scales, the critical line."""
+    chi_1, phase = facts["chi_1"], facts["phase"]
+    meaning = {
+        "ordered": "ordered phase: the gradient vanishes, inputs become alike",
+        "critical": "critical: the gradient keeps its size",
+        "chaotic": "chaotic phase: the gradient explodes, like inputs become unlike",
+    }[phase]
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", style="dim")
+    critical = facts["critical_weight_variance"]
+    rows = [
+        ("σ_w², σ_b²", f"{facts['weight_variance']:.4g}, {facts['bias_variance']:.4g}",
+         "fan-in times the variance of weights; variance of biases"),
+        ("q*", _or_infinite(facts["q"]), "the variance of z that depth leads to"),
+        ("χ₁", f"{chi_1:.4g}", f"a layer's factor of the squared gradient; {meaning}"),
+        ("√χ₁", f"{math.sqrt(chi_1):.4g}", "that of δ"),
+        ("depth scale", _layers(facts["gradient_depth"]),
+         "1/|ln χ₁|: the squared gradient changes by a factor e"),
+        ("c*", f"{facts['correlation']:.4g}", "the correlation that two inputs end with"),
+        ("its depth scale", _layers(facts["correlation_depth"]),
+         "how deep inputs can still be told apart"),
+        ("critical σ_w²", f"{critical:.4g}" if critical == critical else "none",
+         "where χ₁ = 1 for these biases: the critical line"),
+    ]  # fmt: skip
+    for row in rows:
+        table.add_row(*row)
+    if facts["factor"] is not None:
+        table.add_row(
+            f"depth {facts['depth']}",
+            f"×{facts['factor']:.4g} per layer",
+            f"δ of this network; first over last hidden layer {facts['ratio']:.2g}",
+        )
+    name = f"MLP {facts['activation']}, wide, without norm and skips, at initialization"
+    return Group(Text(name, style="bold"), table)
+
+
+def _or_infinite(value: float) -> str:
+    return "∞" if math.isinf(value) else f"{value:.4g}"
+
+
+def _layers(depth: float) -> str:
+    return "∞" if math.isinf(depth) else f"{depth:.3g} layers"
 
 
 def info_table(facts: Mapping[str, Any]) -> Table:

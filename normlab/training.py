@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from normlab.config import Adam, Config, Constant, Cosine, MultiStep, OneCycle
+from normlab.config import Adam, Config, Constant, Cosine, MultiStep, OneCycle, Training
 from normlab.data import Dataset, batches, load
 from normlab.errors import ConfigError
+from normlab.layers import cross_entropy
 from normlab.models import WeightLayer, build_model, weight_layers
 from normlab.probes import (
     SNAPSHOT_PROBES,
@@ -136,7 +136,7 @@ def train(config: Config) -> Iterator[Event]:
         if evaluating or step in snapshot_steps:
             broken = first_broken(step)
             if broken is None and step == steps:  # no training step tells of the last update
-                last = train_mode_loss(model, probe_images, probe_labels)
+                last = train_mode_loss(model, probe_images, probe_labels, config.training.loss)
                 broken = None if math.isfinite(last.item()) else steps
             if broken is not None:
                 yield Ended("diverged", broken, model)
@@ -145,7 +145,7 @@ def train(config: Config) -> Iterator[Event]:
             row = {
                 "step": step,
                 "epoch": step / steps_per_epoch,
-                **evaluate(model, dataset, precision),
+                **evaluate(model, dataset, config.training),
                 "batch_loss": batch_loss,
                 "lr": learning_rate(config, min(step, steps - 1), steps) if steps else math.nan,
                 "seconds": time.perf_counter() - started,
@@ -155,7 +155,9 @@ def train(config: Config) -> Iterator[Event]:
         columns: dict[str, Tensor] = {}
         if step in snapshot_steps and probes:
             with matrix_products("fp32"):
-                measured = snapshot(model, layers, probe_images, probe_labels, probes)
+                measured = snapshot(
+                    model, layers, probe_images, probe_labels, probes, config.training.loss
+                )
             columns = dict(zip(probes, measured.unbind(dim=1), strict=True))
         if step == steps:
             if columns:
@@ -168,7 +170,7 @@ def train(config: Config) -> Iterator[Event]:
         optimizer.zero_grad(set_to_none=True)
         with watched_weights(layers) as weights, matrix_products(precision):
             with autocast(precision, device):
-                loss = F.cross_entropy(model(images), labels)
+                loss = cross_entropy(model(images), labels, config.training.loss)
             loss.backward()  # type: ignore[no-untyped-call]
         norms = gradient_norms(weights)
         finite = norms.isfinite().all()
@@ -202,8 +204,8 @@ def train(config: Config) -> Iterator[Event]:
 # --------------------------------------------------------------------------- evaluation
 
 
-def evaluate(model: nn.Module, dataset: Dataset, precision: str) -> dict[str, float]:
-    """Mean cross-entropy and accuracy on the un-augmented training set and the test set.
+def evaluate(model: nn.Module, dataset: Dataset, training: Training) -> dict[str, float]:
+    """Mean loss and accuracy on the un-augmented training set and the test set.
 
     In eval mode: BatchNorm uses its running statistics. Read back from the device once.
     """
@@ -214,6 +216,7 @@ def evaluate(model: nn.Module, dataset: Dataset, precision: str) -> dict[str, fl
         (dataset.test_images, dataset.test_labels),
     )
     device = dataset.train_images.device
+    precision = training.precision
     with torch.no_grad(), matrix_products(precision), autocast(precision, device):
         for images, labels in sets:
             losses, hits = [], []
@@ -221,7 +224,7 @@ def evaluate(model: nn.Module, dataset: Dataset, precision: str) -> dict[str, fl
                 part = slice(start, start + EVALUATION_BATCH)
                 x, y = images[part], labels[part]
                 logits = model(x).float()
-                losses.append(F.cross_entropy(logits, y, reduction="sum"))
+                losses.append(cross_entropy(logits, y, training.loss, reduction="sum"))
                 hits.append((logits.argmax(dim=1) == y).sum())
             sums += [torch.stack(losses).sum() / len(labels), torch.stack(hits).sum() / len(labels)]
     model.train()
@@ -233,16 +236,24 @@ def evaluate(model: nn.Module, dataset: Dataset, precision: str) -> dict[str, fl
 
 
 def build_optimizer(config: Config, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """PyTorch's own SGD, Adam or AdamW, one fused update where the device has it."""
+    """PyTorch's own SGD, Adam or AdamW, one fused update where the device has it.
+
+    With `optimizer.decay=weights` the weight decay spares biases, γ and β.
+    """
     optimizer, lr = config.optimizer, config.optimizer.lr
     fused = parameters[0].device.type in ("cpu", "cuda")
+    groups: list[dict[str, Any]] = [{"params": parameters}]
+    if optimizer.decay == "weights" and optimizer.weight_decay:
+        spared = [p for p in parameters if p.ndim < 2]
+        weights = [p for p in parameters if p.ndim >= 2]
+        groups = [{"params": weights}, {"params": spared, "weight_decay": 0.0}]
     if isinstance(optimizer, Adam):
         kind = torch.optim.Adam if optimizer.name == "adam" else torch.optim.AdamW
         betas = (optimizer.beta1, optimizer.beta2)
         decay = optimizer.weight_decay
-        return kind(parameters, lr, betas, optimizer.eps, weight_decay=decay, fused=fused)
+        return kind(groups, lr, betas, optimizer.eps, weight_decay=decay, fused=fused)
     return torch.optim.SGD(
-        parameters,
+        groups,
         lr,
         momentum=optimizer.momentum,
         nesterov=optimizer.nesterov,

@@ -24,12 +24,18 @@ ORDER = (
     "records",
     "training",
     "diagnosis",
+    "theory",
     "runs",
     "launchers",
     "sweep",
     "results",
+    "demonstrations",
+    "evidence",
+    "claims",
+    "verification",
     "tables",
     "comparisons",
+    "verdicts",
     "live",
     "cli",
 )
@@ -90,7 +96,10 @@ def test_command_line_starts_light() -> None:
     assert loaded_by("import normlab.cli, normlab.config, normlab.completion") == set()
 
 
-@pytest.mark.parametrize("module", ["records", "diagnosis", "results", "tables", "comparisons"])
+@pytest.mark.parametrize(
+    "module",
+    ["records", "diagnosis", "results", "tables", "comparisons", "theory", "claims", "verdicts"],
+)
 def test_reading_needs_no_torch(module: str) -> None:
     assert "torch" not in loaded_by(f"import normlab.{module}")
 

@@ -34,6 +34,7 @@ def image_data(name="digits", **changes):
         "root": None,
         "train_size": None,
         "test_size": None,
+        "subset": "balanced",
         "seed": 0,
         "standardize": "none",
         "crop_padding": 0,

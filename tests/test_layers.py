@@ -17,10 +17,14 @@ from normlab.layers import (
     PostActivationBlock,
     PreActivationBlock,
     RMSNorm2d,
+    UnsteadyNoise,
     ZeroPadShortcut,
     build_norm,
     build_shortcut,
     conv3x3,
+    cross_entropy,
+    fill_softmax,
+    masked_softmax,
 )
 
 BATCH, CHANNELS, SIDE, GROUPS = 5, 6, 4, 3
@@ -216,6 +220,7 @@ CLOSED_FORMS = {
     "gelu": lambda x: x * 0.5 * math.erfc(-x / math.sqrt(2)),  # not its tanh approximation
     "silu": lambda x: x / (1 + math.exp(-x)),
     "tanh": math.tanh,
+    "erf": math.erf,
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
     "identity": lambda x: x,
 }
@@ -348,3 +353,95 @@ def test_conv3x3_keeps_height_and_width_up_to_its_stride(configure, stride, side
     layer = conv3x3(configure("cnn", bias=bias), 2, 3, stride)
     assert layer(torch.zeros(1, 2, 7, 7)).shape == (1, 3, side, side)
     assert (layer.bias is not None) == bias
+
+
+# ------------------------------------------------------------------- softmax and its losses
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_masked_softmax_is_the_softmax_of_what_is_left(dtype):
+    logits = torch.tensor([[1.0, 30000.0, -2.0, 0.5], [3.0, 1.0, 2.0, -60000.0]], dtype=dtype)
+    mask = torch.tensor([[True, False, True, True], [True, True, False, True]])
+    weights = masked_softmax(logits, mask, dim=1)
+    for row, kept, alone in zip(weights, mask, logits, strict=True):
+        torch.testing.assert_close(row[kept], torch.softmax(alone[kept], 0))
+        assert (row[~kept] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("hostile", [math.nan, math.inf, -math.inf])
+def test_masked_softmax_does_not_see_masked_positions(dtype, hostile):
+    logits = torch.tensor([[1.0, hostile], [hostile, hostile]], dtype=dtype, requires_grad=True)
+    mask = torch.tensor([[True, False], [False, False]])
+    weights = masked_softmax(logits, mask, dim=-1)
+    assert weights.tolist() == [[1, 0], [0, 0]]
+    (gradient,) = torch.autograd.grad((weights * torch.tensor([[2, 3]])).sum(), logits)
+    assert gradient.tolist() == [[0, 0], [0, 0]]
+
+
+def test_masked_softmax_has_the_gradient_of_its_finite_differences():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([[1, 1, 0, 1, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 0]], dtype=torch.bool)
+    assert torch.autograd.gradcheck(lambda a: masked_softmax(a, mask, 1), logits)
+
+
+def test_masked_softmax_broadcasts_and_takes_any_dimension():
+    logits = torch.randn(2, 3, 4)
+    mask = torch.tensor([True, False, True])[:, None]
+    weights = masked_softmax(logits, mask, dim=1)
+    assert (weights[:, 1] == 0).all()
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(2, 4))
+
+
+def test_the_fill_is_exact_in_float32_and_breaks_in_float16():
+    logits = torch.zeros(2, 4)
+    mask = torch.tensor([[True, True, False, False], [False] * 4])
+    assert fill_softmax(logits, mask, 1).tolist() == [[0.5, 0.5, 0, 0], [0.25] * 4]
+    assert fill_softmax(logits.half(), mask, 1)[1].isnan().all()
+
+
+def test_cross_entropies_by_hand():
+    logits = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]], dtype=torch.float64)
+    labels = torch.tensor([0, 2])
+    softmax = [-(row[y] - row.exp().sum().log()) for row, y in zip(logits, labels, strict=True)]
+    s = logits.sigmoid()
+    sigmoid = [
+        -(s[0, 0].log() + (1 - s[0, 1]).log() + (1 - s[0, 2]).log()),
+        -((1 - s[1, 0]).log() + (1 - s[1, 1]).log() + s[1, 2].log()),
+    ]
+    for kind, each in (("softmax", softmax), ("sigmoid", sigmoid)):
+        total = torch.stack(each).sum()
+        torch.testing.assert_close(cross_entropy(logits, labels, kind, "sum"), total)
+        torch.testing.assert_close(cross_entropy(logits, labels, kind), total / 2)
+
+
+# ---------------------------------------------------------------------------- unsteady noise
+
+
+def noisy():
+    noise = UnsteadyNoise(3, 0.5)
+    noise.seed = 7
+    return noise
+
+
+def test_noise_changes_at_every_step_and_is_the_same_in_every_run():
+    x = torch.ones(4000, 3)
+    first, second = noisy(), noisy()
+    ys = [first(x) for _ in range(2)]
+    assert not torch.equal(*ys)
+    assert all(torch.equal(second(x), y) for y in ys)
+
+
+def test_noise_has_the_moments_that_its_docstring_says():
+    """E m = 0, Var m = n²/3 + (n/5)²/3, E s = 1 + n/4, Var s = (n/2)²/12 + (n/5)²."""
+    n, noise = 0.5, noisy()
+    shifts = torch.stack([noise(torch.zeros(1, 3)) for _ in range(4000)]).double()
+    scales = torch.stack([noise(torch.ones(1, 3) * 1e6) for _ in range(4000)]).double() / 1e6
+    assert shifts.mean().item() == pytest.approx(0, abs=0.02)
+    assert shifts.var().item() == pytest.approx(n**2 / 3 + n**2 / 75, rel=0.05)
+    assert scales.mean().item() == pytest.approx(1 + n / 4, abs=0.01)
+    assert scales.var().item() == pytest.approx(n**2 / 48 + n**2 / 25, rel=0.06)
+    assert torch.equal(noise.eval()(torch.ones(2, 3)), torch.full((2, 3), 1 + n / 4))

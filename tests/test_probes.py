@@ -1,5 +1,6 @@
 """Every measurement against plain autograd in float64, written without hooks; and no trace left."""
 
+import functools
 import math
 from itertools import product
 
@@ -7,16 +8,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from normlab import probes
 from normlab.models import build_model, weight_layers
 from normlab.probes import (
     DEAD_SLOPE,
     SNAPSHOT_PROBES,
     Observation,
     gradient_norms,
-    snapshot,
     update_ratios,
     watched_weights,
 )
+
+snapshot = functools.partial(probes.snapshot, loss="softmax")
 
 SHAPE, CLASSES, BATCH = (2, 8, 8), 5, 6
 OFFSET = 2  # of biases and β: some units are dead in every nonlinearity that can be, not all
@@ -229,6 +232,7 @@ class ByHand:
         return {
             "grad_norm": [(g**2).sum().sqrt() for g in by_weight],
             "delta_rms": [(len(d) * (d**2).sum() / d[0].numel()).sqrt() for d in deltas],
+            "mean_delta": [d.sum(dim=0).norm() for d in deltas],
             "weight_norm": [(w**2).sum().sqrt() for w in self.weights],
             "act_mean": [a.mean() for a in activations],
             "act_std": [((a - a.mean()) ** 2).mean().sqrt() for a in activations],
@@ -591,6 +595,7 @@ TRACE_CASES = [
     *(("cnn", norm, {"depth": 8, "width": 4, "residual": True}) for norm in ("bn", "gn", "wn")),
     ("mlp", "bn", {"depth": 3, "width": 4}),
     ("mlp", "wn", {"depth": 3, "width": 4}),
+    ("mlp", "bn", {"depth": 3, "width": 4, "noise": 0.5}),
 ]
 
 

@@ -160,7 +160,7 @@ def test_rows_are_about_the_weights_after_their_step() -> None:
     dataset = load(config.data, CPU)
     last = evaluations(events)[-1]
     assert last["step"] == ended.step == 8
-    scores = evaluate(ended.model, dataset, "fp32")
+    scores = evaluate(ended.model, dataset, config.training)
     assert scores == {key: last[key] for key in scores}
     norms = [layer.module.weight.double().norm().item() for layer in weight_layers(ended.model)]
     assert measured(events, "weight_norm")[8] == pytest.approx(norms, rel=1e-12)
@@ -240,6 +240,32 @@ def test_optimizers_are_pytorchs_own(optimizer: str) -> None:
         assert build_optimizer(config, [torch.nn.Parameter(torch.ones(2))]).defaults["nesterov"]
     else:
         assert built.defaults["betas"] == (0.9, 0.999)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_weight_decay_can_spare_biases_and_norms(optimizer: str) -> None:
+    config = compose(
+        [f"optimizer={optimizer}", "optimizer.weight_decay=0.5", "optimizer.decay=weights"]
+    )
+    weight, bias = (torch.nn.Parameter(torch.ones(shape)) for shape in ((2, 1), (2,)))
+    built = build_optimizer(config, [weight, bias])
+    weight.grad, bias.grad = torch.zeros_like(weight), torch.zeros_like(bias)
+    built.step()
+    assert (weight < 1).all()
+    assert (bias == 1).all()
+
+
+def test_sigmoid_loss_is_trained_and_reported() -> None:
+    """Its value at logits of 0 is K·log 2, where softmax has log K."""
+    config = compose(
+        [
+            *(*TINY_MLP, "training.steps=0", "training.loss=sigmoid"),
+            *("model.init=normal", "model.init_std=0"),
+        ]
+    )
+    events, _ = events_of(config)
+    row = evaluations(events)[0]
+    assert row["train_loss"] == pytest.approx(10 * math.log(2), rel=1e-6)
 
 
 # ------------------------------------------------------------------------------ diverging
