@@ -43,6 +43,12 @@ VERDICT_MARKS = {
     "diverged": "d",
 }
 STATUS_STYLES = {"failed": "red", "diverged": "red", "interrupted": "yellow", "running": "cyan"}
+# Why a run makes no pair, as `paired` counts it.
+_LOST = {
+    "unpaired": "without such a baseline run",
+    "zeros": "of a ratio 0",
+    "missing": "without the figure",
+}
 _GAP = 2
 
 
@@ -197,7 +203,7 @@ def paired_table(pairs: "DataFrame", keys: Sequence[str], *, width: int) -> Grou
             _name(record["metric"]),
             Text(form(mean), style="bold" if apart else ""),
             f"{form(low)} … {form(high)}" if low == low else "–",
-            str(record["n"]),
+            str(record["n"]) + ("†" if any(record[why] for why in _LOST) else ""),
             "–" if p != p else "<0.001" if p < 0.001 else f"{p:.3f}",
         )
     baseline = pairs["baseline"].iloc[0]
@@ -205,6 +211,9 @@ def paired_table(pairs: "DataFrame", keys: Sequence[str], *, width: int) -> Grou
     if any(is_log(metric) for metric in pairs["metric"]):
         notes.append("×: geometric mean of the ratios to the baseline")
     notes.append("bold: the interval leaves out no difference")
+    totals = ((int(pairs[why].sum()), words) for why, words in _LOST.items())
+    lost = ", ".join(f"{total} {words}" for total, words in totals if total)
+    notes += [f"†: not all runs made a pair: {lost}"] if lost else []
     table.width = min(width, _measure(table, width))
     return Group(table, *(Text(note, style="dim") for note in notes))
 

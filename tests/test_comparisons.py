@@ -218,6 +218,11 @@ def test_paired_differences_fit(frame: DataFrame, width: int) -> None:
     assert "against norm=ln" in text
     assert "paired t-test" in text
     assert "×" in text
+    assert "†" not in text
+    pairs.loc[0, "unpaired"] = 3
+    text = " ".join(printed(paired_table(pairs, [*rows, *cols], width=width), width).split())
+    assert text.count("†") == 2
+    assert "†: not all runs made a pair: 3 without such a baseline run" in text
 
 
 @pytest.mark.parametrize("width", [80, 120])
