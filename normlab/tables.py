@@ -210,8 +210,9 @@ def run_report(run: Run, width: int) -> Group:
     stale = f" (at step {measured_at})" if measured_at != summary["steps"] else ""
     for which in ("train", "test"):
         accuracy, loss = summary.get(f"{which}_acc"), summary.get(f"{which}_loss")
-        if accuracy is not None and loss is not None:
-            facts.add_row(which, f"accuracy {accuracy:.4f}, loss {loss:.4g}{stale}")
+        if accuracy is not None:
+            figure = "not finite" if loss is None else f"{loss:.4g}"
+            facts.add_row(which, f"accuracy {accuracy:.4f}, loss {figure}{stale}")
     steps = summary["steps"]
     facts.add_row(
         "run",
