@@ -145,10 +145,15 @@ class Recorder:
         )
         self._flushed = time.monotonic()
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write the tables, then the summary, which makes the run whole; give the folder free."""
+    def finish(self, summary: Mapping[str, Any], *, keep_tables: bool = False) -> None:
+        """Write the tables, then the summary, which makes the run whole; give the folder free.
+
+        With `keep_tables` those that the folder has already stay.
+        """
+        tables = ("metrics.parquet", "layers.parquet")
         try:
-            self.flush()
+            if not (keep_tables and all((self.folder / name).exists() for name in tables)):
+                self.flush()
             _write_json(self.folder / "summary.json", summary)
         finally:
             self.lock.release()

@@ -213,10 +213,11 @@ def run_report(run: Run, width: int) -> Group:
         if accuracy is not None:
             figure = "not finite" if loss is None else f"{loss:.4g}"
             facts.add_row(which, f"accuracy {accuracy:.4f}, loss {figure}{stale}")
-    steps = summary["steps"]
+    steps, parameters = summary["steps"], summary["parameters"]
+    size = f"{parameters:,} parameters, " if parameters is not None else ""  # never built
     facts.add_row(
         "run",
-        f"{summary['name']}: {summary['parameters']:,} parameters, "
+        f"{summary['name']}: {size}"
         f"{steps} step{'s' if steps != 1 else ''} in {summary['seconds']:.1f} s "
         f"on {summary['device']}",
     )

@@ -184,6 +184,8 @@ def test_a_failed_run_makes_the_exit_code_1(tmp_path: Path) -> None:
     done = normlab(*SWEEP, "data.size=1", "zip(seed=1,2; model.width=8,10000000)", cwd=tmp_path)
     assert done.returncode == 1
     assert "out of memory" in done.stdout
+    assert "2 runs: 1 finished, 1 failed" in done.stdout
+    assert "1 failed" in normlab("ls", cwd=tmp_path).stdout
 
 
 def test_ctrl_c_in_a_sweep(tmp_path: Path) -> None:
@@ -328,7 +330,8 @@ def test_bad_input_is_one_line(tmp_path: Path, arguments: list[str], code: int, 
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
-    assert not list(tmp_path.glob("**/summary.json"))
+    # What failed while running is kept as a run; what cannot begin is none.
+    assert bool(list(tmp_path.glob("**/summary.json"))) == (code == 3)
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

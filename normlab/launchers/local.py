@@ -11,7 +11,7 @@ from pathlib import Path
 from pebble import ProcessExpired, ProcessPool
 
 from normlab.config import Config, LocalLauncher, run_id
-from normlab.runs import Outcome, outcome_of
+from normlab.runs import Outcome, outcome_of, record_failure
 
 STOP_SECONDS = 15.0
 
@@ -95,16 +95,17 @@ def _work(config: Config, device: str, stop: str, force: bool) -> Outcome:
 def _outcome(
     job: "concurrent.futures.Future[Outcome]", config: Config, launcher: LocalLauncher
 ) -> Outcome:
-    identity = run_id(config)
+    seconds = 0.0
     try:
         return job.result()
     except TimeoutError:
         reason = f"took longer than launcher.timeout_seconds={launcher.timeout_seconds:g}"
-        return Outcome(identity, "failed", reason, None, launcher.timeout_seconds or 0.0)
+        seconds = launcher.timeout_seconds or 0.0
     except ProcessExpired as error:
         code = error.exitcode
         died = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
         reason = f"its worker process died ({died}), out of memory perhaps"
-        return Outcome(identity, "failed", reason, None, 0.0)
     except Exception as error:
-        return Outcome(identity, "failed", f"{type(error).__name__}: {error}", None, 0.0)
+        reason = f"{type(error).__name__}: {error}"
+    record_failure(config, reason, seconds)
+    return Outcome(run_id(config), "failed", reason, None, seconds)
