@@ -82,7 +82,8 @@ def comparison_grid(summary: "DataFrame", rows: Sequence[str], cols: Sequence[st
     """Lay `summarize`'s rows out; the best of each column and metric is marked.
 
     Best is the largest accuracy, the smallest loss or time, and the gradient ratio or factor
-    nearest to 1, where a column holds more than one; nothing is best of other figures.
+    nearest to 1, where a column holds more than one; nothing is best of other figures. A cell with
+    diverged runs, or whose mean leaves some out, is not ranked.
     """
     metrics = list(dict.fromkeys(summary["metric"]))
     usual = usual_n(summary)
@@ -110,7 +111,7 @@ def comparison_grid(summary: "DataFrame", rows: Sequence[str], cols: Sequence[st
                     line.append(Cell(""))
                     continue
                 text = _cell_text(figures, usual, marked=metric == metrics[0])
-                is_best = figures["mean"] == best[column, metric]
+                is_best = _whole(figures) and figures["mean"] == best[column, metric]
                 line.append(Cell(text, is_best, figures["verdict"]))
             lines.append(Line(row, metric, tuple(line), metric == metrics[0]))
     heads = [" ".join(f"{_short(k)} {v}" for k, v in zip(cols, c, strict=True)) for c in order]
@@ -339,7 +340,7 @@ def _cell_text(record: Mapping[str, Any], usual: int, marked: bool) -> str:
 
 def _best(records: Sequence[Mapping[str, Any] | None]) -> float:
     """The best mean of a column; NaN, which equals nothing, where there is none."""
-    present = [record for record in records if record and math.isfinite(record["mean"])]
+    present = [r for r in records if r and math.isfinite(r["mean"]) and _whole(r)]
     if len(present) < 2:
         return math.nan
     metric = present[0]["metric"]
@@ -351,6 +352,12 @@ def _best(records: Sequence[Mapping[str, Any] | None]) -> float:
     if is_log(metric):
         return min(means, key=lambda mean: abs(math.log(mean)) if mean > 0 else math.inf)
     return math.nan
+
+
+def _whole(record: Mapping[str, Any]) -> bool:
+    """Whether a cell's mean is that of all of its runs, none of them diverged."""
+    short = ("zeros", "infinite", "missing", "diverged", "left_out")
+    return not any(record[name] for name in short)
 
 
 def _blocks(grid: Grid, width: int) -> list[list[int]]:

@@ -126,6 +126,16 @@ def test_the_best_of_each_column(metric: str, means: list[float], best: list[boo
     assert [line.cells[0].best for line in grid.lines] == best
 
 
+@pytest.mark.parametrize("short", ["zeros", "infinite", "missing", "diverged", "left_out"])
+def test_a_cell_that_is_not_whole_is_never_best(short: str) -> None:
+    counts = {short: [1, 0, 0, 0]}
+    summary = tidy(norm=["none", "bn", "ln", "gn"], mean=[0.9, 0.9, 0.8, 0.7], **counts)
+    grid = comparison_grid(summary, ["norm"], [])
+    assert [line.cells[0].best for line in grid.lines] == [False, True, False, False]
+    alone = comparison_grid(summary[:2], ["norm"], [])
+    assert not any(line.cells[0].best for line in alone.lines)
+
+
 def test_best_is_per_column_and_in_bold_with_the_verdicts_colour() -> None:
     summary = tidy(
         norm=["none", "none", "bn", "bn"],
