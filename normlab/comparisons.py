@@ -116,7 +116,7 @@ def comparison_grid(summary: "DataFrame", rows: Sequence[str], cols: Sequence[st
             lines.append(Line(row, metric, tuple(line), metric == metrics[0]))
     heads = [" ".join(f"{_short(k)} {v}" for k, v in zip(cols, c, strict=True)) for c in order]
     if not cols:
-        heads = ["" if len(metrics) > 1 else _name(metrics[0])]
+        heads = [_name(metrics[0]) if len(metrics) == 1 else ""]
     return Grid(tuple(_short(key) for key in rows), tuple(heads), tuple(lines), len(metrics) > 1)
 
 
@@ -265,8 +265,8 @@ def to_csv(frame: "DataFrame") -> str:
     return str(frame.to_csv(index=False)).rstrip("\n")
 
 
-def to_markdown(grid: Grid) -> str:
-    """A comparison as a GitHub Markdown table."""
+def to_markdown(grid: Grid, notes: Sequence[str] = ()) -> str:
+    """A comparison as a GitHub Markdown table, its notes as a paragraph below."""
     keys = [*grid.rows, *(["metric"] if grid.several else [])]
 
     def line(texts: Sequence[str]) -> str:
@@ -277,11 +277,12 @@ def to_markdown(grid: Grid) -> str:
     for row in grid.lines:
         cells = [f"**{cell.text}**" if cell.best else _stars(cell.text) for cell in row.cells]
         lines.append(line([*row.keys, *([_name(row.metric)] if grid.several else []), *cells]))
-    return "\n".join(lines)
+    paragraph = ["", ".\n".join(map(_stars, notes)) + "."] if notes else []
+    return "\n".join([*lines, *paragraph])
 
 
-def to_latex(grid: Grid) -> str:
-    """A comparison as a LaTeX tabular for the booktabs package."""
+def to_latex(grid: Grid, notes: Sequence[str] = ()) -> str:
+    """A comparison as a LaTeX tabular for the booktabs package, its notes as comments below."""
     keys = [*grid.rows, *(["metric"] if grid.several else [])]
 
     def line(texts: Sequence[str]) -> str:
@@ -300,7 +301,8 @@ def to_latex(grid: Grid) -> str:
             for cell in row.cells
         ]
         lines.append(line([*map(_latex, names), *cells]))
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+    comments = [f"% {note}" for note in notes]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *comments])
 
 
 # ----------------------------------------------------------------------------- pieces
@@ -535,10 +537,10 @@ def comparison(
             return to_json_rows(summary)
         case "csv":
             return to_csv(summary)
-        case "md":
-            return to_markdown(comparison_grid(summary, rows, cols))
-        case "latex":
-            return to_latex(comparison_grid(summary, rows, cols))
+        case "md" | "latex":
+            grid = comparison_grid(summary, rows, cols)
+            notes = [*(text.plain for text in legend(summary, grid)), *notes]
+            return to_markdown(grid, notes) if form == "md" else to_latex(grid, notes)
     return comparison_table(summary, rows, cols, width=width, notes=notes)
 
 

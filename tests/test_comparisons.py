@@ -15,6 +15,7 @@ from rich.console import Console, RenderableType
 from synthetic_results import write_runs
 
 from normlab.comparisons import (
+    comparison,
     comparison_grid,
     comparison_table,
     counts_line,
@@ -214,6 +215,46 @@ def test_latex_is_a_tabular(frame: DataFrame) -> None:
     assert r"$\pm$" in body[1]
     assert r"$\times\!\div$" in body[2]
     assert "_" not in re.sub(r"\\_", "", "".join(body))
+
+
+@pytest.mark.parametrize("form", ["md", "latex"])
+def test_other_formats_say_what_their_figures_leave_out(frame: DataFrame, form: str) -> None:
+    broken = frame.head(30).copy()
+    broken["status"] = ["failed", "diverged", *["finished"] * 28]
+    options: dict[str, Any] = {"sort": None, "baseline": None, "form": form, "width": 80}
+    metrics = ["train_acc", "gradient_ratio_end"]
+    text = comparison(broken, rows=["norm"], cols=["model.depth"], metrics=metrics, **options)
+    assert isinstance(text, str)
+    notes = text.split("\n\n" if form == "md" else r"\end{tabular}")[1].strip().splitlines()
+    assert all(line.startswith("% ") for line in notes) == (form == "latex")
+    words = " ".join(notes)
+    for said in (
+        "30 runs: 28 finished, 1 diverged, 1 failed (not in the means)",
+        "share a cell; name it in --rows",
+        "(Student's t)",
+        "bold: best of its column",
+        "v vanishing",
+    ):
+        assert said in words
+    one = comparison(frame.head(3), rows=["run_id"], cols=[], metrics=metrics, **options)
+    assert (r"\*: n = 1" if form == "md" else "% *: n = 1") in str(one)
+
+
+@pytest.mark.parametrize("form", ["rich", "csv", "json", "md", "latex"])
+def test_no_runs_are_no_crash(form: str) -> None:
+    nothing = read_results([])[0]
+    shown = comparison(
+        nothing,
+        rows=None,
+        cols=None,
+        metrics=["train_acc"],
+        sort=None,
+        baseline=None,
+        form=form,
+        width=80,
+    )
+    text = shown if isinstance(shown, str) else printed(shown)
+    assert text.strip() if form == "csv" else "no runs" in text or text == "[]"
 
 
 # ----------------------------------------------------------------------- other tables
