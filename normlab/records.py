@@ -72,7 +72,8 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return summary if isinstance(summary, dict) and "status" in summary else None
+    sound = isinstance(summary, dict) and isinstance(summary.get("status"), str)
+    return summary if sound else None
 
 
 def is_final(folder: Path) -> bool:

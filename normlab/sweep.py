@@ -112,12 +112,15 @@ def estimate(config: Config, known: Sequence[tuple[Config, float]]) -> float:
 
 def _known(root: str) -> list[tuple[Config, float]]:
     """The latest finished runs below a results folder and the seconds they took."""
-    files = sorted(Path(root).glob("*/*/summary.json"), key=lambda file: -file.stat().st_mtime)
+    dated = []
+    for file in Path(root).glob("*/*/summary.json"):
+        with contextlib.suppress(OSError):  # taken away since, by another process
+            dated.append((file.stat().st_mtime, file.parent))
     found = []
-    for file in files[:KNOWN_RUNS]:
-        summary = read_summary(file.parent)
+    for _, folder in sorted(dated, reverse=True)[:KNOWN_RUNS]:
+        summary = read_summary(folder)
         if summary and summary["status"] == "finished" and "config" in summary:
-            with contextlib.suppress(ConfigError):
+            with contextlib.suppress(ConfigError, KeyError, TypeError, ValueError):  # damaged
                 found.append((from_plain(summary["config"]), float(summary["seconds"])))
     return found
 

@@ -1,3 +1,4 @@
+import json
 import math
 import os
 import signal
@@ -147,6 +148,26 @@ def test_a_sweep_makes_what_is_missing_and_nothing_else(tmp_path: Path) -> None:
         assert (run_folder(config) / "summary.json").stat().st_mtime_ns == times[config.seed]
     assert not planned(tmp_path, "seed=range(5)").pending
     assert len(planned(tmp_path, "seed=range(5)", force=True).pending) == 5
+
+
+@pytest.mark.parametrize(
+    "damage", [{"seconds": None}, {"seconds": "long"}, {"config": 3}, {"status": ["finished"]}]
+)
+def test_a_damaged_summary_is_no_estimate(tmp_path: Path, damage: dict[str, object]) -> None:
+    (config,) = planned(tmp_path).configs
+    list(execute(config))
+    file = run_folder(config) / "summary.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | damage))
+    if "status" in damage:
+        assert planned(tmp_path).pending == (config,)
+    assert math.isnan(planned(tmp_path, "seed=1").seconds)
+
+
+def test_a_summary_that_is_taken_away_meanwhile_is_no_estimate(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "gone"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").symlink_to(tmp_path / "nowhere")
+    assert math.isnan(planned(tmp_path).seconds)
 
 
 def test_a_sweep_gives_the_numbers_of_single_runs(tmp_path: Path) -> None:
