@@ -60,6 +60,7 @@ _ALWAYS = (
 _LAST = ("reason", "try", "folder")
 _MEASURES = re.compile(r"(train|test)_(acc|loss)|gradient_(factor|ratio)_\w+|sample_cosine_\w+")
 _COUNTS = ("steps", "seconds", "parameters", "layers", "classes")
+_GROUPS = ("data", "model", "norm", "optimizer", "training")  # what no config is without
 _OUTSIDE_IDENTITY = ("runtime", "launcher", "output")
 
 
@@ -231,6 +232,9 @@ def _config(folder: str, summary: Mapping[str, Any]) -> Mapping[str, Any]:
         config = from_yaml(text).model_dump(mode="json")
     if not isinstance(config, dict) or type(config.get("seed")) is not int:
         raise ValueError("summary.json is not normlab's, its config has no seed")
+    lacking = [group for group in _GROUPS if not isinstance(config.get(group), dict)]
+    if lacking:
+        raise ValueError(f"summary.json is not normlab's, its config has no {lacking[0]}")
     return config
 
 

@@ -232,6 +232,17 @@ def test_reading_needs_neither_torch_nor_scipy() -> None:
     assert not {"torch", "scipy", "hydra", "sklearn"} & set(loaded.split())
 
 
+@pytest.mark.parametrize("group", ["data", "model", "norm", "optimizer", "training"])
+@pytest.mark.parametrize("value", [None, "bn"])
+def test_a_config_without_one_of_its_groups_is_no_run(group: str, value: str | None) -> None:
+    folder, summary = row("norm=bn")
+    problems: list[str] = []
+    broken = summary | {"config": {**summary["config"], group: value}}
+    frame = to_frame([(folder, broken), row("norm=bn", seed=1)], problems)
+    assert frame["seed"].tolist() == [1]
+    assert problems == [f"{folder}: summary.json is not normlab's, its config has no {group}"]
+
+
 # ------------------------------------------------------------------------------ layout
 
 
