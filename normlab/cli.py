@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -414,6 +415,7 @@ def _tell(problems: list[str], verbose: bool) -> None:
 def main() -> None:
     """Run the command line; every foreseen error is one line on stderr."""
     debug = "--debug" in sys.argv
+    struck = _interruptible()
     try:
         code = app(standalone_mode=False)
         if code == 130:  # Ctrl-C before there was anything to lose
@@ -430,7 +432,26 @@ def main() -> None:
             code = _fail(error.format_message(), 2)
         else:
             code = _fail(f"{type(error).__name__}: {error}; --debug shows where", 3)
-    sys.exit(code)
+    sys.exit(128 + struck[0] if struck and code == InterruptedRunError.exit_code else code)
+
+
+def _interruptible() -> list[int]:
+    """Make a polite end, by another program or a closed terminal, the same as Ctrl-C.
+
+    The list gets the number of each such signal that has come.
+    """
+    struck: list[int] = []
+
+    def strike(number: int, _: object) -> None:
+        struck.append(number)
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        # Under nohup it is ignored, and shall be.
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, strike)
+    return struck
 
 
 def _show(folder: Path, output_format: Format) -> None:

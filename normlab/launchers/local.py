@@ -40,7 +40,7 @@ def launch(
                     config, place = waiting.pop(), places.pop()
                     job = pool.schedule(
                         _work,
-                        args=[config, place, str(stop), force],
+                        args=[config, place, str(stop), os.getpid(), force],
                         timeout=launcher.timeout_seconds,
                     )
                     running[job] = config, place
@@ -81,15 +81,22 @@ def devices(config: Config, launcher: LocalLauncher) -> list[str]:
 
 
 def _ignore_interrupts() -> None:
-    # Ctrl-C reaches every process of the terminal; the parent alone decides what it means.
+    # Ctrl-C and the terminal's end reach every process of it; the parent alone decides what they
+    # mean.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def _work(config: Config, device: str, stop: str, force: bool) -> Outcome:
-    """A worker's part: one run on its device."""
+def _work(config: Config, device: str, stop: str, parent: int, force: bool) -> Outcome:
+    """A worker's part: one run on its device, until the stop file is there or the parent gone."""
     runtime = config.runtime.model_copy(update={"device": device})
     placed = config.model_copy(update={"runtime": runtime})
-    return outcome_of(placed, force=force, stop=Path(stop).exists)
+
+    def stopped() -> bool:
+        return os.getppid() != parent or Path(stop).exists()
+
+    return outcome_of(placed, force=force, stop=stopped)
 
 
 def _outcome(
