@@ -123,6 +123,12 @@ def run(
     from normlab.records import is_final, read_summary, run_folder, to_json
 
     if multirun:
+        if cfg or output_format is not Format.rich:
+            option = "--cfg" if cfg else f"--format {output_format.value}"
+            raise ConfigError(
+                f"{option}: of one run, not with -m; normlab sweep --dry-run prints the plan, "
+                "normlab compare --format json the results"
+            )
         sweep(overrides, force=force, config_dir=config_dir)
         return
     config = compose(overrides or [], config_dir)
@@ -198,7 +204,7 @@ def sweep(
     console = _console()
     with console.status("planning"):
         from normlab.comparisons import sweep_report, sweep_table
-        from normlab.live import plan_lines, watch_sweep
+        from normlab.live import left_alone_line, plan_lines, waiting_line, watch_sweep
         from normlab.records import FINAL, run_folder
         from normlab.sweep import plan
         from normlab.sweep import sweep as outcomes_of
@@ -211,7 +217,14 @@ def sweep(
     folders = list(dict.fromkeys(run_folder(config).parent for config in planned.configs))
     ids = {run_id(config) for config in planned.configs}
     try:
-        with contextlib.closing(outcomes_of(planned, force=force, fail_fast=fail_fast)) as outcomes:
+        with contextlib.closing(
+            outcomes_of(
+                planned,
+                force=force,
+                fail_fast=fail_fast,
+                waiting=lambda runs: console.print(waiting_line(runs)),
+            )
+        ) as outcomes:
             seen = watch_sweep(
                 outcomes, planned, console, lambda: sweep_table(folders, ids, console.width)
             )
@@ -219,7 +232,9 @@ def sweep(
         console.print(sweep_report(folders, ids, console.width))
         raise InterruptedRunError("interrupted; the same command goes on from here") from None
     console.print(sweep_report(folders, ids, console.width))
-    if any(outcome.status not in FINAL for outcome in seen):
+    if planned.failed:
+        console.print(left_alone_line(planned))
+    if planned.failed or any(outcome.status not in FINAL for outcome in seen):
         raise typer.Exit(1)
 
 

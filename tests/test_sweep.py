@@ -170,6 +170,12 @@ def test_a_summary_that_is_taken_away_meanwhile_is_no_estimate(tmp_path: Path) -
     assert math.isnan(planned(tmp_path).seconds)
 
 
+def test_points_that_are_the_same_run_are_counted(tmp_path: Path) -> None:
+    merged = planned(tmp_path, "seed=1,2", "output.experiment=a,b", "runtime.threads=1,2")
+    assert (len(merged.configs), merged.merged) == (2, 6)
+    assert planned(tmp_path, "seed=1,2").merged == 0
+
+
 def test_a_sweep_gives_the_numbers_of_single_runs(tmp_path: Path) -> None:
     several = planned(tmp_path / "sweep", "norm=none,bn", "seed=1,2")
     assert all(o.status == "finished" for o in sweep(several))
