@@ -314,9 +314,9 @@ def _records(frame: "DataFrame") -> list[dict[str, Any]]:
 
 def _cell_text(record: Mapping[str, Any], usual: int, marked: bool) -> str:
     mean, high, n = record["mean"], record["high"], record["n"]
-    zeros, infinite = record["zeros"], record["infinite"]
+    zeros = record["zeros"]
     form = _accuracy if record["metric"].endswith("_acc") else number
-    text = "∞" if math.isinf(mean) else form(mean)
+    text = form(mean)
     if n == 1:
         text += "*"
     elif n > 1 and is_log(record["metric"]):
@@ -334,8 +334,6 @@ def _cell_text(record: Mapping[str, Any], usual: int, marked: bool) -> str:
         text += f" n={n}"
     if n and zeros:
         text += f" +{zeros}·0"
-    if n and infinite:
-        text += f" +{infinite}·∞"
     mark = VERDICT_MARKS.get(record["verdict"] or "") if marked else None
     return f"{text} {mark}" if mark else text
 
@@ -358,7 +356,7 @@ def _best(records: Sequence[Mapping[str, Any] | None]) -> float:
 
 def _whole(record: Mapping[str, Any]) -> bool:
     """Whether a cell's mean is that of all of its runs, none of them diverged."""
-    short = ("zeros", "infinite", "missing", "diverged", "left_out")
+    short = ("zeros", "missing", "diverged", "left_out")
     return not any(record[name] for name in short)
 
 
@@ -482,7 +480,6 @@ _LATEX = {
     "\\": r"\textbackslash{}",
     "±": r" $\pm$ ",
     "×÷": r" $\times\!\div$ ",
-    "∞": r"$\infty$",
     "·": r"$\cdot$",
     "–": "--",
 }

@@ -514,14 +514,15 @@ def summarize(
     low and high bound the 95 % confidence interval mean ± t₀.₉₇₅(n−1)·s/√n over the n finished and
     diverged runs, NaN for n = 1. Intervals are not clipped: one that leaves [0, 1] says that there
     are too few seeds. Gradient ratios and factors are averaged as logarithms: mean is the geometric
-    mean, and the interval is transformed back. There a 0 and an infinity have no logarithm: they
-    are left out and counted (`zeros`, `infinite`); where nothing else is left they are the mean.
+    mean, and the interval is transformed back. There a 0 has no logarithm: it is left
+    out and counted in `zeros`; where nothing else is left it is the mean.
 
     `diverged` counts the diverged runs of a cell, `left_out` those that failed, were interrupted,
-    are running or unfinished, `missing` the results without the figure; `verdict` is the most
-    frequent one, of equally frequent ones the worst. A config that lies in several folders counts
-    once, unless its experiment is a key. `sort` names a key or metric, with `-` for descending.
-    Raises ConfigError where a key or metric is not there.
+    are running or unfinished, `missing` the results whose figure is missing or not finite,
+    which summary.json does not tell apart; `verdict` is the most frequent one, of equally frequent
+    ones the worst. A config that lies in several folders counts once, unless its experiment is a
+    key. `sort` names a key or metric, with `-` for descending. Raises ConfigError where a key or
+    metric is not there.
     """
     keys = [_known(frame, key) for key in (*rows, *cols)]
     metrics = [_known(frame, metric, metric=True) for metric in dict.fromkeys(metrics)]
@@ -533,8 +534,7 @@ def summarize(
     parts = []
     for metric in metrics:
         figures = frame[metric].to_numpy(dtype=np.float64)
-        missing = final & np.isnan(figures)
-        infinite = final & np.isinf(figures)
+        missing = final & ~np.isfinite(figures)
         zeros = final & (figures == 0) & is_log(metric)
         used = final & np.isfinite(figures) & ~zeros
         values = np.log(figures[used]) if is_log(metric) else figures[used]
@@ -542,9 +542,8 @@ def summarize(
         low, high = mean - half, mean + half
         if is_log(metric):
             mean, low, high = _exp(mean), _exp(low), _exp(high)
-        zero_count, infinite_count = _count(cell, zeros, size), _count(cell, infinite, size)
-        mean = np.where((n == 0) & (zero_count > 0) & (infinite_count == 0), 0.0, mean)
-        mean = np.where((n == 0) & (infinite_count > 0) & (zero_count == 0), np.inf, mean)
+        zero_count = _count(cell, zeros, size)
+        mean = np.where((n == 0) & (zero_count > 0), 0.0, mean)
         parts.append(
             {
                 "metric": np.full(size, metric, dtype=object),
@@ -553,7 +552,6 @@ def summarize(
                 "high": high,
                 "n": n,
                 "zeros": zero_count,
-                "infinite": infinite_count,
                 "missing": _count(cell, missing, size),
             }
         )
