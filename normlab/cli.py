@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -136,6 +137,12 @@ def run(
     from normlab.records import is_final, read_summary, run_folder, to_json
 
     if multirun:
+        if cfg or output_format is not Format.rich:
+            option = "--cfg" if cfg else f"--format {output_format.value}"
+            raise ConfigError(
+                f"{option}: of one run, not with -m; normlab sweep --dry-run prints the plan, "
+                "normlab compare --format json the results"
+            )
         sweep(overrides, force=force, config_dir=config_dir)
         return
     config = compose(overrides or [], config_dir)
@@ -211,7 +218,7 @@ def sweep(
     console = _console()
     with console.status("planning"):
         from normlab.comparisons import sweep_report, sweep_table
-        from normlab.live import plan_lines, watch_sweep
+        from normlab.live import left_alone_line, plan_lines, waiting_line, watch_sweep
         from normlab.records import FINAL, run_folder
         from normlab.sweep import plan
         from normlab.sweep import sweep as outcomes_of
@@ -224,7 +231,14 @@ def sweep(
     folders = list(dict.fromkeys(run_folder(config).parent for config in planned.configs))
     ids = {run_id(config) for config in planned.configs}
     try:
-        with contextlib.closing(outcomes_of(planned, force=force, fail_fast=fail_fast)) as outcomes:
+        with contextlib.closing(
+            outcomes_of(
+                planned,
+                force=force,
+                fail_fast=fail_fast,
+                waiting=lambda runs: console.print(waiting_line(runs)),
+            )
+        ) as outcomes:
             seen = watch_sweep(
                 outcomes, planned, console, lambda: sweep_table(folders, ids, console.width)
             )
@@ -232,7 +246,9 @@ def sweep(
         console.print(sweep_report(folders, ids, console.width))
         raise InterruptedRunError("interrupted; the same command goes on from here") from None
     console.print(sweep_report(folders, ids, console.width))
-    if any(outcome.status not in FINAL for outcome in seen):
+    if planned.failed:
+        console.print(left_alone_line(planned))
+    if planned.failed or any(outcome.status not in FINAL for outcome in seen):
         raise typer.Exit(1)
 
 
@@ -596,6 +612,7 @@ def _tell(problems: list[str], verbose: bool) -> None:
 def main() -> None:
     """Run the command line; every foreseen error is one line on stderr."""
     debug = "--debug" in sys.argv
+    struck = _interruptible()
     try:
         code = app(standalone_mode=False)
         if code == 130:  # Ctrl-C before there was anything to lose
@@ -612,7 +629,26 @@ def main() -> None:
             code = _fail(error.format_message(), 2)
         else:
             code = _fail(f"{type(error).__name__}: {error}; --debug shows where", 3)
-    sys.exit(code)
+    sys.exit(128 + struck[0] if struck and code == InterruptedRunError.exit_code else code)
+
+
+def _interruptible() -> list[int]:
+    """Make a polite end, by another program or a closed terminal, the same as Ctrl-C.
+
+    The list gets the number of each such signal that has come.
+    """
+    struck: list[int] = []
+
+    def strike(number: int, _: object) -> None:
+        struck.append(number)
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        # Under nohup it is ignored, and shall be.
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, strike)
+    return struck
 
 
 def _show(folder: Path, output_format: Format) -> None:

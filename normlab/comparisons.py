@@ -43,6 +43,12 @@ VERDICT_MARKS = {
     "diverged": "d",
 }
 STATUS_STYLES = {"failed": "red", "diverged": "red", "interrupted": "yellow", "running": "cyan"}
+# Why a run makes no pair, as `paired` counts it.
+_LOST = {
+    "unpaired": "without such a baseline run",
+    "zeros": "of a ratio 0",
+    "missing": "without the figure",
+}
 _GAP = 2
 
 
@@ -76,7 +82,8 @@ def comparison_grid(summary: "DataFrame", rows: Sequence[str], cols: Sequence[st
     """Lay `summarize`'s rows out; the best of each column and metric is marked.
 
     Best is the largest accuracy, the smallest loss or time, and the gradient ratio or factor
-    nearest to 1, where a column holds more than one; nothing is best of other figures.
+    nearest to 1, where a column holds more than one; nothing is best of other figures. A cell with
+    diverged runs, or whose mean leaves some out, is not ranked.
     """
     metrics = list(dict.fromkeys(summary["metric"]))
     usual = usual_n(summary)
@@ -104,12 +111,12 @@ def comparison_grid(summary: "DataFrame", rows: Sequence[str], cols: Sequence[st
                     line.append(Cell(""))
                     continue
                 text = _cell_text(figures, usual, marked=metric == metrics[0])
-                is_best = figures["mean"] == best[column, metric]
+                is_best = _whole(figures) and figures["mean"] == best[column, metric]
                 line.append(Cell(text, is_best, figures["verdict"]))
             lines.append(Line(row, metric, tuple(line), metric == metrics[0]))
     heads = [" ".join(f"{_short(k)} {v}" for k, v in zip(cols, c, strict=True)) for c in order]
     if not cols:
-        heads = ["" if len(metrics) > 1 else _name(metrics[0])]
+        heads = [_name(metrics[0]) if len(metrics) == 1 else ""]
     return Grid(tuple(_short(key) for key in rows), tuple(heads), tuple(lines), len(metrics) > 1)
 
 
@@ -197,7 +204,7 @@ def paired_table(pairs: "DataFrame", keys: Sequence[str], *, width: int) -> Grou
             _name(record["metric"]),
             Text(form(mean), style="bold" if apart else ""),
             f"{form(low)} … {form(high)}" if low == low else "–",
-            str(record["n"]),
+            str(record["n"]) + ("†" if any(record[why] for why in _LOST) else ""),
             "–" if p != p else "<0.001" if p < 0.001 else f"{p:.3f}",
         )
     baseline = pairs["baseline"].iloc[0]
@@ -205,6 +212,9 @@ def paired_table(pairs: "DataFrame", keys: Sequence[str], *, width: int) -> Grou
     if any(is_log(metric) for metric in pairs["metric"]):
         notes.append("×: geometric mean of the ratios to the baseline")
     notes.append("bold: the interval leaves out no difference")
+    totals = ((int(pairs[why].sum()), words) for why, words in _LOST.items())
+    lost = ", ".join(f"{total} {words}" for total, words in totals if total)
+    notes += [f"†: not all runs made a pair: {lost}"] if lost else []
     table.width = min(width, _measure(table, width))
     return Group(table, *(Text(note, style="dim") for note in notes))
 
@@ -255,8 +265,8 @@ def to_csv(frame: "DataFrame") -> str:
     return str(frame.to_csv(index=False)).rstrip("\n")
 
 
-def to_markdown(grid: Grid) -> str:
-    """A comparison as a GitHub Markdown table."""
+def to_markdown(grid: Grid, notes: Sequence[str] = ()) -> str:
+    """A comparison as a GitHub Markdown table, its notes as a paragraph below."""
     keys = [*grid.rows, *(["metric"] if grid.several else [])]
 
     def line(texts: Sequence[str]) -> str:
@@ -267,11 +277,12 @@ def to_markdown(grid: Grid) -> str:
     for row in grid.lines:
         cells = [f"**{cell.text}**" if cell.best else _stars(cell.text) for cell in row.cells]
         lines.append(line([*row.keys, *([_name(row.metric)] if grid.several else []), *cells]))
-    return "\n".join(lines)
+    paragraph = ["", ".\n".join(map(_stars, notes)) + "."] if notes else []
+    return "\n".join([*lines, *paragraph])
 
 
-def to_latex(grid: Grid) -> str:
-    """A comparison as a LaTeX tabular for the booktabs package."""
+def to_latex(grid: Grid, notes: Sequence[str] = ()) -> str:
+    """A comparison as a LaTeX tabular for the booktabs package, its notes as comments below."""
     keys = [*grid.rows, *(["metric"] if grid.several else [])]
 
     def line(texts: Sequence[str]) -> str:
@@ -290,7 +301,8 @@ def to_latex(grid: Grid) -> str:
             for cell in row.cells
         ]
         lines.append(line([*map(_latex, names), *cells]))
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+    comments = [f"% {note}" for note in notes]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *comments])
 
 
 # ----------------------------------------------------------------------------- pieces
@@ -302,9 +314,9 @@ def _records(frame: "DataFrame") -> list[dict[str, Any]]:
 
 def _cell_text(record: Mapping[str, Any], usual: int, marked: bool) -> str:
     mean, high, n = record["mean"], record["high"], record["n"]
-    zeros, infinite = record["zeros"], record["infinite"]
+    zeros = record["zeros"]
     form = _accuracy if record["metric"].endswith("_acc") else number
-    text = "∞" if math.isinf(mean) else form(mean)
+    text = form(mean)
     if n == 1:
         text += "*"
     elif n > 1 and is_log(record["metric"]):
@@ -322,15 +334,13 @@ def _cell_text(record: Mapping[str, Any], usual: int, marked: bool) -> str:
         text += f" n={n}"
     if n and zeros:
         text += f" +{zeros}·0"
-    if n and infinite:
-        text += f" +{infinite}·∞"
     mark = VERDICT_MARKS.get(record["verdict"] or "") if marked else None
     return f"{text} {mark}" if mark else text
 
 
 def _best(records: Sequence[Mapping[str, Any] | None]) -> float:
     """The best mean of a column; NaN, which equals nothing, where there is none."""
-    present = [record for record in records if record and math.isfinite(record["mean"])]
+    present = [r for r in records if r and math.isfinite(r["mean"]) and _whole(r)]
     if len(present) < 2:
         return math.nan
     metric = present[0]["metric"]
@@ -342,6 +352,12 @@ def _best(records: Sequence[Mapping[str, Any] | None]) -> float:
     if is_log(metric):
         return min(means, key=lambda mean: abs(math.log(mean)) if mean > 0 else math.inf)
     return math.nan
+
+
+def _whole(record: Mapping[str, Any]) -> bool:
+    """Whether a cell's mean is that of all of its runs, none of them diverged."""
+    short = ("zeros", "missing", "diverged", "left_out")
+    return not any(record[name] for name in short)
 
 
 def _blocks(grid: Grid, width: int) -> list[list[int]]:
@@ -464,7 +480,6 @@ _LATEX = {
     "\\": r"\textbackslash{}",
     "±": r" $\pm$ ",
     "×÷": r" $\times\!\div$ ",
-    "∞": r"$\infty$",
     "·": r"$\cdot$",
     "–": "--",
 }
@@ -519,10 +534,10 @@ def comparison(
             return to_json_rows(summary)
         case "csv":
             return to_csv(summary)
-        case "md":
-            return to_markdown(comparison_grid(summary, rows, cols))
-        case "latex":
-            return to_latex(comparison_grid(summary, rows, cols))
+        case "md" | "latex":
+            grid = comparison_grid(summary, rows, cols)
+            notes = [*(text.plain for text in legend(summary, grid)), *notes]
+            return to_markdown(grid, notes) if form == "md" else to_latex(grid, notes)
     return comparison_table(summary, rows, cols, width=width, notes=notes)
 
 

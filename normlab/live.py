@@ -133,11 +133,26 @@ def plan_lines(plan: Plan) -> list[str]:
     if plan.failed:
         parts.append(f"{plan.failed} failed before (--retry-failed makes them again)")
     lines = [f"{count} run{'s' if count != 1 else ''}: {', '.join(parts)}"]
+    if plan.merged:
+        lines.append(
+            f"{plan.merged} more of the grid would be the same runs again: output, runtime and "
+            "launcher make no other run"
+        )
     if plan.pending and not math.isnan(plan.seconds):
         lines.append(
             f"about {duration(plan.seconds)} of computing, by the finished runs most alike"
         )
     return lines
+
+
+def left_alone_line(plan: Plan) -> str:
+    """Why a sweep that had to do nothing more is not whole."""
+    return f"{plan.failed} failed before and left alone; --retry-failed makes them again"
+
+
+def waiting_line(runs: int) -> str:
+    """What a sweep waits for that has nothing more of its own to do."""
+    return f"waiting for {runs} run{'s' if runs != 1 else ''} that another process is making"
 
 
 def watch_sweep(

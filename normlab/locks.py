@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +36,7 @@ class RunLock:
         self._identity = {"token": uuid.uuid4().hex, "machine": machine(), "pid": os.getpid()}
         self._file = self._acquire()
         self._released = threading.Event()
-        self._write()
+        self._write(self._file)
         self._heart = threading.Thread(target=self._beat, daemon=True)
         self._heart.start()
 
@@ -89,6 +90,8 @@ class RunLock:
         try:
             if (read_lock(folder) or {}).get("token", "unreadable") != token:
                 raise BusyError(_busy(folder, holder))
+            # Before it is in place: empty it would look like the unreadable file it replaces.
+            self._write(file)
             mine.replace(self.path)
         except BaseException:
             os.close(file)
@@ -103,13 +106,13 @@ class RunLock:
         while not self._released.wait(HEARTBEAT_SECONDS):
             # A full disk or a folder that is gone is for the run's own writes to report.
             with contextlib.suppress(OSError):
-                self._write()
+                self._write(self._file)
 
-    def _write(self) -> None:
+    def _write(self, file: int) -> None:
         # Into the file that is held, not by name: never into another holder's.
         content = json.dumps({**self._identity, "progress": self.progress}).encode()
-        os.pwrite(self._file, content, 0)
-        os.truncate(self._file, len(content))
+        os.pwrite(file, content, 0)
+        os.truncate(file, len(content))
 
 
 def read_lock(folder: Path) -> dict[str, Any] | None:
@@ -149,12 +152,17 @@ def machine() -> str:
 
 
 def _age(folder: Path, file: Path) -> float:
-    """Seconds since a file was written, by the clock of the file system that keeps it."""
+    """Seconds since a file was written, by the clock of the file system that keeps it.
+
+    By this machine's own clock where the folder cannot be written; 0 for a file that is gone.
+    """
     probe = folder / f".{LOCK_FILE}.{uuid.uuid4().hex}.tmp"
-    try:
+    now = time.time()
+    with contextlib.suppress(OSError):
         probe.touch()
         now = probe.stat().st_mtime
         probe.unlink()
+    try:
         return now - file.stat().st_mtime
     except OSError:
         return 0.0

@@ -75,7 +75,8 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return summary if isinstance(summary, dict) and "status" in summary else None
+    sound = isinstance(summary, dict) and isinstance(summary.get("status"), str)
+    return summary if sound else None
 
 
 def is_final(folder: Path) -> bool:
@@ -156,10 +157,15 @@ class Recorder:
         state = {name: value.cpu() for name, value in model.state_dict().items()}
         write_whole(self.folder / WEIGHTS_FILE, lambda path: torch.save(state, path))
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write the tables, then the summary, which makes the run whole; give the folder free."""
+    def finish(self, summary: Mapping[str, Any], *, keep_tables: bool = False) -> None:
+        """Write the tables, then the summary, which makes the run whole; give the folder free.
+
+        With `keep_tables` those that the folder has already stay.
+        """
+        tables = ("metrics.parquet", "layers.parquet")
         try:
-            self.flush()
+            if not (keep_tables and all((self.folder / name).exists() for name in tables)):
+                self.flush()
             _write_json(self.folder / "summary.json", summary)
         finally:
             self.lock.release()

@@ -60,6 +60,7 @@ _ALWAYS = (
 _LAST = ("reason", "try", "folder")
 _MEASURES = re.compile(r"(train|test)_(acc|loss)|gradient_(factor|ratio)_\w+|sample_cosine_\w+")
 _COUNTS = ("steps", "seconds", "parameters", "layers", "classes")
+_GROUPS = ("data", "model", "norm", "optimizer", "training")  # what no config is without
 _OUTSIDE_IDENTITY = ("runtime", "launcher", "output")
 
 
@@ -231,6 +232,9 @@ def _config(folder: str, summary: Mapping[str, Any]) -> Mapping[str, Any]:
         config = from_yaml(text).model_dump(mode="json")
     if not isinstance(config, dict) or type(config.get("seed")) is not int:
         raise ValueError("summary.json is not normlab's, its config has no seed")
+    lacking = [group for group in _GROUPS if not isinstance(config.get(group), dict)]
+    if lacking:
+        raise ValueError(f"summary.json is not normlab's, its config has no {lacking[0]}")
     return config
 
 
@@ -510,14 +514,15 @@ def summarize(
     low and high bound the 95 % confidence interval mean ± t₀.₉₇₅(n−1)·s/√n over the n finished and
     diverged runs, NaN for n = 1. Intervals are not clipped: one that leaves [0, 1] says that there
     are too few seeds. Gradient ratios and factors are averaged as logarithms: mean is the geometric
-    mean, and the interval is transformed back. There a 0 and an infinity have no logarithm: they
-    are left out and counted (`zeros`, `infinite`); where nothing else is left they are the mean.
+    mean, and the interval is transformed back. There a 0 has no logarithm: it is left
+    out and counted in `zeros`; where nothing else is left it is the mean.
 
     `diverged` counts the diverged runs of a cell, `left_out` those that failed, were interrupted,
-    are running or unfinished, `missing` the results without the figure; `verdict` is the most
-    frequent one, of equally frequent ones the worst. A config that lies in several folders counts
-    once, unless its experiment is a key. `sort` names a key or metric, with `-` for descending.
-    Raises ConfigError where a key or metric is not there.
+    are running or unfinished, `missing` the results whose figure is missing or not finite,
+    which summary.json does not tell apart; `verdict` is the most frequent one, of equally frequent
+    ones the worst. A config that lies in several folders counts once, unless its experiment is a
+    key. `sort` names a key or metric, with `-` for descending. Raises ConfigError where a key or
+    metric is not there.
     """
     keys = [_known(frame, key) for key in (*rows, *cols)]
     metrics = [_known(frame, metric, metric=True) for metric in dict.fromkeys(metrics)]
@@ -529,8 +534,7 @@ def summarize(
     parts = []
     for metric in metrics:
         figures = frame[metric].to_numpy(dtype=np.float64)
-        missing = final & np.isnan(figures)
-        infinite = final & np.isinf(figures)
+        missing = final & ~np.isfinite(figures)
         zeros = final & (figures == 0) & is_log(metric)
         used = final & np.isfinite(figures) & ~zeros
         values = np.log(figures[used]) if is_log(metric) else figures[used]
@@ -538,9 +542,8 @@ def summarize(
         low, high = mean - half, mean + half
         if is_log(metric):
             mean, low, high = _exp(mean), _exp(low), _exp(high)
-        zero_count, infinite_count = _count(cell, zeros, size), _count(cell, infinite, size)
-        mean = np.where((n == 0) & (zero_count > 0) & (infinite_count == 0), 0.0, mean)
-        mean = np.where((n == 0) & (infinite_count > 0) & (zero_count == 0), np.inf, mean)
+        zero_count = _count(cell, zeros, size)
+        mean = np.where((n == 0) & (zero_count > 0), 0.0, mean)
         parts.append(
             {
                 "metric": np.full(size, metric, dtype=object),
@@ -549,7 +552,6 @@ def summarize(
                 "high": high,
                 "n": n,
                 "zeros": zero_count,
-                "infinite": infinite_count,
                 "missing": _count(cell, missing, size),
             }
         )
@@ -577,10 +579,13 @@ def paired(
     """What each variant gains over a baseline such as `norm=none`, over runs of equal seeds.
 
     A pair is a run and a baseline run that differ in the baseline's keys and agree in the seed and
-    all else. A row a cell and metric: mean difference (of gradient ratios and factors the geometric
-    mean ratio), the bounds of its 95 % confidence interval, the number of pairs n, and p of the
-    two-sided paired t-test that there is no difference, not corrected for the number of rows.
-    low, high and p are NaN for n < 2. Raises ConfigError where no run is of the baseline.
+    all else; but a key that one side has nowhere, as adam has no momentum, need not agree. A row a
+    cell and metric: mean difference (of gradient ratios and factors the geometric mean ratio), the
+    bounds of its 95 % confidence interval, the number of pairs n, and p of the two-sided paired
+    t-test that there is no difference, not corrected for the number of rows. low, high and p are
+    NaN for n < 2. What made no pair is counted: `unpaired` has no such baseline run, of `zeros` one
+    figure is 0 and has no logarithm, of `missing` one is missing or not finite. Raises ConfigError
+    where no run is of the baseline, or every one.
     """
     settings = [part.strip() for part in baseline.split(",")]
     if not all(re.fullmatch(r"[\w.]+=[^=<>!]+", setting) for setting in settings):
@@ -594,26 +599,37 @@ def paired(
         base = where(frame, settings)
     except ConfigError as error:
         raise ConfigError(str(error).replace("--where", "--baseline")) from error
-    groups = tuple(f"{key}." for key in varied)
-    same = [k for k in varying(frame) if k not in varied and not k.startswith(groups)]
-    match = ["seed", *same]
     others = frame.drop(base.index)
+    if others.empty:
+        raise ConfigError(_nothing_else(frame, baseline))
+    match = ["seed", *_matched(frame, base, others, varied)]
     keys = list(dict.fromkeys([*match, *cells]))
     found = []
     for metric in metrics:
         figures = [
-            _scaled(part, metric).groupby(by, dropna=False, sort=False)["value"].mean()
+            _scaled(part, metric)
+            .groupby(by, dropna=False, sort=False)
+            .agg(value=("value", "mean"), zero=("zero", "any"))
             for part, by in ((others, keys), (base, match))
         ]
         # Every cell stays, with no pairs if need be.
         joined = (
             figures[0]
             .reset_index()
-            .merge(figures[1].reset_index(), on=match, how="left", suffixes=("", "_base"))
+            .merge(
+                figures[1].reset_index(),
+                on=match,
+                how="left",
+                suffixes=("", "_base"),
+                indicator="twin",
+            )
         )
         difference = (joined["value"] - joined["value_base"]).to_numpy(dtype=np.float64)
         cell, first = _cells(joined, cells)
         used = np.isfinite(difference)
+        alone = joined["twin"].eq("left_only").to_numpy(dtype=bool)
+        zero = ~used & ~alone & (joined["zero"] | joined["zero_base"].eq(True)).to_numpy(dtype=bool)
+        lost = {"unpaired": alone, "zeros": zero, "missing": ~used & ~alone & ~zero}
         mean, half, n = _interval(difference[used], cell[used], len(first))
         p = _p_value(mean, half, n)
         low, high = mean - half, mean + half
@@ -621,16 +637,39 @@ def paired(
             mean, low, high = _exp(mean), _exp(low), _exp(high)
         about = {"metric": metric, "baseline": baseline, "mean": mean, "low": low, "high": high}
         table = joined[cells].iloc[first].reset_index(drop=True)
-        found.append(table.assign(**about, n=n, p=p))
+        left = {why: _count(cell, chosen, len(first)) for why, chosen in lost.items()}
+        found.append(table.assign(**about, n=n, p=p, **left))
     pairs: DataFrame = pandas.concat(found, ignore_index=True)
     return pairs
 
 
+def _matched(
+    frame: DataFrame, base: DataFrame, others: DataFrame, varied: Sequence[str]
+) -> list[str]:
+    """The keys but the seed in which a run and its baseline run must agree."""
+    groups = tuple(f"{key}." for key in varied)
+    return [
+        key
+        for key in varying(frame)
+        if key not in varied
+        and not (key.startswith(groups) and any(p[key].isna().all() for p in (base, others)))
+    ]
+
+
+def _nothing_else(frame: DataFrame, baseline: str) -> str:
+    if frame.empty:
+        return f"--baseline {baseline}: no run has ended yet"
+    nets = "model=" in baseline and frame["model.residual"].nunique() > 1
+    hint = "; cnn and resnet are both model=cnn, model.residual=false tells them apart"
+    return f"--baseline {baseline}: every run is of the baseline{hint if nets else ''}"
+
+
 def _scaled(frame: DataFrame, metric: str) -> DataFrame:
     figures = frame[metric].to_numpy(dtype=np.float64)
+    zero = (figures == 0) & is_log(metric)
     if is_log(metric):
         figures = np.log(np.where(figures > 0, figures, np.nan))
-    return frame.assign(value=np.where(np.isfinite(figures), figures, np.nan))
+    return frame.assign(value=np.where(np.isfinite(figures), figures, np.nan), zero=zero)
 
 
 def _distinct(frame: DataFrame, keys: Sequence[str]) -> DataFrame:

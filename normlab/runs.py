@@ -1,5 +1,6 @@
 """One run from config to finished folder: training, records and diagnosis together."""
 
+import contextlib
 import math
 import signal
 import threading
@@ -15,6 +16,7 @@ import torch
 from normlab.config import Config, describe, run_id
 from normlab.diagnosis import diagnose
 from normlab.errors import BusyError, NormlabError, RunError
+from normlab.locks import read_lock
 from normlab.records import FINAL, Recorder, command_line, read_summary, run_folder
 from normlab.theory import predict
 from normlab.training import Ended, Evaluation, Event, Measurement, Progress, Started, train
@@ -38,6 +40,7 @@ def execute(config: Config, *, force: bool = False) -> Generator[Event | Finishe
     recorder: Recorder | None = None
     status, step, reason = "interrupted", 0, ""
     failure: Exception | None = None
+    entered = time.perf_counter()
     try:
         for event in train(config):
             match event:
@@ -70,6 +73,8 @@ def execute(config: Config, *, force: bool = False) -> Generator[Event | Finishe
         raise
     except Exception as error:
         failure, status, reason = error, "failed", _failure(error, config)
+        if recorder is None:  # while the network was built
+            record_failure(config, reason, time.perf_counter() - entered)
     except BaseException:
         reason = f"Stopped at step {step}."
         raise
@@ -83,6 +88,30 @@ def execute(config: Config, *, force: bool = False) -> Generator[Event | Finishe
         raise RunError(reason) from failure
     assert recorder is not None
     yield Finished(recorder.folder, summary)
+
+
+def record_failure(config: Config, reason: str, seconds: float) -> None:
+    """Leave a `failed` summary where a run died without one, beside what it had measured.
+
+    A run that is finished, or that a live process is making, is left as it is.
+    """
+    lock = read_lock(run_folder(config)) or {}  # what the dead process has told of its progress
+    # What cannot be written here the outcome alone must tell.
+    with contextlib.suppress(NormlabError), _shielded():
+        recorder = Recorder(config, device=config.runtime.device, command=command_line())
+        summary = {
+            "run_id": run_id(config),
+            "name": describe(config),
+            "status": "failed",
+            "verdict": None,
+            "reason": reason,
+            "steps": lock.get("progress", {}).get("step", 0),
+            "seconds": seconds,
+            "parameters": None,
+            "device": config.runtime.device,
+            "config": config.model_dump(mode="json"),
+        }
+        recorder.finish(summary, keep_tables=True)
 
 
 @dataclass(frozen=True)
@@ -132,11 +161,14 @@ def _shielded() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _summary(

@@ -4,7 +4,7 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class Plan:
     pending: tuple[Config, ...]  # to be run
     finished: int  # finished or diverged before
     failed: int  # failed before and left alone
+    merged: int  # points of the grids that are the same run as another
     seconds: float  # estimate of all pending runs' own time together; NaN without any finished run
 
 
@@ -41,7 +42,8 @@ def plan(
 
     Raises ConfigError where a combination cannot be or nothing is left of the grids.
     """
-    unique = {run_id(config): config for config in compose_grids(grids, config_dir)}
+    points = list(compose_grids(grids, config_dir))
+    unique = {run_id(config): config for config in points}
     if not unique:
         raise ConfigError("the sweep is empty: one of its overrides has no value")
     summaries = {identity: read_summary(run_folder(c)) for identity, c in unique.items()}
@@ -59,31 +61,39 @@ def plan(
         pending=tuple(pending),
         finished=sum(states[status] for status in FINAL) if not force else 0,
         failed=0 if force or retry_failed else states["failed"],
+        merged=len(points) - len(unique),
         seconds=sum((estimate(config, known) for config in pending), 0.0),
     )
 
 
 def sweep(
-    plan: Plan, *, force: bool = False, fail_fast: bool = False
+    plan: Plan,
+    *,
+    force: bool = False,
+    fail_fast: bool = False,
+    waiting: Callable[[int], object] = lambda _: None,
 ) -> Generator[Outcome, None, None]:
     """Run what is pending and yield outcomes as they arrive; a busy run is asked for again.
 
-    With `fail_fast` the first failure is the last outcome. Closing the generator, as that does,
-    stops the runs that are going on.
+    `waiting` is told when nothing but so many busy runs is left. With `fail_fast` the first failure
+    is the last outcome. Closing the generator, as that does, stops the runs that are going on.
     """
-    waiting = list(plan.pending)
-    while waiting:
-        configs = {run_id(config): config for config in waiting}
-        waiting = []
+    left, told = list(plan.pending), 0
+    while left:
+        configs = {run_id(config): config for config in left}
+        left = []
         with contextlib.closing(launch(list(configs.values()), force=force)) as outcomes:
             for outcome in outcomes:
                 if outcome.status == "busy":
-                    waiting.append(configs[outcome.run_id])
+                    left.append(configs[outcome.run_id])
                 else:
                     yield outcome
                     if fail_fast and outcome.status == "failed":
                         return
-        if waiting:
+        if left:
+            if len(left) != told:
+                told = len(left)
+                waiting(told)
             time.sleep(BUSY_SECONDS)
 
 
@@ -112,12 +122,15 @@ def estimate(config: Config, known: Sequence[tuple[Config, float]]) -> float:
 
 def _known(root: str) -> list[tuple[Config, float]]:
     """The latest finished runs below a results folder and the seconds they took."""
-    files = sorted(Path(root).glob("*/*/summary.json"), key=lambda file: -file.stat().st_mtime)
+    dated = []
+    for file in Path(root).glob("*/*/summary.json"):
+        with contextlib.suppress(OSError):  # taken away since, by another process
+            dated.append((file.stat().st_mtime, file.parent))
     found = []
-    for file in files[:KNOWN_RUNS]:
-        summary = read_summary(file.parent)
+    for _, folder in sorted(dated, reverse=True)[:KNOWN_RUNS]:
+        summary = read_summary(folder)
         if summary and summary["status"] == "finished" and "config" in summary:
-            with contextlib.suppress(ConfigError):
+            with contextlib.suppress(ConfigError, KeyError, TypeError, ValueError):  # damaged
                 found.append((from_plain(summary["config"]), float(summary["seconds"])))
     return found
 

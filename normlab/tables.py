@@ -214,12 +214,14 @@ def run_report(run: Run, width: int) -> Group:
         facts.add_row("theory", theory)
     for which in ("train", "test"):
         accuracy, loss = summary.get(f"{which}_acc"), summary.get(f"{which}_loss")
-        if accuracy is not None and loss is not None:
-            facts.add_row(which, f"accuracy {accuracy:.4f}, loss {loss:.4g}{stale}")
-    steps = summary["steps"]
+        if accuracy is not None:
+            figure = "not finite" if loss is None else f"{loss:.4g}"
+            facts.add_row(which, f"accuracy {accuracy:.4f}, loss {figure}{stale}")
+    steps, parameters = summary["steps"], summary["parameters"]
+    size = f"{parameters:,} parameters, " if parameters is not None else ""  # never built
     facts.add_row(
         "run",
-        f"{summary['name']}: {summary['parameters']:,} parameters, "
+        f"{summary['name']}: {size}"
         f"{steps} step{'s' if steps != 1 else ''} in {summary['seconds']:.1f} s "
         f"on {summary['device']}",
     )

@@ -84,9 +84,10 @@ def train(config: Config) -> Iterator[Event]:
 
     A row with step s is about the weights after s optimizer steps: its evaluation, its snapshot,
     and the gradient and update of the training step taken from there (the last row has neither).
-    Diverging is judged in train mode alone: in eval mode a fresh BatchNorm net may overflow, as its
-    running statistics are not yet those of its data. Sets the process's number of threads. Raises
-    ConfigError for a device or batch size that cannot be, DataError for damaged data.
+    A run that diverges ends with an evaluation of its broken weights. Diverging is judged in train
+    mode alone: in eval mode a fresh BatchNorm net may overflow, as its running statistics are not
+    yet those of its data. Sets the process's number of threads. Raises ConfigError for a device or
+    batch size that cannot be, DataError for damaged data.
     """
     device = select_device(config.runtime.device)
     precision = config.training.precision
@@ -131,6 +132,17 @@ def train(config: Config) -> Iterator[Event]:
         broken = (age for age, loss in enumerate(losses) if not math.isfinite(loss))
         return next((steps_done - len(losses) + age for age in broken), None)
 
+    def evaluated(step: int) -> Evaluation:
+        row = {
+            "step": step,
+            "epoch": step / steps_per_epoch,
+            **evaluate(model, dataset, config.training),
+            "batch_loss": batch_loss,
+            "lr": learning_rate(config, min(step, steps - 1), steps) if steps else math.nan,
+            "seconds": time.perf_counter() - started,
+        }
+        return Evaluation(row)
+
     for step in range(steps + 1):
         evaluating = step % evaluation_stride == 0 or step == steps
         if evaluating or step in snapshot_steps:
@@ -139,18 +151,11 @@ def train(config: Config) -> Iterator[Event]:
                 last = train_mode_loss(model, probe_images, probe_labels, config.training.loss)
                 broken = None if math.isfinite(last.item()) else steps
             if broken is not None:
+                yield evaluated(step)
                 yield Ended("diverged", broken, model)
                 return
         if evaluating:
-            row = {
-                "step": step,
-                "epoch": step / steps_per_epoch,
-                **evaluate(model, dataset, config.training),
-                "batch_loss": batch_loss,
-                "lr": learning_rate(config, min(step, steps - 1), steps) if steps else math.nan,
-                "seconds": time.perf_counter() - started,
-            }
-            yield Evaluation(row)
+            yield evaluated(step)
 
         columns: dict[str, Tensor] = {}
         if step in snapshot_steps and probes:
@@ -192,6 +197,7 @@ def train(config: Config) -> Iterator[Event]:
             if columns and (broken is None or broken == step):
                 yield Measurement(_rows(step, layers, columns))
             if broken is not None:
+                yield evaluated(step + 1)
                 yield Ended("diverged", broken, model)
                 return
             if (now := time.perf_counter()) - shown > PROGRESS_SECONDS:

@@ -1,5 +1,6 @@
 """The installed console script, as a person or another program meets it."""
 
+import contextlib
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -184,15 +186,18 @@ def test_a_failed_run_makes_the_exit_code_1(tmp_path: Path) -> None:
     done = normlab(*SWEEP, "data.size=1", "zip(seed=1,2; model.width=8,10000000)", cwd=tmp_path)
     assert done.returncode == 1
     assert "out of memory" in done.stdout
+    assert "2 runs: 1 finished, 1 failed" in done.stdout
+    assert "1 failed" in normlab("ls", cwd=tmp_path).stdout
 
 
 def test_ctrl_c_in_a_sweep(tmp_path: Path) -> None:
     code, output = in_terminal(
         *SWEEP,
         "zip(seed=1,2,3; training.epochs=2,1000000,1000000)",
+        "launcher.workers=1",
         cwd=tmp_path,
         width=100,
-        interrupt_at="1/3 runs",
+        interrupt_at="/4000000",  # the second run is on its way, so the first has ended
     )
     assert code == 130
     assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l")
@@ -201,8 +206,73 @@ def test_ctrl_c_in_a_sweep(tmp_path: Path) -> None:
     states = [
         json.loads(f.read_text())["status"] for f in tmp_path.glob("results/*/*/summary.json")
     ]
-    assert sorted(states)[:1] == ["finished"]
+    assert sorted(states) == ["finished", "interrupted"]
     assert not list(tmp_path.glob("results/*/*/lock.json"))
+
+
+def at_work(root: Path) -> list[int]:
+    """The process numbers of the runs that have got past their first step."""
+    locks = []
+    for file in root.glob("results/*/*/lock.json"):
+        with contextlib.suppress(OSError, ValueError):
+            locks.append(json.loads(file.read_text()))
+    return [lock["pid"] for lock in locks if lock["progress"].get("step", 0) > 0]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_gone(process: int) -> bool:
+    try:
+        return " Z " in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return True
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize(
+    ("strike", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -signal.SIGKILL)],
+)
+def test_a_sweep_that_is_ended_leaves_no_worker(
+    tmp_path: Path, strike: signal.Signals, code: int
+) -> None:
+    grid = [SCRIPT, *SWEEP, "seed=1,2", "training.epochs=1000000"]
+    with subprocess.Popen(
+        grid, cwd=tmp_path, env=clean_environment(), stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_for(lambda: len(at_work(tmp_path)) == 2)
+        workers = at_work(tmp_path)
+        process.send_signal(strike)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert ("the same command goes on from here" in errors) == (strike != signal.SIGKILL)
+    wait_for(lambda: all(map(is_gone, workers)), 10)
+    files = list(tmp_path.glob("results/*/*/summary.json"))
+    assert [json.loads(file.read_text())["status"] for file in files] == ["interrupted"] * 2
+
+
+def test_a_sweep_says_what_it_leaves_alone_and_waits_for(tmp_path: Path) -> None:
+    assert normlab(*SWEEP, "seed=1", cwd=tmp_path).returncode == 0
+    (file,) = tmp_path.glob("results/*/*/summary.json")
+    summary = json.loads(file.read_text())
+    file.write_text(json.dumps(summary | {"status": "failed"}))
+    left = normlab(*SWEEP, "seed=1", "output.experiment=runs,runs", cwd=tmp_path)
+    assert left.returncode == 1
+    assert "1 more of the grid would be the same runs again" in left.stdout
+    assert "1 failed before and left alone; --retry-failed makes them again" in left.stdout
+    assert normlab(*SWEEP, "seed=1", "--retry-failed", cwd=tmp_path).returncode == 0
+
+    grid = [SCRIPT, *SWEEP, "seed=2", "training.steps=20000", "training.epochs=null"]
+    with subprocess.Popen(grid, cwd=tmp_path, env=clean_environment(), stdout=subprocess.DEVNULL):
+        wait_for(lambda: at_work(tmp_path))
+        second = normlab(*map(str, grid[1:]), cwd=tmp_path)
+    assert second.returncode == 0
+    assert second.stdout.count("waiting for 1 run that another process is making") == 1
 
 
 def test_two_sweeps_at_once_share_the_work(tmp_path: Path) -> None:
@@ -312,6 +382,8 @@ def test_a_reader_that_has_read_enough_does_not_stop_the_run(tmp_path: Path) -> 
         (["sweep", "seed=range(10001)"], 2, "has 10,001 runs, above 10,000; add --yes"),
         (["sweep", "model.depth=8,21", "seed=range(3)"], 2, "run 4 of 6 (model.depth=21 seed=0)"),
         (["sweep", "seed=range(0)"], 2, "no value"),
+        (["run", "-m", "seed=1,2", "--format", "json"], 2, "--format json: of one run"),
+        (["run", "-m", "seed=1,2", "--cfg"], 2, "--cfg: of one run"),
         (["sweep", "modle=cnn,mlp"], 2, "did you mean model?"),
         (["compare", "nowhere"], 2, "nowhere"),
         (["results", "export", "runs.xml"], 2, "results"),
@@ -328,7 +400,8 @@ def test_bad_input_is_one_line(tmp_path: Path, arguments: list[str], code: int, 
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
-    assert not list(tmp_path.glob("**/summary.json"))
+    # What failed while running is kept as a run; what cannot begin is none.
+    assert bool(list(tmp_path.glob("**/summary.json"))) == (code == 3)
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console, RenderableType
 from synthetic_results import write_runs
 
 from normlab.comparisons import (
+    comparison,
     comparison_grid,
     comparison_table,
     counts_line,
@@ -48,7 +49,7 @@ def tidy(**columns: Any) -> DataFrame:
     """Rows as summarize gives them."""
     size = len(next(iter(columns.values())))
     rest = {"low": math.nan, "high": math.nan, "n": 1, "verdict": "trains"}
-    zeros = dict.fromkeys(("zeros", "infinite", "missing", "diverged", "left_out"), 0)
+    zeros = dict.fromkeys(("zeros", "missing", "diverged", "left_out"), 0)
     return DataFrame(
         {**{k: [v] * size for k, v in {**rest, **zeros}.items()}, "metric": "train_acc", **columns}
     )
@@ -81,13 +82,12 @@ def test_cells_say_what_they_stand_for() -> None:
         norm=["bn"] * 8,
         metric=["train_acc", "train_acc", "gradient_ratio_end"] + ["gradient_ratio_init"] * 5,
         case=[1, 2, 3, 4, 5, 6, 7, 8],
-        mean=[0.5, 0.5, 1e-4, 0.0, 2.0, math.inf, math.nan, 1.0],
+        mean=[0.5, 0.5, 1e-4, 0.0, 2.0, math.nan, math.nan, 1.0],
         low=[0.4, math.nan, 1e-5, math.nan, 1.0, math.nan, math.nan, 1e-9],
         high=[0.6, math.nan, 1e-3, math.nan, 4.0, math.nan, math.nan, 1e9],
         n=[3, 1, 3, 0, 2, 0, 0, 3],
         zeros=[0, 0, 0, 2, 1, 0, 0, 0],
-        infinite=[0, 0, 0, 0, 0, 2, 0, 0],
-        missing=[0, 0, 0, 0, 0, 0, 2, 0],
+        missing=[0, 0, 0, 0, 0, 1, 2, 0],
         verdict=["vanishing", "trains", *["trains"] * 6],
     )
     grid = comparison_grid(summary, ["norm", "case"], [])
@@ -98,14 +98,14 @@ def test_cells_say_what_they_stand_for() -> None:
         "1.0e-04 ×÷10",
         "0",
         "2.00 ×÷2 n=2 +1·0",
-        "∞",
+        "–",
         "–",
         "1.00 ×÷>999",
     ]
     text = " ".join(printed(comparison_table(summary, ["norm", "case"], [], width=80)).split())
     assert "n = 3 runs a cell where none is written" in text
     assert "*: n = 1" in text
-    assert "2 without ratio init" in text
+    assert "3 without ratio init" in text
     assert "v vanishing" in text
 
 
@@ -124,6 +124,16 @@ def test_the_best_of_each_column(metric: str, means: list[float], best: list[boo
     summary = tidy(norm=["none", "bn", "ln"], metric=[metric] * 3, mean=means)
     grid = comparison_grid(summary, ["norm"], [])
     assert [line.cells[0].best for line in grid.lines] == best
+
+
+@pytest.mark.parametrize("short", ["zeros", "missing", "diverged", "left_out"])
+def test_a_cell_that_is_not_whole_is_never_best(short: str) -> None:
+    counts = {short: [1, 0, 0, 0]}
+    summary = tidy(norm=["none", "bn", "ln", "gn"], mean=[0.9, 0.9, 0.8, 0.7], **counts)
+    grid = comparison_grid(summary, ["norm"], [])
+    assert [line.cells[0].best for line in grid.lines] == [False, True, False, False]
+    alone = comparison_grid(summary[:2], ["norm"], [])
+    assert not any(line.cells[0].best for line in alone.lines)
 
 
 def test_best_is_per_column_and_in_bold_with_the_verdicts_colour() -> None:
@@ -206,6 +216,46 @@ def test_latex_is_a_tabular(frame: DataFrame) -> None:
     assert "_" not in re.sub(r"\\_", "", "".join(body))
 
 
+@pytest.mark.parametrize("form", ["md", "latex"])
+def test_other_formats_say_what_their_figures_leave_out(frame: DataFrame, form: str) -> None:
+    broken = frame.head(30).copy()
+    broken["status"] = ["failed", "diverged", *["finished"] * 28]
+    options: dict[str, Any] = {"sort": None, "baseline": None, "form": form, "width": 80}
+    metrics = ["train_acc", "gradient_ratio_end"]
+    text = comparison(broken, rows=["norm"], cols=["model.depth"], metrics=metrics, **options)
+    assert isinstance(text, str)
+    notes = text.split("\n\n" if form == "md" else r"\end{tabular}")[1].strip().splitlines()
+    assert all(line.startswith("% ") for line in notes) == (form == "latex")
+    words = " ".join(notes)
+    for said in (
+        "30 runs: 28 finished, 1 diverged, 1 failed (not in the means)",
+        "share a cell; name it in --rows",
+        "(Student's t)",
+        "bold: best of its column",
+        "v vanishing",
+    ):
+        assert said in words
+    one = comparison(frame.head(3), rows=["run_id"], cols=[], metrics=metrics, **options)
+    assert (r"\*: n = 1" if form == "md" else "% *: n = 1") in str(one)
+
+
+@pytest.mark.parametrize("form", ["rich", "csv", "json", "md", "latex"])
+def test_no_runs_are_no_crash(form: str) -> None:
+    nothing = read_results([])[0]
+    shown = comparison(
+        nothing,
+        rows=None,
+        cols=None,
+        metrics=["train_acc"],
+        sort=None,
+        baseline=None,
+        form=form,
+        width=80,
+    )
+    text = shown if isinstance(shown, str) else printed(shown)
+    assert text.strip() if form == "csv" else "no runs" in text or text == "[]"
+
+
 # ----------------------------------------------------------------------- other tables
 
 
@@ -218,6 +268,11 @@ def test_paired_differences_fit(frame: DataFrame, width: int) -> None:
     assert "against norm=ln" in text
     assert "paired t-test" in text
     assert "×" in text
+    assert "†" not in text
+    pairs.loc[0, "unpaired"] = 3
+    text = " ".join(printed(paired_table(pairs, [*rows, *cols], width=width), width).split())
+    assert text.count("†") == 2
+    assert "†: not all runs made a pair: 3 without such a baseline run" in text
 
 
 @pytest.mark.parametrize("width", [80, 120])

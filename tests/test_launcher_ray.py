@@ -12,7 +12,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pandas as pd
 import pytest
@@ -130,6 +131,23 @@ def test_a_lost_node_costs_no_run(
     for config in configs:
         assert read_run(run_folder(config)).summary["status"] == "finished"
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_run_lost_after_all_its_tries_is_recorded_as_failed(tmp_path: Path) -> None:
+    (config,) = configs_in(tmp_path, 1, "launcher=ray")
+    assert isinstance(config.launcher, RayLauncher)
+
+    def get(_: object) -> None:
+        raise ray.exceptions.WorkerCrashedError
+
+    lost = cast(ModuleType, SimpleNamespace(get=get, exceptions=ray.exceptions))
+    lock = ray_launcher._claim(config, force=False)
+    assert isinstance(lock, RunLock)
+    outcome = ray_launcher._receive(lost, "job", config, lock, config.launcher)
+    summary = read_run(run_folder(config)).summary
+    assert (outcome.status, summary["status"]) == ("failed", "failed")
+    assert summary["reason"] == outcome.reason
+    assert not list(run_folder(config).glob("*lock.json*"))
 
 
 @pytest.fixture(scope="module")

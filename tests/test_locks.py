@@ -45,6 +45,13 @@ def dead_lock(folder: Path, *, pid: int, machine: str, age: float) -> None:
     os.utime(file, (then, then))
 
 
+def unreadable_lock(folder: Path) -> None:
+    """What a holder leaves that was killed while it wrote, long enough ago."""
+    (folder / "lock.json").write_bytes(b"{half")
+    then = time.time() - locks.EXPIRES_SECONDS - 5
+    os.utime(folder / "lock.json", (then, then))
+
+
 NO_PROCESS = 2**22 + 1  # above Linux's largest process number
 
 
@@ -76,9 +83,38 @@ def test_an_unreadable_lock_is_held_until_it_expires(tmp_path: Path) -> None:
     (tmp_path / "lock.json").write_bytes(b"{half")
     with pytest.raises(BusyError):
         RunLock(tmp_path)
-    then = time.time() - locks.EXPIRES_SECONDS - 5
-    os.utime(tmp_path / "lock.json", (then, then))
+    unreadable_lock(tmp_path)
     RunLock(tmp_path).release()
+
+
+def test_a_lock_that_is_taken_over_names_its_holder_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty one would be taken for the unreadable one, and taken over once more."""
+    seen: list[str] = []
+    replace = Path.replace
+
+    def watched(source: Path, target: Path) -> Path:
+        seen.append(source.read_text())
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    unreadable_lock(tmp_path)
+    RunLock(tmp_path).release()
+    assert [json.loads(text)["pid"] for text in seen] == [os.getpid()]
+
+
+def test_a_lock_expires_in_a_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    dead_lock(tmp_path, pid=1, machine="elsewhere", age=1)
+    assert is_running(tmp_path)
+    dead_lock(tmp_path, pid=1, machine="elsewhere", age=locks.EXPIRES_SECONDS + 5)
+    assert not is_running(tmp_path)
 
 
 def test_a_holder_knows_that_it_was_taken_over(tmp_path: Path) -> None:
@@ -103,13 +139,15 @@ def _claim(folder: Path, barrier: Any, won: Path) -> None:
     os._exit(0)  # dies holding it
 
 
-@pytest.mark.parametrize("dead", [False, True])
-def test_of_many_at_once_one_wins(tmp_path: Path, dead: bool) -> None:
+@pytest.mark.parametrize("before", ["nothing", "dead", "unreadable"])
+def test_of_many_at_once_one_wins(tmp_path: Path, before: str) -> None:
     folder, won = tmp_path / "run", tmp_path / "won"
     folder.mkdir()
     won.mkdir()
-    if dead:
+    if before == "dead":
         dead_lock(folder, pid=NO_PROCESS, machine=locks.machine(), age=100)
+    elif before == "unreadable":
+        unreadable_lock(folder)
     context = multiprocessing.get_context("fork" if os.name == "posix" else "spawn")
     barrier = context.Barrier(8)
     processes = [context.Process(target=_claim, args=(folder, barrier, won)) for _ in range(8)]

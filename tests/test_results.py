@@ -232,6 +232,17 @@ def test_reading_needs_neither_torch_nor_scipy() -> None:
     assert not {"torch", "scipy", "hydra", "sklearn"} & set(loaded.split())
 
 
+@pytest.mark.parametrize("group", ["data", "model", "norm", "optimizer", "training"])
+@pytest.mark.parametrize("value", [None, "bn"])
+def test_a_config_without_one_of_its_groups_is_no_run(group: str, value: str | None) -> None:
+    folder, summary = row("norm=bn")
+    problems: list[str] = []
+    broken = summary | {"config": {**summary["config"], group: value}}
+    frame = to_frame([(folder, broken), row("norm=bn", seed=1)], problems)
+    assert frame["seed"].tolist() == [1]
+    assert problems == [f"{folder}: summary.json is not normlab's, its config has no {group}"]
+
+
 # ------------------------------------------------------------------------------ layout
 
 
@@ -398,16 +409,11 @@ def test_what_has_no_logarithm_is_counted(
     assert (cell["n"], cell["zeros"], cell["missing"]) == (n, zeros, missing)
 
 
-@pytest.mark.parametrize(
-    ("values", "mean", "n", "infinite"),
-    [([math.inf, 4.0], 4.0, 1, 1), ([math.inf, math.inf], math.inf, 0, 2)],
-)
-def test_what_is_infinite_is_counted(
-    values: list[float], mean: float, n: int, infinite: int
-) -> None:
+def test_what_is_not_finite_is_missing_as_it_is_in_a_file() -> None:
     for metric in ("gradient_ratio_end", "train_loss"):
-        cell = one_cell(metric, values)
-        assert (cell["mean"], cell["n"], cell["infinite"]) == (mean, n, infinite)
+        cell = one_cell(metric, [math.inf, 4.0, None])
+        assert (cell["mean"], cell["n"], cell["missing"]) == (4.0, 1, 2)
+        assert "infinite" not in cell
 
 
 def test_a_zero_loss_is_a_figure() -> None:
@@ -540,6 +546,67 @@ def test_the_normalizations_own_keys_do_not_hinder_pairs() -> None:
     ]
     found = paired(to_frame(runs), "norm=none", ["train_acc"], ["norm", "norm.eps"], [])
     assert found["n"].tolist() == [1, 1]
+
+
+def test_a_baseline_of_a_group_still_pairs_by_the_keys_that_both_sides_have() -> None:
+    runs = [
+        row(f"optimizer={name}", f"optimizer.lr={lr}", seed=0, train_acc=acc)
+        for name, lr, acc in (
+            *(("sgd", 0.1, 0.9), ("sgd", 0.01, 0.5)),
+            *(("adam", 0.1, 0.2), ("adam", 0.01, 0.6), ("adam", 0.001, 0.8)),
+        )
+    ]
+    keys = ["optimizer", "optimizer.lr"]
+    found = paired(to_frame(runs), "optimizer=sgd", ["train_acc"], keys, [])
+    assert found["optimizer.lr"].tolist() == [0.001, 0.01, 0.1]
+    assert found["n"].tolist() == [0, 1, 1]
+    assert found["mean"].tolist()[1:] == pytest.approx([0.1, -0.7])
+    assert found["unpaired"].tolist() == [1, 0, 0]
+
+
+def test_a_key_that_one_side_has_nowhere_need_not_agree() -> None:
+    runs = [
+        row("optimizer=sgd", f"optimizer.momentum={momentum}", seed=0, train_acc=acc)
+        for momentum, acc in ((0.0, 0.4), (0.9, 0.6))
+    ] + [row("optimizer=adam", seed=0, train_acc=0.9)]
+    found = paired(to_frame(runs), "optimizer=sgd", ["train_acc"], ["optimizer"], [])
+    assert (found["n"][0], found["mean"][0]) == (1, pytest.approx(0.4))
+
+
+def test_a_baseline_model_is_compared_depth_by_depth() -> None:
+    runs = [
+        row(f"model={model}", f"model.depth={depth}", seed=0, train_acc=acc)
+        for model, depth, acc in (
+            *(("mlp", 8, 0.9), ("mlp", 20, 0.3)),
+            *(("cnn", 8, 0.8), ("cnn", 20, 0.7)),
+        )
+    ]
+    found = paired(to_frame(runs), "model=mlp", ["train_acc"], ["model"], ["model.depth"])
+    assert found["model.depth"].tolist() == [8, 20]
+    assert found["mean"].tolist() == pytest.approx([-0.1, 0.4])
+
+
+def test_pairs_that_are_lost_are_counted_with_the_reason() -> None:
+    runs = [
+        row(f"norm={norm}", seed=seed, gradient_ratio_end=ratio)
+        for norm, ratios in (("none", [1.0, 0.0, 1.0, 1.0]), ("bn", [2.0, 2.0, None, 0.0, 2.0]))
+        for seed, ratio in enumerate(ratios)
+    ]
+    found = paired(to_frame(runs), "norm=none", ["gradient_ratio_end"], ["norm"], []).iloc[0]
+    assert (found["n"], found["mean"]) == (1, pytest.approx(2.0))
+    assert (found["unpaired"], found["zeros"], found["missing"]) == (1, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "message"),
+    [("model=cnn", "every run is of the baseline; .*model.residual=false"), ("seed=0", "baseline")],
+)
+def test_a_baseline_of_every_run(baseline: str, message: str) -> None:
+    frame = to_frame([row(f"model={model}", seed=0) for model in ("cnn", "resnet")])
+    with pytest.raises(ConfigError, match=message):
+        paired(frame, baseline, ["train_acc"], ["model"], [])
+    with pytest.raises(ConfigError, match="no run has ended"):
+        paired(frame[:0], baseline, ["train_acc"], ["model"], [])
 
 
 @pytest.mark.parametrize(

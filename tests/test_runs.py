@@ -67,7 +67,12 @@ def test_diverged_is_a_result(tmp_path: Path) -> None:
     last = finished(config_in(tmp_path, "norm=none", "optimizer.lr=1e30"))
     assert (last.summary["status"], last.summary["verdict"]) == ("diverged", "diverged")
     assert f"step {last.summary['steps']}" in last.summary["reason"]
-    assert len(read_run(last.folder).layers) > 0
+    run = read_run(last.folder)
+    assert len(run.layers) > 0
+    # The broken network's own score, not its last one before it broke.
+    assert run.metrics["step"].iloc[-1] > run.summary["steps"]
+    assert run.summary["train_acc"] == run.metrics["train_acc"].iloc[-1] < 0.4
+    assert run.summary["train_loss"] is None
 
 
 def raising(error: BaseException, after: int) -> Any:

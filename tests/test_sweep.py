@@ -1,3 +1,4 @@
+import json
 import math
 import os
 import signal
@@ -10,14 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas import read_parquet
 from pandas.testing import assert_frame_equal
+from rich.console import Console, RenderableType
 
 from normlab.config import Config, LocalLauncher, compose, compose_grids, grids, run_id, size
 from normlab.errors import ConfigError
 from normlab.launchers.local import devices
-from normlab.locks import read_lock
+from normlab.locks import RunLock, read_lock
 from normlab.records import read_run, read_summary, run_folder
-from normlab.runs import execute
+from normlab.results import counts, read_results
+from normlab.runs import execute, record_failure
 from normlab.sweep import Plan, labels, plan, sweep
+from normlab.tables import run_report
 
 TINY = (*conftest.TINY, "launcher.workers=2")
 ENDLESS = "training.epochs=1000000"
@@ -146,6 +150,32 @@ def test_a_sweep_makes_what_is_missing_and_nothing_else(tmp_path: Path) -> None:
     assert len(planned(tmp_path, "seed=range(5)", force=True).pending) == 5
 
 
+@pytest.mark.parametrize(
+    "damage", [{"seconds": None}, {"seconds": "long"}, {"config": 3}, {"status": ["finished"]}]
+)
+def test_a_damaged_summary_is_no_estimate(tmp_path: Path, damage: dict[str, object]) -> None:
+    (config,) = planned(tmp_path).configs
+    list(execute(config))
+    file = run_folder(config) / "summary.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | damage))
+    if "status" in damage:
+        assert planned(tmp_path).pending == (config,)
+    assert math.isnan(planned(tmp_path, "seed=1").seconds)
+
+
+def test_a_summary_that_is_taken_away_meanwhile_is_no_estimate(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "gone"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").symlink_to(tmp_path / "nowhere")
+    assert math.isnan(planned(tmp_path).seconds)
+
+
+def test_points_that_are_the_same_run_are_counted(tmp_path: Path) -> None:
+    merged = planned(tmp_path, "seed=1,2", "output.experiment=a,b", "runtime.threads=1,2")
+    assert (len(merged.configs), merged.merged) == (2, 6)
+    assert planned(tmp_path, "seed=1,2").merged == 0
+
+
 def test_a_sweep_gives_the_numbers_of_single_runs(tmp_path: Path) -> None:
     several = planned(tmp_path / "sweep", "norm=none,bn", "seed=1,2")
     assert all(o.status == "finished" for o in sweep(several))
@@ -170,10 +200,49 @@ def test_one_failure_costs_no_other_run(tmp_path: Path) -> None:
     configs = planned(tmp_path, *overrides).configs
     assert [found[run_id(c)].status for c in configs] == ["finished", "failed", "finished"]
     assert "out of memory" in found[run_id(configs[1])].reason
-    assert read_summary(run_folder(configs[1])) is None  # it failed before it had a folder
+    run = read_run(run_folder(configs[1]))  # though it failed before its network stood
+    assert run.config == configs[1]
+    assert run.summary["status"] == "failed"
+    assert "out of memory" in run.summary["reason"]
+    assert "out of memory" in printed(run_report(run, 80))
+    frame, problems = read_results([tmp_path])
+    assert counts(frame) == {"finished": 2, "failed": 1}
+    assert not problems
 
-    assert planned(tmp_path, *overrides).failed == 0
-    assert len(planned(tmp_path, *overrides).pending) == 1
+    assert planned(tmp_path, *overrides).failed == 1
+    assert not planned(tmp_path, *overrides).pending
+    assert len(planned(tmp_path, *overrides, retry_failed=True).pending) == 1
+
+
+def printed(renderable: RenderableType) -> str:
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(renderable)
+    return " ".join(capture.get().split())
+
+
+def test_a_failure_is_not_recorded_over_a_result_or_a_live_run(tmp_path: Path) -> None:
+    (config,) = planned(tmp_path).configs
+    run_folder(config).mkdir(parents=True)
+    lock = RunLock(run_folder(config))
+    record_failure(config, "lost", 1.0)
+    lock.release()
+    assert read_summary(run_folder(config)) is None
+    list(execute(config))
+    record_failure(config, "lost", 1.0)
+    assert read_run(run_folder(config)).summary["status"] == "finished"
+
+
+def test_a_recorded_failure_keeps_what_was_measured(tmp_path: Path) -> None:
+    (config,) = planned(tmp_path).configs
+    list(execute(config))
+    before = read_run(run_folder(config))
+    (before.folder / "summary.json").unlink()
+    record_failure(config, "lost", 1.0)
+    after = read_run(run_folder(config))
+    assert (after.summary["status"], after.summary["reason"]) == ("failed", "lost")
+    assert_frame_equal(after.layers, before.layers)
+    assert_frame_equal(after.metrics, before.metrics)
 
 
 def running(configs: tuple[Config, ...]) -> list[int]:
@@ -200,8 +269,12 @@ def test_a_killed_worker_costs_its_own_run_only(tmp_path: Path) -> None:
     assert (last.run_id, last.status) == (run_id(several.configs[0]), "failed")
     assert "SIGKILL" in last.reason
     assert next(outcomes, None) is None
-    assert read_summary(run_folder(several.configs[0])) is None
-    assert len(planned(tmp_path, "zip(seed=1,2,3;training.epochs=1000000,2,2)").pending) == 1
+    run = read_run(run_folder(several.configs[0]))
+    assert (run.summary["status"], run.summary["reason"]) == ("failed", last.reason)
+    assert run.summary["steps"] > 0
+    assert not list(run.folder.glob("*lock.json*"))
+    again = planned(tmp_path, "zip(seed=1,2,3;training.epochs=1000000,2,2)")
+    assert (again.failed, again.pending) == (1, ())
 
 
 def test_closing_a_sweep_interrupts_what_runs(tmp_path: Path) -> None:
@@ -264,6 +337,8 @@ def test_a_time_limit(tmp_path: Path) -> None:
     (outcome,) = sweep(limited)
     assert outcome.status == "failed"
     assert "launcher.timeout_seconds=8" in outcome.reason
+    run = read_run(run_folder(limited.configs[0]))
+    assert (run.summary["status"], run.summary["reason"]) == ("failed", outcome.reason)
 
 
 def test_labels_say_what_varies() -> None:

@@ -120,6 +120,8 @@ def test_the_report_names_the_command_and_stale_scores() -> None:
     diverged = run_of(layers_frame(3), {**SUMMARY, "steps": 12})
     diverged.metrics["step"] = 10
     assert "loss 0.01 (at step 10)" in printed(run_report(diverged, 80))
+    diverged.summary["train_loss"] = None
+    assert "loss not finite (at step 10)" in printed(run_report(diverged, 80))
 
 
 def test_one_snapshot_has_no_end() -> None:

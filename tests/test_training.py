@@ -276,7 +276,12 @@ def test_a_loss_that_is_not_finite_ends_the_run() -> None:
     assert ended.status == "diverged"
     assert 0 < ended.step < 8
     assert 0 in measured(events, "delta_rms")  # what was measured so far is kept
-    assert all(math.isfinite(row["train_loss"]) for row in evaluations(events))
+    *before, last = evaluations(events)
+    assert all(math.isfinite(row["train_loss"]) for row in before)
+    # Scored as what it has become: by the weights after the step that broke them.
+    assert last["step"] == ended.step + 1 > before[-1]["step"]
+    assert not math.isfinite(last["train_loss"])
+    assert last["train_acc"] < 0.4
 
 
 def test_a_gradient_that_is_not_finite_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +305,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run(monkeypatch: pytest.MonkeyPa
 def test_divergence_in_the_last_step_is_seen() -> None:
     events, ended = events_of(compose([*TINY_MLP, "training.steps=1", "optimizer.lr=1e38"]))
     assert (ended.status, ended.step) == ("diverged", 1)
-    assert [row["step"] for row in evaluations(events)] == [0]
+    assert [row["step"] for row in evaluations(events)] == [0, 1]
 
 
 @pytest.mark.parametrize("read_every", [3, 50])
@@ -318,7 +323,11 @@ def test_when_losses_are_read_back_changes_nothing(
     late, late_end = events_of(config)
     assert (late_end.status, late_end.step) == (ended.status, ended.step)
     assert str(measured(late, "grad_norm")) == str(measured(events, "grad_norm"))
-    assert [r["step"] for r in evaluations(late)] == [r["step"] for r in evaluations(events)]
+    steps, late_steps = ([row["step"] for row in evaluations(e)] for e in (events, late))
+    assert late_steps[:-1] == steps[:-1]
+    assert ended.step < steps[-1] <= late_steps[-1] <= ended.step + read_every  # as they stand
+    assert steps == sorted(set(steps))
+    assert late_steps == sorted(set(late_steps))
 
 
 def test_an_overflow_in_eval_mode_alone_is_no_divergence() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from pebble import ProcessExpired, ProcessPool
 
 from normlab.config import Config, LocalLauncher, run_id
-from normlab.runs import Outcome, outcome_of
+from normlab.runs import Outcome, outcome_of, record_failure
 
 STOP_SECONDS = 15.0
 
@@ -40,7 +40,7 @@ def launch(
                     config, place = waiting.pop(), places.pop()
                     job = pool.schedule(
                         _work,
-                        args=[config, place, str(stop), force],
+                        args=[config, place, str(stop), os.getpid(), force],
                         timeout=launcher.timeout_seconds,
                     )
                     running[job] = config, place
@@ -81,30 +81,38 @@ def devices(config: Config, launcher: LocalLauncher) -> list[str]:
 
 
 def _ignore_interrupts() -> None:
-    # Ctrl-C reaches every process of the terminal; the parent alone decides what it means.
+    # Ctrl-C and the terminal's end reach every process of it; the parent alone decides what they
+    # mean.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def _work(config: Config, device: str, stop: str, force: bool) -> Outcome:
-    """A worker's part: one run on its device."""
+def _work(config: Config, device: str, stop: str, parent: int, force: bool) -> Outcome:
+    """A worker's part: one run on its device, until the stop file is there or the parent gone."""
     runtime = config.runtime.model_copy(update={"device": device})
     placed = config.model_copy(update={"runtime": runtime})
-    return outcome_of(placed, force=force, stop=Path(stop).exists)
+
+    def stopped() -> bool:
+        return os.getppid() != parent or Path(stop).exists()
+
+    return outcome_of(placed, force=force, stop=stopped)
 
 
 def _outcome(
     job: "concurrent.futures.Future[Outcome]", config: Config, launcher: LocalLauncher
 ) -> Outcome:
-    identity = run_id(config)
+    seconds = 0.0
     try:
         return job.result()
     except TimeoutError:
         reason = f"took longer than launcher.timeout_seconds={launcher.timeout_seconds:g}"
-        return Outcome(identity, "failed", reason, None, launcher.timeout_seconds or 0.0)
+        seconds = launcher.timeout_seconds or 0.0
     except ProcessExpired as error:
         code = error.exitcode
         died = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
         reason = f"its worker process died ({died}), out of memory perhaps"
-        return Outcome(identity, "failed", reason, None, 0.0)
     except Exception as error:
-        return Outcome(identity, "failed", f"{type(error).__name__}: {error}", None, 0.0)
+        reason = f"{type(error).__name__}: {error}"
+    record_failure(config, reason, seconds)
+    return Outcome(run_id(config), "failed", reason, None, seconds)

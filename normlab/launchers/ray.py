@@ -26,7 +26,7 @@ from normlab.records import (
     unwritable,
     write_whole,
 )
-from normlab.runs import Outcome, outcome_of
+from normlab.runs import Outcome, outcome_of, record_failure
 
 STOP_SECONDS = 15.0
 CONNECT_SECONDS = 5.0
@@ -210,7 +210,7 @@ def _receive(
     ray: ModuleType, job: Any, config: Config, lock: RunLock, launcher: RayLauncher
 ) -> Outcome:
     """The outcome of a task that has ended, its files stored and its folder given free."""
-    identity, folder = run_id(config), run_folder(config)
+    identity, folder, lost = run_id(config), run_folder(config), ""
 
     def failed(reason: str) -> Outcome:
         return Outcome(identity, "failed", reason, None, 0.0)
@@ -228,16 +228,19 @@ def _receive(
         text = next(iter(str(error.cause).splitlines()), "")
         return failed(f"{type(error.cause).__name__}: {text}")
     except ray.exceptions.RayError as error:
-        return failed(
+        lost = (
             f"its worker or node was lost, after launcher.max_retries={launcher.max_retries} more "
             f"tries ({type(error).__name__}), out of memory perhaps"
         )
+        return failed(lost)
     except RecordError as error:
         return failed(str(error))
     finally:
         lock.release()
         with contextlib.suppress(OSError):
             folder.rmdir()  # of a run that never began
+        if lost:
+            record_failure(config, lost, 0.0)
 
 
 def _store(folder: Path, files: Mapping[str, bytes]) -> None:
