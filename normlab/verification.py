@@ -31,10 +31,10 @@ from normlab.evidence import (
 )
 from normlab.records import FINAL, run_folder, to_json, write_whole
 from normlab.results import read_results
-from normlab.sweep import Plan, plan
 
 if TYPE_CHECKING:
     from normlab.demonstrations import Figures
+    from normlab.sweep import Plan
 
 # Claims without runs draw their numbers from so many seeds.
 DEMONSTRATION_SEEDS = range(5)
@@ -77,11 +77,13 @@ def plan_claims(
     config_dir: Path | None = None,
     *,
     retry_failed: bool = False,
-) -> tuple[Plan | None, dict[str, list[Config]]]:
+) -> "tuple[Plan | None, dict[str, list[Config]]]":
     """One sweep of all that the claims need, None where they need no runs, and each claim's runs.
 
     Raises ConfigError where a claim has no such scale, or its experiment cannot be.
     """
+    from normlab.sweep import plan  # which needs torch; judging does not
+
     several = {claim.id: claim_grids(claim, scale, overrides, config_dir) for claim in claims}
     every = [grid for claim_grids_ in several.values() for grid in claim_grids_]
     if not every:

@@ -190,7 +190,8 @@ def test_runtime_and_output_do_not_change_the_id(
 ) -> None:
     values = DEFAULT.model_dump()
     values["runtime"] = {"device": device, "threads": threads}
-    values["output"] = {"root": root, "experiment": experiment}
+    values["output"] |= {"root": root, "experiment": experiment}
+    values["data"]["root"] = root
     assert run_id(Config.model_validate(values)) == run_id(DEFAULT)
 
 

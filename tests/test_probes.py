@@ -280,7 +280,8 @@ def assert_measures_as_by_hand(config):
     images, labels = probe_batch()
     expected = ByHand(config, model).measure(images, labels)
 
-    atol = 1e-10 if pools_a_constant(config) else 1e-14
+    # Under BatchNorm mean_delta is 0 but for rounding.
+    atol = 1e-10 if pools_a_constant(config) else 1e-12 if config.norm.name == "bn" else 1e-14
     assert_same(snapshot(model, layers, images, labels, PROBES), table(expected, PROBES), atol)
     with watched_weights(layers) as weights:
         F.cross_entropy(model(images), labels).backward()

@@ -110,7 +110,7 @@ def test_an_experiment_brings_its_grids_and_gives_way_to_overrides() -> None:
         (["norm=glob(zz*)"], "no value, so the sweep is empty; choices: bn"),
         (["optimizer.lr=interval(0,1)"], "has no list of values"),
         (["experiment=quickstart,quickstart"], "takes one experiment"),
-        (["experiment=quick"], "no such choice; choices: quickstart"),
+        (["experiment=quick"], "no such choice; choices: C06, .*quickstart"),
         (["seed=range(3"], "not an override"),
     ],
 )
