@@ -109,6 +109,10 @@ def _share_of_steps(evidence: Evidence) -> BySeed:
     return found
 
 
+def _reached(evidence: Evidence) -> BySeed:
+    return {seed: float(share <= 1) for seed, share in _share_of_steps(evidence).items()}
+
+
 def _largest_rate(norm: str) -> Callable[[Evidence], BySeed]:
     """The largest learning rate at which a net ends above half of train accuracy."""
 
@@ -348,6 +352,7 @@ _C10 = (
 )
 _C12 = (
     _measure("C12", "share of the steps that BN needs", _share_of_steps),
+    Measure("seeds in which BN gets there", _reached, form="count"),
     Measure("best learning rate, none", _best_rate_of("none")),
     Measure("best learning rate, BN", _best_rate_of("bn")),
 )

@@ -14,6 +14,8 @@ from normlab import __version__
 from normlab.errors import ConfigError, InterruptedRunError, NormlabError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from rich.console import Console
 
 # Of what goes into a file or a pipe.
@@ -198,6 +200,10 @@ def sweep(
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")
     ] = False,
+    report_file: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE.html", help="Write a page about it at the end."),
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help=f"Allow more than {MOST_RUNS:,} runs.")
     ] = False,
@@ -248,6 +254,8 @@ def sweep(
     console.print(sweep_report(folders, ids, console.width))
     if planned.failed:
         console.print(left_alone_line(planned))
+    if report_file is not None:
+        _write_report(folders, report_file, [])
     if planned.failed or any(outcome.status not in FINAL for outcome in seen):
         raise typer.Exit(1)
 
@@ -322,7 +330,7 @@ def verify(
         return
     console = _console() if rich else _console(stderr=True)
     with console.status("planning"):
-        from normlab.live import plan_lines, watch_sweep
+        from normlab.live import plan_lines, waiting_line, watch_sweep
         from normlab.sweep import sweep as outcomes_of
 
         planned, experiments = plan_claims(
@@ -335,7 +343,9 @@ def verify(
         return
     if planned is not None and planned.pending:
         try:
-            with contextlib.closing(outcomes_of(planned)) as outcomes:
+            with contextlib.closing(
+                outcomes_of(planned, waiting=lambda runs: console.print(waiting_line(runs)))
+            ) as outcomes:
                 watch_sweep(outcomes, planned, console, lambda: None)
         except KeyboardInterrupt:
             raise InterruptedRunError("interrupted; the same command goes on from here") from None
@@ -567,6 +577,131 @@ def ls(
     console.print(runs_table(frame, width=console.width, limit=limit))
     console.print(counts_line(counts(frame)))
     _tell(problems, verbose)
+
+
+class Picture(StrEnum):
+    """What is drawn."""
+
+    gradients = "gradients"
+    heatmap = "heatmap"
+    curves = "curves"
+    depth = "depth"
+    theory = "theory"
+
+
+@app.command(
+    epilog="""[bold]Examples[/]
+
+normlab plot gradients results/quickstart --where model.depth=56 -o gradients.svg
+
+normlab plot heatmap 1b02 -o heatmap.png
+
+normlab plot curves results/quickstart --metric test_acc
+
+normlab plot depth results/quickstart -o depth.pdf
+
+normlab plot theory results/C11 -o theory.html"""
+)
+def plot(
+    picture: Annotated[
+        Picture,
+        typer.Argument(
+            metavar="PICTURE",
+            help="[cyan]gradients[/] by layer; [cyan]heatmap[/] layer × step of one run; "
+            "[cyan]curves[/] by epoch; train error by [cyan]depth[/]; predicted and measured "
+            "factors, [cyan]theory[/].",
+            show_default=False,
+        ),
+    ],
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUNS",
+            help="Runs or results folders, or starts of ids; without, results/, and the latest "
+            "run for a heatmap.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="FILE.png, .svg, .pdf or .html; without, in the terminal."
+        ),
+    ] = None,
+    probe: Annotated[
+        str, typer.Option(help="Of gradients and heatmap: delta_rms, grad_norm, act_std, ….")
+    ] = "delta_rms",
+    metric: Annotated[
+        str, typer.Option(help="Of curves: train_acc, test_acc, train_loss, test_loss.")
+    ] = "train_acc",
+    where: Where = None,
+    root: Annotated[Path, typer.Option(help="Where to look for ids.")] = Path("results"),
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> None:
+    """Draw runs: into a file, or as characters in the terminal."""
+    from normlab.pictures import draw, find_folders, sketch
+    from normlab.results import read_selected
+
+    console = _console()
+    if picture is Picture.heatmap and not runs:
+        from normlab.records import find_run
+
+        folders = [find_run(None, root)]
+    else:
+        folders = find_folders(runs or [str(root)], root)
+    frame, problems = read_selected(folders, where or [])
+    with _reading(console) as tell:
+        if output is None:
+            console.print(sketch(picture.value, frame, probe, metric, console.width, tell))
+        else:
+            draw(picture.value, frame, probe, metric, output, tell)
+    if output is not None:
+        print(f"written to {output}")
+    _tell(problems, verbose)
+
+
+@app.command(
+    epilog="""[bold]Examples[/]
+
+normlab report results/quickstart -o report.html"""
+)
+def report(
+    folders: Folders = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="FILE.html")] = Path("report.html"),
+    where: Where = None,
+    verbose: Verbose = False,
+    debug: Debug = False,
+) -> None:
+    """Write one page of findings, table, interactive pictures, and how to repeat it.
+
+    It holds all it needs and opens from disk without a network.
+    """
+    _write_report(folders or [Path("results")], output, where or [], verbose=verbose)
+
+
+def _write_report(
+    folders: list[Path], output: Path, where: list[str], *, verbose: bool = False
+) -> None:
+    from normlab.report import verdicts_of, write_report
+    from normlab.results import read_selected
+
+    console = _console(stderr=True)
+    frame, problems = read_selected(folders, where)
+    with _reading(console) as tell:
+        write_report(frame, folders, output, verdicts_of(frame, folders), tell)
+    print(f"written to {output} ({output.stat().st_size / 1e6:.1f} MB)")
+    _tell(problems, verbose)
+
+
+@contextlib.contextmanager
+def _reading(console: "Console") -> "Iterator[Callable[[int, int], None]]":
+    """A bar for reading many runs' tables, where there is a terminal to show it."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("reading runs"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 results_app = typer.Typer(help="Work with results folders.", no_args_is_help=True)

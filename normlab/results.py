@@ -852,10 +852,7 @@ def findings(frame: DataFrame) -> list[str]:
     """
     if frame.empty or not frame["status"].isin(FINAL).any():
         return []
-    variants, _ = layout(frame, None, [DEPTH])
-    # Depth alone, or nothing, may vary.
-    variants = [key for key in variants if key not in (DEPTH, "name")]
-    nets = _nets(frame, variants)
+    nets = _nets(frame, variant_keys(frame))
     sentences = [_gradients(nets)]
     if len({net.depth for net in nets}) > 1:
         sentences.append(_depths(nets))
@@ -880,7 +877,7 @@ def _nets(frame: DataFrame, variants: list[str]) -> list[_Net]:
     }
     return [
         _Net(
-            " ".join(_word(key, row[key]) for key in variants) or "every net",
+            variant_name(row, variants),
             row[DEPTH],
             verdicts["verdict_init"][i],
             verdicts["verdict_end"][i],
@@ -894,6 +891,18 @@ def _nets(frame: DataFrame, variants: list[str]) -> list[_Net]:
         )
         for i, row in enumerate(frame[keys].iloc[first].to_dict("records"))
     ]
+
+
+def variant_keys(frame: DataFrame) -> list[str]:
+    """The keys that set variants apart: all that vary but depth and the seed."""
+    keys, _ = layout(frame, None, [DEPTH])
+    # Depth alone, or nothing, may vary.
+    return [key for key in keys if key not in (DEPTH, "name")]
+
+
+def variant_name(row: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """A variant as sentences and pictures name it, such as `bn residual`."""
+    return " ".join(_word(key, row[key]) for key in keys) or "every net"
 
 
 def _word(key: str, value: Any) -> str:

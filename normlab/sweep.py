@@ -142,7 +142,20 @@ def _length(config: Config) -> float:
 
 
 def labels(configs: Sequence[Config]) -> dict[str, str]:
-    """Each run by what sets it apart, such as `norm=bn depth=56 seed=1`, by run id."""
+    """Each run by what sets it apart in its experiment, such as `norm=bn depth=56`, by run id."""
+    experiments: dict[str, list[Config]] = {}
+    for config in configs:
+        experiments.setdefault(config.output.experiment, []).append(config)
+    if len(experiments) == 1:
+        return _labels(configs)
+    return {
+        identity: f"{name} {label}".removesuffix(f" {identity}")
+        for name, own in experiments.items()
+        for identity, label in _labels(own).items()
+    }
+
+
+def _labels(configs: Sequence[Config]) -> dict[str, str]:
     flat = {
         run_id(config): dict(
             flatten(config.model_dump(mode="json", exclude={"runtime", "launcher"}))

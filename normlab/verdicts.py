@@ -204,7 +204,7 @@ def value_text(part: Measured) -> str:
 def spread_text(part: Measured) -> str:
     """The spread over the seeds: an interval of a mean, percentiles of a median, or all values."""
     if part.measure.form == "count" or math.isnan(part.low):
-        return ""
+        return "–" if math.isinf(part.value) else ""
     if part.low == part.high == part.value:
         return "all alike"
     return f"{_bare(part.measure, part.low)} … {_bare(part.measure, part.high)}"

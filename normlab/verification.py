@@ -85,7 +85,9 @@ def plan_claims(
     from normlab.sweep import plan  # which needs torch; judging does not
 
     several = {claim.id: claim_grids(claim, scale, overrides, config_dir) for claim in claims}
-    every = [grid for claim_grids_ in several.values() for grid in claim_grids_]
+    # Claims may share an experiment, whose runs are planned once.
+    once = {claim.protocol(scale).experiment: several[claim.id] for claim in claims}
+    every = [grid for own in once.values() for grid in own]
     if not every:
         return None, {claim.id: [] for claim in claims}
     planned = plan(every, config_dir, retry_failed=retry_failed)

@@ -33,9 +33,14 @@ ORDER = (
     "evidence",
     "claims",
     "verification",
+    "series",
+    "charts",
     "tables",
     "comparisons",
     "verdicts",
+    "sketches",
+    "pictures",
+    "report",
     "live",
     "cli",
 )
@@ -98,7 +103,18 @@ def test_command_line_starts_light() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["records", "diagnosis", "results", "tables", "comparisons", "theory", "claims", "verdicts"],
+    [
+        "records",
+        "diagnosis",
+        "results",
+        "tables",
+        "comparisons",
+        "theory",
+        "claims",
+        "verdicts",
+        "pictures",
+        "report",
+    ],
 )
 def test_reading_needs_no_torch(module: str) -> None:
     assert "torch" not in loaded_by(f"import normlab.{module}")

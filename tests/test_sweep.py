@@ -348,3 +348,18 @@ def test_labels_say_what_varies() -> None:
     }
     (alone,) = labels(configs[:1]).values()
     assert alone == run_id(configs[0])
+
+
+def test_labels_of_several_experiments_name_them() -> None:
+    several = [
+        *compose_grids(grids(["norm=none,bn", "output.experiment=a"])),
+        *compose_grids(grids(["model.depth=8", "seed=1,2", "output.experiment=b"])),
+        *compose_grids(grids(["model.depth=26", "output.experiment=c"])),
+    ]
+    assert set(labels(several).values()) == {
+        "a norm=none",
+        "a norm=bn",
+        "b seed=1",
+        "b seed=2",
+        "c",
+    }
