@@ -1,17 +1,22 @@
 """Results folders of any number of runs, made in seconds, for tests of size and speed.
 
-    python tests/synthetic_results.py 10000 /tmp/many
+    python tests/synthetic_results.py 10000 many
+    python tests/synthetic_results.py 1000 some --tables
 
-writes config.yaml and summary.json of so many finished runs, as real runs have them.
+writes config.yaml and summary.json of so many finished runs, as real runs have them, and with
+--tables metrics.parquet, layers.parquet and environment.json too.
 """
 
 import functools
 import itertools
 import json
+import math
 import random
 import sys
 from pathlib import Path
 from typing import Any
+
+from pandas import DataFrame
 
 from normlab.config import Config, compose, run_id, to_yaml
 
@@ -72,7 +77,44 @@ def summary(config: dict[str, Any], draw: random.Random, status: str = "finished
     }
 
 
-def write_runs(count: int, root: Path, experiment: str = "synthetic") -> list[Path]:
+SNAPSHOTS = (0, 5, 40, 165)
+
+
+def tables(content: dict[str, Any], draw: random.Random) -> dict[str, DataFrame]:
+    """metrics and layers that go with a summary, whose δ falls from layer to layer."""
+    depth, ratio = content["config"]["model"]["depth"], content["gradient_ratio_init"]
+    layers = [
+        {
+            "step": step,
+            "layer": layer,
+            "name": f"layer{layer}" if layer < depth else "output",
+            "kind": "conv" if layer < depth else "linear",
+            "delta_rms": 0.1 * ratio ** max(0.0, 1 - (layer - 1) / max(1, depth - 2))
+            * math.exp(draw.gauss(0, 0.05)) / (1 + step / 100),
+            "sample_cosine": 1 - 0.5**layer,
+        }
+        for step in SNAPSHOTS
+        for layer in range(1, depth + 1)
+    ]  # fmt: skip
+    last = content["train_acc"]
+    metrics = [
+        {
+            "step": 11 * epoch,
+            "epoch": float(epoch),
+            **{f"{part}_acc": 0.1 + (last - 0.1) * epoch / 15 for part in ("train", "test")},
+            **{f"{part}_loss": 2.3 * (1 - epoch / 16) for part in ("train", "test")},
+            "batch_loss": 1.0,
+            "lr": 0.1,
+            "seconds": float(epoch),
+        }
+        for epoch in range(16)
+    ]
+    return {"layers": DataFrame(layers), "metrics": DataFrame(metrics)}
+
+
+def write_runs(
+    count: int, root: Path, experiment: str = "synthetic", *, with_tables: bool = False
+) -> list[Path]:
     """Write the first `count` runs of a grid of variants, depths and learning rates, by seeds."""
     draw = random.Random(0)
     folders = []
@@ -95,9 +137,14 @@ def write_runs(count: int, root: Path, experiment: str = "synthetic") -> list[Pa
         text = text.replace("  lr: 0.1\n", f"  lr: {lr}\n", 1)
         (folder / "config.yaml").write_text(text, encoding="utf-8")
         (folder / "summary.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
+        if with_tables:
+            for name, table in tables(content, draw).items():
+                table.to_parquet(folder / f"{name}.parquet", index=False)
+            (folder / "environment.json").write_text('{"command": ["normlab", "sweep"]}')
         folders.append(folder)
     return folders
 
 
 if __name__ == "__main__":
-    print(len(write_runs(int(sys.argv[1]), Path(sys.argv[2]))), "runs")
+    made = write_runs(int(sys.argv[1]), Path(sys.argv[2]), with_tables="--tables" in sys.argv)
+    print(len(made), "runs")
