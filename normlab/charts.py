@@ -7,6 +7,7 @@ from typing import Any
 
 import altair as alt
 import numpy as np
+import pandas
 from pandas import DataFrame
 
 from normlab.errors import ConfigError
@@ -80,11 +81,16 @@ def gradients(table: DataFrame, probe: str) -> Any:
     x = alt.X("layer:Q", title="layer, from the input", axis=alt.Axis(tickMinStep=1))
     y = alt.Y("value:Q", title=NAMES[probe], scale=scale, axis=_axis(log=log))
     pick = _legend()
-    base = alt.Chart(placed).encode(x=x, **_variants(table))
-    band = base.mark_area(opacity=0.18).encode(
+    look = _variants(table)
+    # Facets need one table for all layers.
+    both = pandas.concat([placed.assign(edge=""), edges])
+    base = alt.Chart(both).transform_filter("datum.edge == ''").encode(x=x, color=look["color"])
+    band = base.mark_area().encode(
         y=alt.Y("low:Q", scale=scale, title=NAMES[probe]), y2="high:Q", opacity=_band(pick)
     )
-    line = base.mark_line(strokeWidth=1.6).encode(y=y, opacity=_picked(pick))
+    line = base.mark_line(strokeWidth=1.6).encode(
+        y=y, strokeDash=look["strokeDash"], opacity=_picked(pick)
+    )
     points = base.mark_point(size=26, filled=True).encode(
         y=y,
         opacity=alt.when(pick).then(alt.value(0.01)).otherwise(alt.value(0)),
@@ -92,18 +98,13 @@ def gradients(table: DataFrame, probe: str) -> Any:
     )
     layers = [band, line, points]
     if len(edges):
-        layers.append(
-            alt.Chart(edges)
-            .mark_point(size=22, filled=True)
-            .encode(
-                x=x,
-                y=y,
-                shape=alt.Shape("edge:N", title="no logarithm", scale=_EDGES),
-                color=_variants(table)["color"],
-                tooltip=["variant:N", "layer:Q", "edge:N"],
-            )
+        marks = (
+            alt.Chart(both).transform_filter("datum.edge != ''").mark_point(size=22, filled=True)
         )
-    chart = alt.layer(*layers, data=_both(placed, edges)).add_params(pick)
+        shape = alt.Shape("edge:N", title="no logarithm", scale=_EDGES)
+        tips = ["variant:N", "layer:Q", "edge:N"]
+        layers.append(marks.encode(x=x, y=y, shape=shape, color=look["color"], tooltip=tips))
+    chart = alt.layer(*layers, data=both).add_params(pick)
     several = table["depth"].nunique() > 1
     places = [name for name in ("at init", "at the end") if (table["when"] == name).any()]
     facet: dict[str, Any] = {"column": alt.Column("when:N", title=None, sort=places)}
@@ -137,18 +138,20 @@ def gradient_history(table: DataFrame, probe: str) -> Any:
         min=0, max=int(number.max()), step=1, name="snapshot, from init to the end "
     )
     chosen = alt.param(name="snapshot", value=0, bind=slider)
-    pick = _legend()
+    pick, look = _legend(), _variants(table)
     scale = _scale(placed, log=log)
     base = (
         alt.Chart(placed)
         .transform_filter("datum.snapshot == snapshot")
         .encode(
             x=alt.X("layer:Q", title="layer, from the input", axis=alt.Axis(tickMinStep=1)),
-            **_variants(table),
+            color=look["color"],
         )
     )
     y = alt.Y("value:Q", title=NAMES[probe], scale=scale, axis=_axis(log=log))
-    line = base.mark_line(strokeWidth=1.6).encode(y=y, opacity=_picked(pick))
+    line = base.mark_line(strokeWidth=1.6).encode(
+        y=y, strokeDash=look["strokeDash"], opacity=_picked(pick)
+    )
     band = base.mark_area().encode(
         y=alt.Y("low:Q", scale=scale, title=NAMES[probe]), y2="high:Q", opacity=_band(pick)
     )
@@ -234,13 +237,15 @@ def curves(table: DataFrame, metric: str) -> Any:
         else alt.Scale(domain=[0, 1])
     )
     axis = _axis(log=loss and positive) if loss else alt.Axis(format="%")
-    pick = _legend()
-    base = alt.Chart(table).encode(x=alt.X("epoch:Q", title="epoch"), **_variants(table))
+    pick, look = _legend(), _variants(table)
+    base = alt.Chart(table).encode(x=alt.X("epoch:Q", title="epoch"), color=look["color"])
     band = base.mark_area(opacity=0.18).encode(
         y=alt.Y("low:Q", scale=scale, title=NAMES[metric]), y2="high:Q", opacity=_band(pick)
     )
     y = alt.Y("value:Q", title=NAMES[metric], scale=scale, axis=axis)
-    line = base.mark_line(strokeWidth=1.6).encode(y=y, opacity=_picked(pick))
+    line = base.mark_line(strokeWidth=1.6).encode(
+        y=y, strokeDash=look["strokeDash"], opacity=_picked(pick)
+    )
     points = base.mark_point(size=26, filled=True).encode(
         y=y,
         opacity=alt.when(pick).then(alt.value(0.01)).otherwise(alt.value(0)),
@@ -260,7 +265,7 @@ def curves(table: DataFrame, metric: str) -> Any:
 def depth(table: DataFrame) -> Any:
     """Final train error by depth for plain and residual nets: the degradation of He et al. 2015."""
     table = _few_variants(table)
-    pick = _legend()
+    pick, look = _legend(), _variants(table)
     base = alt.Chart(table).encode(
         x=alt.X(
             "depth:Q",
@@ -268,7 +273,7 @@ def depth(table: DataFrame) -> Any:
             scale=alt.Scale(zero=False, nice=False, padding=14),
             axis=alt.Axis(values=sorted(int(d) for d in table["depth"].unique())),
         ),
-        **_variants(table),
+        color=look["color"],
     )
     y = alt.Y(
         "value:Q",
@@ -276,12 +281,13 @@ def depth(table: DataFrame) -> Any:
         scale=alt.Scale(domain=[0, 1]),
         axis=alt.Axis(format="%"),
     )
-    line = base.mark_line(strokeWidth=1.6).encode(y=y, opacity=_picked(pick))
+    line = base.mark_line(strokeWidth=1.6).encode(
+        y=y, strokeDash=look["strokeDash"], opacity=_picked(pick)
+    )
     bars = base.mark_rule(strokeWidth=1.2).encode(
         y=alt.Y("low:Q", scale=alt.Scale(domain=[0, 1])),
         y2="high:Q",
         opacity=_picked(pick),
-        strokeDash=alt.value([1, 0]),
     )
     points = base.mark_point(filled=True, size=46).encode(
         y=y, opacity=_picked(pick), tooltip=_tooltip("depth", "value", "train error")
@@ -435,11 +441,6 @@ def _placed(table: DataFrame, *, log: bool) -> tuple[DataFrame, DataFrame]:
     return placed, edges.assign(
         edge=np.where(zero, "0", "not finite"), value=np.where(zero, low, high)
     )
-
-
-def _both(placed: DataFrame, edges: DataFrame) -> Any:
-    # Facets need one table; each layer brings its own where there are edges.
-    return alt.Undefined if len(edges) else placed
 
 
 def _few_depths(table: DataFrame) -> DataFrame:

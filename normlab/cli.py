@@ -423,6 +423,11 @@ def theory(
 
     given = overrides or []
     config = compose(["model=mlp", "norm=none", *given], config_dir)
+    if config.model.name != "mlp" or config.norm.name not in ("none", "wn"):
+        raise ConfigError(
+            f"model={config.model.name} norm={config.norm.name}: the phases of mean-field theory "
+            "are of MLPs without norm; leave out model and norm"
+        )
     facts = overview(config)
     if output_format is Format.json:
         print(to_json(facts))

@@ -197,11 +197,17 @@ def grown_error(folder: Path, depth: int) -> Figures:
 
 def _stage_outputs(network: ConvNet, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """Variance and mean of every channel at the end of each stage, over samples and positions."""
-    seen: dict[str, list[Tensor]] = {}
+    sums: dict[str, list[Tensor]] = {}
+
+    def add(name: str, output: Tensor) -> None:
+        wide = output.double()
+        count = wide.new_tensor(wide[:, 0].numel())
+        parts = [wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), count]
+        before = sums.get(name, [torch.zeros_like(part) for part in parts])
+        sums[name] = [a + b for a, b in zip(before, parts, strict=True)]
+
     handles = [
-        stage.register_forward_hook(
-            lambda _, __, output, name=name: seen.setdefault(name, []).append(output)
-        )
+        stage.register_forward_hook(lambda _, __, output, name=name: add(name, output))
         for name, stage in network.body.named_children()
     ]
     with torch.no_grad():
@@ -210,8 +216,8 @@ def _stage_outputs(network: ConvNet, images: Tensor) -> dict[str, tuple[Tensor, 
     for handle in handles:
         handle.remove()
     return {
-        name: torch.var_mean(torch.cat(outputs), dim=(0, 2, 3), correction=0)
-        for name, outputs in seen.items()
+        name: ((squares / count - (total / count) ** 2).float(), (total / count).float())
+        for name, (total, squares, count) in sums.items()
     }
 
 

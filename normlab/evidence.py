@@ -17,7 +17,14 @@ from pandas import DataFrame
 
 from normlab.errors import ConfigError, RecordError
 from normlab.records import read_table
-from normlab.results import interval, metric_choices, where
+from normlab.results import (
+    COMMON_METRICS,
+    check_where,
+    interval,
+    is_metric,
+    metric_choices,
+    where,
+)
 
 if TYPE_CHECKING:
     from normlab.demonstrations import Figures
@@ -46,7 +53,7 @@ class Measure:
     gate: tuple[float, float] | None = None
     statistic: Statistic = "mean"
     form: Form = "number"
-    confounds: bool = False  # outside its gate the claim is neither shown nor refuted
+    confounds: bool = False  # outside its gate, what the others show has another explanation
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class Protocol:
     experiment: str | tuple[str, ...] | None = None  # a config's name, or overrides; None: no runs
     demonstration: str | None = None  # the name of a function of `demonstrations`
     seconds: float = 1.0  # on 2 CPU cores; NaN where it is meant for a GPU
+    diverging: bool = False  # whether a run that diverges is a result like any other
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,8 @@ class Claim:
     small: Protocol
     paper: Protocol | None = None
     arm: str = ""  # the command of a single arm
+    pilot: str = ""  # what was seen before the gate was frozen
+    file: Path | None = None  # of a person's own claim
 
     def protocol(self, scale: Scale) -> Protocol:
         """Raises ConfigError where the claim has none of this scale."""
@@ -92,6 +102,7 @@ class Measured:
     low: float
     high: float
     n: int
+    missing: int = 0  # of the seeds
 
     @property
     def holds(self) -> bool:
@@ -173,12 +184,28 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
 }
 
 
+class _AnyRuns(Evidence):
+    """Stands for runs that are still to be made, to check an expression before they are."""
+
+    def one(self, metric: str, *filters: str) -> "pandas.Series[float]":
+        if not is_metric(metric):
+            raise ConfigError(f"{metric}: no such metric; some are {', '.join(COMMON_METRICS)}")
+        for text in filters:
+            check_where(text)
+        return pandas.Series([1.0], index=[0])
+
+
+def check(expression: str) -> None:
+    """Raise ConfigError where an expression cannot be read, whatever the runs will be."""
+    evaluate(expression, _AnyRuns(DataFrame()))
+
+
 def evaluate(expression: str, evidence: Evidence) -> BySeed:
     """The value of an expression for each seed.
 
     Numbers, + − * / **, abs, log, exp, sqrt, min, max, and metrics of single runs with filters as
-    `--where` takes them: `train_acc("norm=bn", "model.depth=56")`. Seeds that lack a part are left
-    out. Raises ConfigError for anything else.
+    `--where` takes them: `train_acc("norm=bn", "model.depth=56")`. NaN for a seed that lacks a
+    part. Raises ConfigError for anything else.
     """
 
     def value(node: ast.AST) -> Any:
@@ -216,7 +243,7 @@ def evaluate(expression: str, evidence: Evidence) -> BySeed:
         raise ConfigError(f"metric {expression!r}: {error}") from error
     if not isinstance(found, pandas.Series):
         raise ConfigError(f"metric {expression!r}: is a number, whatever the runs are")
-    return {int(s): float(v) for s, v in zip(found.index, found, strict=True) if v == v}
+    return {int(s): float(v) for s, v in zip(found.index, found, strict=True)}
 
 
 # --------------------------------------------------------------------------- statistics
@@ -229,11 +256,13 @@ def take(measure: Measure, evidence: Evidence) -> Measured:
         if isinstance(measure.by_seed, str)
         else measure.by_seed(evidence)
     )
-    if not by_seed:
+    seeds = sorted({int(seed) for seed in evidence.runs["seed"]}) if len(evidence.runs) else []
+    # A seed without the figure must not drop out: it may be the one that tells.
+    values = np.array([by_seed.get(s, math.nan) for s in seeds or by_seed], dtype=np.float64)
+    if not len(values):
         raise RecordError(f"{measure.name}: no seed has what it is made of")
-    values = np.array(list(by_seed.values()), dtype=np.float64)
     value, low, high = summary(values, measure.statistic)
-    return Measured(measure, value, low, high, len(values))
+    return Measured(measure, value, low, high, len(values), int(np.isnan(values).sum()))
 
 
 def summary(

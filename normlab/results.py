@@ -59,6 +59,10 @@ _ALWAYS = (
 )
 _LAST = ("reason", "try", "folder")
 _MEASURES = re.compile(r"(train|test)_(acc|loss)|gradient_(factor|ratio)_\w+|sample_cosine_\w+")
+COMMON_METRICS = (
+    *("train_acc", "train_loss", "test_acc", "test_loss"),
+    *("gradient_ratio_init", "gradient_ratio_end", "gradient_factor_init", "seconds"),
+)
 _COUNTS = ("steps", "seconds", "parameters", "layers", "classes")
 _GROUPS = ("data", "model", "norm", "optimizer", "training")  # what no config is without
 _OUTSIDE_IDENTITY = ("runtime", "launcher", "output")
@@ -238,14 +242,15 @@ def _config(folder: str, summary: Mapping[str, Any]) -> Mapping[str, Any]:
     return config
 
 
-def _is_number(name: str) -> bool:
+def is_metric(name: str) -> bool:
+    """Whether a field of a summary is a figure that can be averaged."""
     return name in _COUNTS or bool(_MEASURES.fullmatch(name))
 
 
 def _sound(keys: Sequence[str], rows: list[_Row], problems: list[str]) -> list[_Row]:
     """The rows whose figures are figures."""
     allowed = {float, int, type(None)}
-    for key in filter(_is_number, keys):
+    for key in filter(is_metric, keys):
         if not {type(row.summary[key]) for row in rows} <= allowed:
             damaged = [row for row in rows if type(row.summary[key]) not in allowed]
             problems.extend(
@@ -405,7 +410,7 @@ def _determined(frame: DataFrame, column: str, keys: Sequence[str]) -> bool:
 
 def metric_choices(frame: DataFrame) -> list[str]:
     """The figures of a run that can be averaged over seeds."""
-    return [c for c in frame.columns if _is_number(c)]
+    return [c for c in frame.columns if is_metric(c)]
 
 
 def _known(frame: DataFrame, key: str, *, metric: bool = False) -> str:
@@ -425,6 +430,17 @@ _EXPRESSION = re.compile(r"\s*([\w.]+)\s*(==|!=|>=|<=|=|>|<)\s*(.*?)\s*")
 _ABSENT = ("null", "none", "")
 
 
+def check_where(expression: str) -> "re.Match[str]":
+    """The parts of a `where` expression; raises ConfigError where it has no such form."""
+    matched = _EXPRESSION.fullmatch(expression)
+    if matched is None:
+        raise ConfigError(
+            f"--where {expression!r}: must be KEY=VALUE with one of =, !=, >=, <=, >, <, "
+            "as in 'model.depth>=20' or 'norm=bn,ln'"
+        )
+    return matched
+
+
 def where(frame: DataFrame, expressions: Sequence[str]) -> DataFrame:
     """The runs that fulfil every expression: `norm=bn,ln`, `model.depth>=20`, `verdict!=trains`.
 
@@ -432,12 +448,7 @@ def where(frame: DataFrame, expressions: Sequence[str]) -> DataFrame:
     has the value that it asks for.
     """
     for expression in expressions:
-        matched = _EXPRESSION.fullmatch(expression)
-        if matched is None:
-            raise ConfigError(
-                f"--where {expression!r}: must be KEY=VALUE with one of =, !=, >=, <=, >, <, "
-                "as in 'model.depth>=20' or 'norm=bn,ln'"
-            )
+        matched = check_where(expression)
         key, operator = _known(frame, matched[1]), matched[2]
         column = frame[key]
         if operator in ("=", "==", "!="):

@@ -94,8 +94,9 @@ def claim_page(claim: Claim, last: Mapping[str, Any] | None) -> Group:
         )
         facts.add_row(f"{name} scale", f"{protocol.about}{known}")
         facts.add_row("gate", _gates(protocol))
-    command = f"normlab verify {claim.id}"
-    facts.add_row("command", Text(command))
+    if claim.pilot:
+        facts.add_row("pilot", claim.pilot)
+    facts.add_row("command", Text(f"normlab verify {claim.file or claim.id}"))
     if claim.arm:
         facts.add_row("one arm", Text(claim.arm))
     if last:
@@ -218,31 +219,31 @@ def gate_text(measure: Measure) -> str:
     if measure.form == "count":
         return "all"
     if low == high:
-        return f"= {_bare(measure, low)}"
+        return f"= {_exact(measure, low)}"
     if -1e-9 < high < 0:
         return "< 0"
-    if low in (0, -1, -math.inf) and not (low == 0 and high in (1, math.inf)):
-        return f"≤ {_figure(measure, high)}"
-    if high in (1, math.inf):
-        return f"≥ {_figure(measure, low)}"
-    return f"{_bare(measure, low)} … {_bare(measure, high)}"
+    if low == -math.inf:
+        return f"≤ {_unit(measure, _exact(measure, high))}"
+    if high == math.inf:
+        return f"≥ {_unit(measure, _exact(measure, low))}"
+    return f"{_exact(measure, low)} … {_exact(measure, high)}"
 
 
 def _figure(measure: Measure, value: float) -> str:
-    bare = _bare(measure, value)
-    return (
-        f"{bare} pp"
-        if measure.form == "points"
-        else f"×{bare}"
-        if measure.form == "times"
-        else bare
-    )
+    return _unit(measure, _bare(measure, value))
+
+
+def _unit(measure: Measure, text: str) -> str:
+    return {"points": f"{text} pp", "times": f"×{text}"}.get(measure.form, text)
 
 
 def _bare(measure: Measure, value: float) -> str:
     if math.isinf(value):
         return "∞"
-    if measure.form == "points":
-        return f"{100 * value:.2f}".rstrip("0").rstrip(".")
-    text = number(value)
+    return f"{100 * value:.2f}" if measure.form == "points" else number(value)
+
+
+def _exact(measure: Measure, value: float) -> str:
+    """A gate's bound, without the zeros that a measured figure has."""
+    text = _bare(measure, value)
     return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text

@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from normlab.evidence import (
     Scale,
     Statistic,
     Verdict,
+    check,
     take,
 )
 from normlab.records import FINAL, run_folder, to_json, write_whole
@@ -86,13 +88,18 @@ def plan_claims(
 
     several = {claim.id: claim_grids(claim, scale, overrides, config_dir) for claim in claims}
     # Claims may share an experiment, whose runs are planned once.
-    once = {claim.protocol(scale).experiment: several[claim.id] for claim in claims}
-    every = [grid for own in once.values() for grid in own]
+    once = {
+        name if isinstance(name := claim.protocol(scale).experiment, str) else claim.id: claim.id
+        for claim in claims
+    }
+    every = [grid for identity in once.values() for grid in several[identity]]
     if not every:
         return None, {claim.id: [] for claim in claims}
     planned = plan(every, config_dir, retry_failed=retry_failed)
+    # Equal runs of two claims are one, in the folder of one of them.
+    by_id = {run_id(config): config for config in planned.configs}
     return planned, {
-        identity: list(compose_grids(own, config_dir)) if own else []
+        identity: [by_id[run_id(config)] for config in compose_grids(own, config_dir)]
         for identity, own in several.items()
     }
 
@@ -112,9 +119,10 @@ def judge_runs(claim: Claim, scale: Scale, configs: Sequence[Config]) -> Verdict
 def judge(claim: Claim, scale: Scale, runs: DataFrame, missing: int = 0) -> Verdict:
     """The verdict of a claim by the runs of its experiment; `missing` of them are not there.
 
-    FAIL where a gated figure is outside its gate; else CONFOUNDED where one is that says whether
-    the comparison means what it should; else PASS, or REPORTED without any gate. INCOMPLETE where
-    runs are missing or failed, or have no such figure.
+    INCOMPLETE where runs are missing or failed, or a seed lacks a figure. CONFOUNDED where a run
+    diverged, if that is no result here. Else FAIL where a gated figure is outside its gate; else
+    CONFOUNDED where one is, or is not finite, that says whether the comparison means what it
+    should; else PASS, or REPORTED without any gate.
     """
     protocol = claim.protocol(scale)
     ended = runs[runs["status"].isin(FINAL)]
@@ -128,6 +136,14 @@ def judge(claim: Claim, scale: Scale, runs: DataFrame, missing: int = 0) -> Verd
         measured = tuple(take(measure, evidence) for measure in protocol.measures)
     except NormlabError as error:
         return Verdict(claim, scale, INCOMPLETE, reason=str(error))
+    for part in measured:
+        if part.missing and not part.measure.confounds:
+            reason = f"{part.measure.name}: {part.missing} of {part.n} seeds have no such figure"
+            return Verdict(claim, scale, INCOMPLETE, measured, reason)
+    diverged = int((ended["status"] == "diverged").sum())
+    if diverged and not protocol.diverging:
+        reason = f"{diverged} of {len(ended)} runs diverged, so that they show nothing else"
+        return Verdict(claim, scale, CONFOUNDED, measured, reason)
     return Verdict(claim, scale, _verdict(measured), measured)
 
 
@@ -171,6 +187,10 @@ def read_claim(file: Path) -> Claim:
         if key not in values:
             raise wrong(f"{key} is missing; a claim has statement, experiment, metric and gate")
     identity = str(values.get("id", file.stem))
+    if identity.upper() in CLAIMS or not re.fullmatch(r"[\w.+-]{1,60}", identity):
+        raise wrong(
+            f"id={identity}: must be letters, digits, . + _ or -, and no id of normlab's own"
+        )
     statistic = values.get("statistic", "mean")
     choices = get_args(Statistic)
     if statistic not in choices:
@@ -194,6 +214,10 @@ def read_claim(file: Path) -> Claim:
     for name, expression in metrics.items():
         if not isinstance(expression, str):
             raise wrong(f"metric {name}={expression}: must be an expression")
+        try:
+            check(expression)
+        except ConfigError as error:
+            raise wrong(str(error)) from error
         gate = _bounds(gates[name], name, wrong) if name in gates else None
         measures.append(Measure(str(name), expression, gate, statistic))
     statement = str(values["statement"])
@@ -207,6 +231,7 @@ def read_claim(file: Path) -> Claim:
         compares="; ".join(map(str, metrics.values())),
         trap="",
         small=Protocol(about, tuple(measures), experiment, seconds=math.nan),
+        file=file,
     )
 
 
@@ -235,7 +260,13 @@ def find_claims(names: Sequence[str]) -> list[Claim]:
             raise ConfigError(
                 f"{name}: no such claim; choices: {', '.join(CLAIMS)}, or a YAML file of your own"
             )
-    return list({claim.id: claim for claim in found}.values())
+    several = {claim.id: claim for claim in found}
+    for claim in found:
+        if several[claim.id] != claim:
+            raise ConfigError(
+                f"{claim.file}: has the id {claim.id} of another claim; give it its own"
+            )
+    return list(several.values())
 
 
 # --------------------------------------------------------------------------- the record

@@ -11,7 +11,7 @@ from pandas import DataFrame
 from scipy import stats
 
 from normlab.errors import ConfigError
-from normlab.evidence import Evidence, Measure, evaluate, summary, take
+from normlab.evidence import Evidence, Measure, check, evaluate, summary, take
 
 
 def evidence(**columns):
@@ -29,7 +29,7 @@ def evidence(**columns):
     ("text", "expected"),
     [
         ('train_acc("norm=bn")', {0: 0.9, 1: 0.8, 2: 0.7}),
-        ('train_acc("norm=bn") - train_acc("norm=ln")', {0: 0.4, 1: 0.2}),  # seed 2 has no twin
+        ('train_acc("norm=bn", "seed=0,1") - train_acc("norm=ln")', {0: 0.4, 1: 0.2}),
         ('100 * (1 - train_acc("norm=ln"))', {0: 50.0, 1: 40.0}),
         ('-train_acc("norm=ln") ** 2', {0: -0.25, 1: -0.36}),
         ('log(gradient_ratio_init("norm=ln")) / log(2)', {0: 3.0, 1: 4.0}),
@@ -63,6 +63,38 @@ def test_other_expressions_are_refused_in_one_line(text, says):
     with pytest.raises(ConfigError, match=says) as error:
         evaluate(text, evidence())
     assert "\n" not in str(error.value)
+
+
+def test_a_seed_that_lacks_a_part_is_nan_not_left_out():
+    found = evaluate('train_acc("norm=bn") - train_acc("norm=ln")', evidence())
+    assert math.isnan(found[2])
+    part = take(Measure("gap", 'train_acc("norm=bn") - train_acc("norm=ln")', (0, 1)), evidence())
+    assert (part.n, part.missing, part.holds) == (3, 1, False)
+
+
+def test_a_function_that_forgets_a_seed_does_not_drop_it():
+    part = take(Measure("accuracy", lambda _: {0: 0.5, 1: 0.5}, (0, 1)), evidence())
+    assert (part.n, part.missing, part.holds) == (3, 1, False)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "geomean", "median", "min", "max"])
+def test_no_statistic_hides_a_missing_seed(statistic):
+    assert math.isnan(summary(np.array([1.0, math.nan, 2.0]), statistic)[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("trian_acc", "trian_acc: no such metric; some are train_acc"),
+        ('train_acc("norm: bn")', "must be KEY=VALUE"),
+        ('train_acc("norm=bn"', "not an expression"),
+        ("3", "is a number, whatever the runs are"),
+    ],
+)
+def test_expressions_are_checked_before_there_are_runs(text, says):
+    check('train_acc("norm=bn") - gradient_factor_theory("norm=ln", "model.depth>8")')
+    with pytest.raises(ConfigError, match=says):
+        check(text)
 
 
 @given(st.text(max_size=40))

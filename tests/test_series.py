@@ -28,7 +28,7 @@ def test_a_variant_names_norm_and_skips_whatever_varies(tmp_path):
         "ln plain",
         "ln residual",
     ]
-    alone = series.with_variants(runs[runs["norm"] == "bn"][~runs["model.residual"]].iloc[:1])
+    alone = series.with_variants(runs[(runs["norm"] == "bn") & ~runs["model.residual"]].iloc[:1])
     assert list(alone["variant"]) == ["bn plain"]
 
 

@@ -13,8 +13,9 @@ from normlab import demonstrations
 from normlab.claims import CLAIMS, GATES
 from normlab.config import compose_grids, grids, run_id
 from normlab.errors import ConfigError
+from normlab.evidence import Measure
 from normlab.records import run_folder, to_json
-from normlab.verdicts import to_verdict_json, to_verdict_markdown
+from normlab.verdicts import gate_text, to_verdict_json, to_verdict_markdown
 from normlab.verification import (
     as_rows,
     claim_grids,
@@ -157,14 +158,21 @@ def usable(bn, none):
     return figures
 
 
+def oddly(usual, odd, seed=3):
+    """One seed's figures are others."""
+    return lambda config: (odd if config.seed == seed else usual)(config)
+
+
 def degradation(
-    p20=0.013, p56=0.2, r20=0.007, r56=0.001, init=1.0, epoch=1.0, cosine=0.5, odd=None
+    p20=0.013, p56=0.2, r20=0.007, r56=0.001, init=1.0, epoch=1.0, cosine=0.5, odd=None, r110=0.001
 ):
     """C14, C15, C17: train errors by depth and form; `odd` is the shallow error of seed 3."""
 
     def figures(config):
         deep, skip = config.model.depth == 56, config.model.residual
         error = (r56 if deep else r20) if skip else (p56 if deep else p20)
+        if config.model.depth == 110:
+            error = r110
         if odd is not None and config.seed == 3 and not deep and not skip:
             error = odd
         return {
@@ -196,6 +204,7 @@ CASES = [
     ("C06", nielsen(h3=30.1), "FAIL"),
     ("C06", nielsen(h4=79), "FAIL"),
     ("C06", nielsen(h4=171), "FAIL"),
+    ("C06", oddly(nielsen(), nielsen(h4=1e5)), "PASS"),  # a median
     ("C07", nielsen(h4=10), "PASS"),
     ("C07", nielsen(h4=5.9), "FAIL"),
     ("C07", nielsen(h4=20.1), "FAIL"),
@@ -211,6 +220,7 @@ CASES = [
     ("C09", factor_by_init(he=1.04), "FAIL"),
     ("C09", factor_by_init(lecun=0.68), "FAIL"),
     ("C09", factor_by_init(lecun=0.73), "FAIL"),
+    ("C09", oddly(factor_by_init(), factor_by_init(he=1.3)), "FAIL"),
     ("C10", factor_by_batch(), "PASS"),
     ("C10", factor_by_batch(b128=1.467 * 1.031), "FAIL"),
     ("C10", factor_by_batch(b128=1.467 * 0.969), "FAIL"),
@@ -240,11 +250,19 @@ CASES = [
     ("C14", degradation(epoch=101), "CONFOUNDED"),
     ("C14", degradation(cosine=0.995), "CONFOUNDED"),
     ("C14", degradation(p56=0.013, init=0.009), "FAIL"),
+    # One seed is enough to confound, and one without a finite ratio is no less.
+    ("C14", oddly(degradation(), degradation(epoch=0.009)), "CONFOUNDED"),
+    ("C14", oddly(degradation(), degradation(epoch=math.inf)), "CONFOUNDED"),
+    ("C14", oddly(degradation(), degradation(epoch=math.nan)), "CONFOUNDED"),
     ("C15", degradation(), "PASS"),
     ("C15", degradation(init=1e6), "PASS"),  # explodes at init and settles
     ("C15", degradation(init=0.009), "CONFOUNDED"),
     ("C15", degradation(epoch=0.009), "CONFOUNDED"),
     ("C15", degradation(epoch=101), "CONFOUNDED"),
+    ("C15", oddly(degradation(), degradation(init=0.009)), "CONFOUNDED"),
+    ("C15", oddly(degradation(), degradation(epoch=101)), "CONFOUNDED"),
+    ("C15", oddly(degradation(), degradation(cosine=0.995)), "CONFOUNDED"),
+    ("C15", oddly(degradation(), degradation(epoch=math.nan)), "CONFOUNDED"),
     ("C17", degradation(), "PASS"),
     ("C17", degradation(r56=0.007), "PASS"),
     ("C17", degradation(r56=0.0071), "FAIL"),
@@ -267,6 +285,8 @@ PAPER_CASES = [
     ("C14", degradation(p20=0.013, p56=0.029), "PASS"),
     ("C14", degradation(p20=0.013, p56=0.027), "FAIL"),
     ("C09", lambda c: {"train_acc": 0.8 if c.model.init == "he_normal" else 0.1}, "PASS"),
+    ("C17", degradation(), "PASS"),
+    ("C17", degradation(r110=0.008), "FAIL"),
     ("C09", lambda _: {"train_acc": 0.8}, "FAIL"),
     ("C09", lambda _: {"train_acc": 0.1}, "FAIL"),
 ]
@@ -278,10 +298,14 @@ def test_gates_of_the_papers_scale(name, figures, verdict, tmp_path):
 
 
 def test_growth_is_judged_by_the_grown_networks_error(tmp_path, monkeypatch):
-    """C16, with a doctored growth on either side of 0.1 points."""
+    """C16, with a doctored growth of one seed on either side of 0.1 points."""
     for gap, verdict in ((0.0009, "PASS"), (0.0011, "FAIL")):
-        grown = {"shallow": 0.01, "grown": 0.01 + gap}
-        monkeypatch.setattr(demonstrations, "grown_error", lambda *_, g=grown: g)
+        gaps = iter([0.0, 0.0, gap, 0.0, 0.0])
+
+        def grown(*_, gaps=gaps):
+            return {"shallow": 0.01, "grown": 0.01 - next(gaps)}
+
+        monkeypatch.setattr(demonstrations, "grown_error", grown)
         assert doctored("C16", degradation(), tmp_path).verdict == verdict
 
 
@@ -322,19 +346,26 @@ def test_demonstrations_fail_outside_their_gates(name, monkeypatch):
         keys[m.name]: (m.gate[0] if m.gate[0] > -math.inf else m.gate[1]) if m.gate else 0.0
         for m in claim.small.measures
     }
+    assert all(m.gate is None or m.gate != (-math.inf, math.inf) for m in claim.small.measures)
 
     def judged(figures):
+        """Of five seeds the third has these figures."""
         monkeypatch.setitem(
-            demonstrations.DEMONSTRATIONS, claim.small.demonstration, lambda _: figures
+            demonstrations.DEMONSTRATIONS,
+            claim.small.demonstration,
+            lambda seed: figures if seed == 2 else inside,
         )
         return judge_runs(claim, "small", []).verdict
 
     assert judged(inside) == "PASS"
     for measure in claim.small.measures:
         if measure.gate:
-            for outside in (measure.gate[0] - 1e-9, measure.gate[1] + 1e-9):
-                # A maximum of magnitudes has no lower side, but its gate has.
-                assert judged(inside | {keys[measure.name]: outside}) == "FAIL"
+            low, high = measure.gate
+            far = 10 * (1 + abs(low) if math.isinf(high) else 1 + abs(high))
+            sides = {"max": (high + far,), "min": (low - far,)}
+            for outside in sides.get(measure.statistic, (low - far, high + far)):
+                if math.isfinite(outside) and (measure.statistic != "geomean" or outside > 0):
+                    assert judged(inside | {keys[measure.name]: outside}) == "FAIL", measure
 
 
 @pytest.mark.parametrize("name", [c for c in CLAIMS if CLAIMS[c].small.demonstration])
@@ -356,8 +387,38 @@ def test_missing_failed_and_unmeasured_runs_are_no_verdict(tmp_path):
     write_run(configs[-1], {"status": "failed"})
     assert judge_runs(claim, "small", configs).reason == "1 of 10 runs are missing or failed"
     for config in configs:
-        write_run(config, {"gradient_factor_init": math.nan})
-    assert judge_runs(claim, "small", configs).verdict == "INCOMPLETE"
+        write_run(config, {"gradient_factor_init": math.nan if config.seed == 4 else 1.0})
+    found = judge_runs(claim, "small", configs)
+    assert found.verdict == "INCOMPLETE"
+    assert found.reason == "δ per layer, He: 1 of 5 seeds have no such figure"
+
+
+@pytest.mark.parametrize("name", ["C14", "C18"])
+def test_divergence_is_not_the_effect(name, tmp_path):
+    """Broken weights score at chance: that is neither degradation nor a small batch's error."""
+    usual = degradation() if name == "C14" else small_batch()
+
+    def broken(config):
+        deep = config.model.depth == 56 and not config.model.residual
+        small = config.norm.name == "bn" and config.training.batch_size == 2
+        worse = {"status": "diverged", "train_acc": 0.1, "test_acc": 0.1}
+        return usual(config) | (worse if (deep if name == "C14" else small) else {})
+
+    found = doctored(name, broken, tmp_path)
+    assert found.verdict == "CONFOUNDED"
+    assert "runs diverged" in found.reason
+
+
+@pytest.mark.parametrize("none", [0.001, 6.4])
+def test_a_largest_rate_beyond_the_grid_is_no_ratio(none, tmp_path):
+    found = doctored("C13", usable(bn=6.4, none=none), tmp_path)
+    assert (found.verdict, found.measured[0].missing) == ("INCOMPLETE", 5)
+
+
+def test_a_best_rate_at_the_edge_is_told(tmp_path):
+    found = doctored("C12", curves(best=10.0), tmp_path)
+    edge = [p.value for p in found.measured if p.measure.name.startswith("arms at their best")]
+    assert edge == [2]
 
 
 def test_other_peoples_runs_in_the_folder_do_not_count(tmp_path):
@@ -392,9 +453,13 @@ def test_every_experiment_composes(scale):
         if scale == "small" or claim.paper:
             several = claim_grids(claim, scale)
             assert bool(several) == bool(claim.protocol(scale).experiment)
-            for config in compose_grids([[*grid] for grid in several]):
-                assert config.output.experiment.startswith(claim.protocol(scale).experiment)
-                break
+            seeds: dict[str, int] = {}
+            for config in compose_grids(several):
+                assert config.output.experiment == claim.protocol(scale).experiment
+                identity = run_id(config)
+                assert identity not in seeds
+                seeds[identity] = config.seed
+            assert len(set(seeds.values())) >= (5 if scale == "small" else 3) or not seeds
 
 
 def test_arms_are_commands_that_compose():
@@ -410,6 +475,11 @@ def test_the_papers_schedule_is_he_et_als():
     assert config.training.steps == 64_000
     assert [round(m * 64_000) for m in config.schedule.milestones] == [32_000, 48_000]
     assert (config.data.crop_padding, config.data.flip) == (4, True)
+    assert (config.data.standardize, config.data.train_size) == ("pixel_mean", None)
+    assert (config.model.width, config.model.bias, config.model.init) == (16, False, "he_normal")
+    assert (config.optimizer.lr, config.optimizer.momentum) == (0.1, 0.9)
+    assert (config.optimizer.weight_decay, config.training.batch_size) == (1e-4, 128)
+    assert (config.schedule.gamma, config.model.shortcut) == (0.1, "A")
     warm = [c for c in compose_grids(claim_grids(CLAIMS["C14"], "paper")) if c.model.depth == 110]
     assert {(c.schedule.warmup_steps, c.schedule.warmup_shape) for c in warm} == {(400, "constant")}
 
@@ -471,6 +541,9 @@ def test_a_claim_of_ones_own_is_judged_like_any(tmp_path, gap, verdict):
         ((MINE, "- a\n- list\n"), "must be a mapping"),
         ((MINE, "statement: [\n"), "not valid YAML"),
         (("gate:", "statistic: mode\ngate:"), "statistic=mode: no such choice; choices: mean"),
+        (("gate:", "id: c14\ngate:"), "id=c14: must be letters.*no id of normlab's own"),
+        (("gate:", "id: ../up\ngate:"), "id=../up: must be letters"),
+        (("train_acc(", "trian_acc("), "trian_acc: no such metric"),
     ],
 )
 def test_bad_claim_files_get_a_clear_line(tmp_path, change, says):
@@ -490,6 +563,36 @@ def test_a_claim_that_is_not_there_is_named():
 def test_a_protocol_that_a_claim_lacks_is_refused():
     with pytest.raises(ConfigError, match="C01: has no protocol at --scale paper"):
         CLAIMS["C01"].protocol("paper")
+
+
+def test_two_claims_of_equal_runs_are_both_judged(tmp_path):
+    files = [tmp_path / name for name in ("a.yaml", "b.yaml")]
+    for file in files:
+        file.write_text(MINE)
+    claims = find_claims([str(file) for file in files])
+    planned, runs = plan_claims(claims, "small", [f"output.root={tmp_path}"])
+    assert len(planned.configs) == 6
+    for config in planned.configs:
+        write_run(config, {"train_acc": 0.9})
+    assert [judge_runs(c, "small", runs[c.id]).verdict for c in claims] == ["PASS", "PASS"]
+    files[1].write_text(MINE.replace("gate:", "id: a\ngate:"))
+    with pytest.raises(ConfigError, match="has the id a of another claim"):
+        find_claims([str(file) for file in files])
+
+
+@pytest.mark.parametrize(
+    ("gate", "shown"),
+    [
+        ((0, 5), "0 … 5"),
+        ((0.5, 1), "0.5 … 1"),
+        ((-math.inf, 5), "≤ 5"),
+        ((4, math.inf), "≥ 4"),
+        ((0, 0), "= 0"),
+        ((-math.inf, -1e-12), "< 0"),
+    ],
+)
+def test_gates_are_printed_as_they_are(gate, shown):
+    assert gate_text(Measure("x", "train_acc", gate)) == shown
 
 
 # ------------------------------------------------------------------------------ the record
