@@ -703,6 +703,9 @@ def _reading(console: "Console") -> "Iterator[Callable[[int, int], None]]":
     """A bar for reading many runs' tables, where there is a terminal to show it."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+    if not console.is_terminal:
+        yield lambda *_: None
+        return
     columns = (TextColumn("reading runs"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=None)
