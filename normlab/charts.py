@@ -91,11 +91,7 @@ def gradients(table: DataFrame, probe: str) -> Any:
     line = base.mark_line(strokeWidth=1.6).encode(
         y=y, strokeDash=look["strokeDash"], opacity=_picked(pick)
     )
-    points = base.mark_point(size=26, filled=True).encode(
-        y=y,
-        opacity=alt.when(pick).then(alt.value(0.01)).otherwise(alt.value(0)),
-        tooltip=_tooltip("layer", probe),
-    )
+    points = _hover(base, y, pick, _tooltip("layer", probe))
     layers = [band, line, points]
     if len(edges):
         marks = (
@@ -155,11 +151,7 @@ def gradient_history(table: DataFrame, probe: str) -> Any:
     band = base.mark_area().encode(
         y=alt.Y("low:Q", scale=scale, title=NAMES[probe]), y2="high:Q", opacity=_band(pick)
     )
-    points = base.mark_point(size=30, filled=True).encode(
-        y=y,
-        opacity=alt.when(pick).then(alt.value(0.01)).otherwise(alt.value(0)),
-        tooltip=[alt.Tooltip("step:Q"), *_tooltip("layer", probe)],
-    )
+    points = _hover(base, y, pick, [alt.Tooltip("step:Q"), *_tooltip("layer", probe)])
     depths = sorted(table["depth"].unique())
     chart = (
         alt.layer(band, line, points)
@@ -246,11 +238,7 @@ def curves(table: DataFrame, metric: str) -> Any:
     line = base.mark_line(strokeWidth=1.6).encode(
         y=y, strokeDash=look["strokeDash"], opacity=_picked(pick)
     )
-    points = base.mark_point(size=26, filled=True).encode(
-        y=y,
-        opacity=alt.when(pick).then(alt.value(0.01)).otherwise(alt.value(0)),
-        tooltip=_tooltip("epoch", metric),
-    )
+    points = _hover(base, y, pick, _tooltip("epoch", metric))
     chart = alt.layer(band, line, points).add_params(pick).properties(width=330, height=200)
     several = table["depth"].nunique() > 1
     name = NAMES[metric][:1].upper() + NAMES[metric][1:]
@@ -352,7 +340,8 @@ def save(chart: Any, file: Path) -> None:
         write_whole(file, lambda path: chart.save(str(path), format="html", inline=True))
     else:
         scale = {"scale_factor": 2.0} if form == "png" else {}
-        write_whole(file, lambda path: chart.save(str(path), format=form, **scale))
+        printed: Any = alt.Chart.from_dict(_printed(chart.to_dict()))
+        write_whole(file, lambda path: printed.save(str(path), format=form, **scale))
 
 
 # -------------------------------------------------------------------------------- pieces
@@ -398,6 +387,26 @@ def _picked(pick: Any) -> Any:
 
 def _band(pick: Any) -> Any:
     return alt.when(pick).then(alt.value(0.18)).otherwise(alt.value(0.02))
+
+
+def _hover(base: Any, y: Any, pick: Any, tooltip: list[Any]) -> Any:
+    """Points that cannot be seen but by the pointer; left out of what is printed."""
+    seen = alt.when(pick).then(alt.value(0.01)).otherwise(alt.value(0))
+    points = base.mark_point(size=28, filled=True).encode(y=y, opacity=seen, tooltip=tooltip)
+    return points.properties(name=_HOVER)
+
+
+_HOVER = "hover"
+
+
+def _printed(spec: Any) -> Any:
+    """A specification without its invisible points."""
+    if isinstance(spec, dict):
+        return {key: _printed(value) for key, value in spec.items()}
+    if isinstance(spec, list):
+        kept = [v for v in spec if not (isinstance(v, dict) and v.get("name") == _HOVER)]
+        return [_printed(value) for value in kept]
+    return spec
 
 
 def _tooltip(place: str, figure: str, title: str | None = None) -> list[Any]:
