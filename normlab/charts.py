@@ -1,5 +1,6 @@
 """DataFrames to Altair charts: one specification gives PNG, SVG, PDF and interactive HTML."""
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,7 +70,6 @@ def gradients(table: DataFrame, probe: str) -> Any:
     `table` is of `series.profiles`. A value of exactly 0, or none that is finite, has no place on a
     log scale: it stands as a mark at the lower or upper edge.
     """
-    table = table[table["place"].isin(["init", "end"])]
     table = _few_depths(table)
     log = probe in LOG_PROBES
     table = table.assign(
@@ -118,7 +118,8 @@ def gradients(table: DataFrame, probe: str) -> Any:
 def gradient_history(table: DataFrame, probe: str) -> Any:
     """A probe by layer with a slider through the steps at which it was measured.
 
-    `table` is of `series.profiles`; it should have no more variants and depths than one picture.
+    `table` is of `series.profiles` by step, with no more variants and depths than one picture
+    can hold.
     """
     log = probe in LOG_PROBES
     # Runs of unlike length have snapshots of unlike steps: the slider counts them.
@@ -129,7 +130,7 @@ def gradient_history(table: DataFrame, probe: str) -> Any:
         **{name: table[name].map(_short) for name in ("value", "low", "high")},
     )
     placed, _ = _placed(table, log=log)
-    placed = placed.drop(columns=["zeros", "broken", "place", "hidden"])
+    placed = placed.drop(columns=["zeros", "broken", "hidden"])
     slider = alt.binding_range(
         min=0, max=int(number.max()), step=1, name="snapshot, from init to the end "
     )
@@ -253,6 +254,8 @@ def curves(table: DataFrame, metric: str) -> Any:
 def depth(table: DataFrame) -> Any:
     """Final train error by depth for plain and residual nets: the degradation of He et al. 2015."""
     table = _few_variants(table)
+    if not np.isfinite(table["value"]).any():
+        raise ConfigError("the train error is finite in no run")
     pick, look = _legend(), _variants(table)
     base = alt.Chart(table).encode(
         x=alt.X(
@@ -337,11 +340,43 @@ def save(chart: Any, file: Path) -> None:
     """
     form = check_format(file)
     if form == "html":
-        write_whole(file, lambda path: chart.save(str(path), format="html", inline=True))
+        spec = script_json({"picture": chart.to_dict()})
+        page = _PAGE.format(spec=spec, bundle=bundle())
+        write_whole(file, lambda path: path.write_text(page, encoding="utf-8"))
     else:
         scale = {"scale_factor": 2.0} if form == "png" else {}
         printed: Any = alt.Chart.from_dict(_printed(chart.to_dict()))
         write_whole(file, lambda path: printed.save(str(path), format=form, **scale))
+
+
+def script_json(value: Any) -> str:
+    """JSON that a <script> can hold: nothing in it ends the element."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, from vl-convert."""
+    import vl_convert
+
+    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return script.replace("</script", "<\\/script")
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><link rel="icon" href="data:,"><title>normlab</title></head>
+<body>
+<div id="picture"></div>
+<script type="application/json" id="specs">{spec}</script>
+<script>{bundle}</script>
+<script>
+const specs = JSON.parse(document.getElementById("specs").textContent);
+vegaEmbed("#picture", specs.picture, {{ renderer: "svg" }});
+</script>
+</body>
+</html>
+"""
 
 
 # -------------------------------------------------------------------------------- pieces
@@ -479,7 +514,11 @@ def _ticks(layers: int) -> list[int]:
 
 def _seeds(table: DataFrame) -> str:
     n = int(table["n"].max())
-    return f"mean of {n} seeds, from the least to the greatest" if n > 1 else "one run a line"
+    return (
+        f"mean of up to {n} seeds (geometric on a log scale), from the least to the greatest"
+        if n > 1
+        else "one run a line"
+    )
 
 
 def _finished(chart: Any, title: str, subtitle: str) -> Any:

@@ -216,6 +216,10 @@ def sweep(
     """
     from normlab.config import grids, run_id, size
 
+    if report_file is not None:
+        from normlab.report import check_page
+
+        check_page(report_file)
     several = grids(overrides or [], config_dir)
     if size(several) > MOST_RUNS and not yes:
         raise ConfigError(
@@ -255,7 +259,7 @@ def sweep(
     if planned.failed:
         console.print(left_alone_line(planned))
     if report_file is not None:
-        _write_report(folders, report_file, [])
+        _write_report(folders, report_file, [], ids=ids)
     if planned.failed or any(outcome.status not in FINAL for outcome in seen):
         raise typer.Exit(1)
 
@@ -685,13 +689,20 @@ def report(
 
 
 def _write_report(
-    folders: list[Path], output: Path, where: list[str], *, verbose: bool = False
+    folders: list[Path],
+    output: Path,
+    where: list[str],
+    *,
+    ids: set[str] | None = None,
+    verbose: bool = False,
 ) -> None:
     from normlab.report import verdicts_of, write_report
     from normlab.results import read_selected
 
     console = _console(stderr=True)
     frame, problems = read_selected(folders, where)
+    if ids is not None:
+        frame = frame[frame["run_id"].isin(ids)]
     with _reading(console) as tell:
         write_report(frame, folders, output, verdicts_of(frame, folders), tell)
     print(f"written to {output} ({output.stat().st_size / 1e6:.1f} MB)")

@@ -361,16 +361,19 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise unwritable(path, error) from error
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise unwritable(path, error) from error
+        raise
 
 
 def unwritable(path: Path, error: OSError) -> RecordError:
     """The one line for a file or folder that the system refuses to write."""
     reason = error.strerror or type(error).__name__
     return RecordError(
-        f"{path}: cannot be written ({reason}); choose another folder with output.root=…"
+        f"{path}: cannot be written ({reason}); choose another folder, for runs with output.root=…"
     )
 
 

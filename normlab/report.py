@@ -32,6 +32,14 @@ _METRICS = ("train_acc", "test_acc", "gradient_ratio_init", "gradient_ratio_end"
 _HEADS = ("train accuracy", "test accuracy", "R at init", "R at the end")
 
 
+def check_page(file: Path) -> None:
+    """Raise ConfigError where a report cannot be written to such a file."""
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{file}: a report is a page; name it {file.with_suffix('.html')}")
+    if not file.resolve().parent.is_dir():
+        raise ConfigError(f"{file}: there is no folder {file.parent}")
+
+
 def write_report(
     frame: DataFrame,
     folders: Sequence[Path],
@@ -43,8 +51,7 @@ def write_report(
 
     Raises ConfigError where no run has finished or the file is no .html.
     """
-    if file.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"{file}: a report is a page; name it {file.with_suffix('.html')}")
+    check_page(file)
     page = page_of(frame, folders, verdicts, tell)
     write_whole(file, lambda path: path.write_text(page, encoding="utf-8"))
 
@@ -110,8 +117,8 @@ def page_of(
         title=_text(title),
         style=_STYLE,
         body="\n".join(filter(None, body)),
-        specs=_script_json(specs),
-        bundle=_bundle(),
+        specs=charts.script_json(specs),
+        bundle=charts.bundle(),
         script=_SCRIPT,
     )
 
@@ -128,7 +135,9 @@ def _gradient_history(runs: DataFrame, hear: series.Tell | None) -> Any:
     if len(depths) > charts.MOST_DEPTHS:
         steps = [round(i * (len(depths) - 1) / (charts.MOST_DEPTHS - 1)) for i in range(4)]
         runs = runs[runs[DEPTH].isin([depths[i] for i in steps])]
-    return charts.gradient_history(series.profiles(_few(runs), "delta_rms", hear), "delta_rms")
+    return charts.gradient_history(
+        series.profiles(_few(runs), "delta_rms", hear, by="step"), "delta_rms"
+    )
 
 
 def _curves(runs: DataFrame, hear: series.Tell | None) -> DataFrame:
@@ -185,7 +194,7 @@ def _table(runs: DataFrame, frame: DataFrame) -> str:
         f"<tbody>{''.join(rows)}</tbody></table></div>"
         f"<p class=note>{_text(counts_line(counts(frame)))}. ±: 95% confidence interval of the "
         "mean over n seeds (Student's t), ×÷ of a geometric mean as a factor. R: first over last "
-        "hidden layer's gradient. Click a head to sort.</p>"
+        "hidden layer's gradient, +k·0: k runs in which it was 0. Click a head to sort.</p>"
     )
 
 
@@ -201,7 +210,8 @@ def _figure(metric: str, part: Mapping[Any, Any]) -> str:
         spread = "" if math.isnan(high) else f" ±{100 * (high - mean):.1f}"
         return f"{100 * mean:.1f}{spread} %"
     spread = "" if math.isnan(high) or not mean else f" ×÷{_factor(high / mean)}"
-    return f"{_text(number(mean))}{spread}"
+    zeros = int(part["zeros"]) if mean else 0
+    return f"{_text(number(mean))}{spread}{f' +{zeros}·0' if zeros else ''}"
 
 
 def _factor(value: float) -> str:
@@ -277,20 +287,6 @@ def _spec(chart: Any) -> dict[str, Any]:
     spec: dict[str, Any] = chart.to_dict()
     spec.get("usermeta", {}).clear()
     return spec
-
-
-def _script_json(value: Any) -> str:
-    """JSON that a <script> can hold: nothing in it ends the element."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, from vl-convert."""
-    import vl_convert
-
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    return bundle.replace("</script", "<\\/script")
 
 
 _STYLE = """

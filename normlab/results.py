@@ -907,8 +907,11 @@ def _nets(frame: DataFrame, variants: list[str]) -> list[_Net]:
 def variant_keys(frame: DataFrame) -> list[str]:
     """The keys that set variants apart: all that vary but depth and the seed."""
     keys, _ = layout(frame, None, [DEPTH])
-    # Depth alone, or nothing, may vary.
-    return [key for key in keys if key not in (DEPTH, "name")]
+    # Depth alone, or nothing, may vary; data drawn anew with each seed are no variant.
+    along = (
+        ["data.seed"] if "data.seed" in keys and _determined(frame, "data.seed", ["seed"]) else []
+    )
+    return [key for key in keys if key not in (DEPTH, "name", *along)]
 
 
 def variant_name(row: Mapping[str, Any], keys: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ decades, and `low` and `high` are the least and the greatest seed.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas
@@ -42,10 +42,13 @@ def with_variants(frame: DataFrame) -> DataFrame:
     return frame.assign(variant=names)
 
 
-def profiles(runs: DataFrame, probe: str, tell: Tell | None = None) -> DataFrame:
-    """A probe by layer, at every step at which it was measured: variant, depth, step, layer, ….
+def profiles(
+    runs: DataFrame, probe: str, tell: Tell | None = None, *, by: Literal["place", "step"] = "place"
+) -> DataFrame:
+    """A probe by layer: variant, depth, hidden, layer, and value, low, high, n over the seeds.
 
-    `place` is init, end, or between; `hidden` the number of hidden layers; the output layer is left
+    By `place`, at init and at the end, whenever a run's end is, or by every `step` that more than
+    half of a net's runs have. `hidden` is the number of hidden layers; the output layer is left
     out. `zeros` and `broken` count the seeds whose value is 0 or not finite, which have no
     logarithm and are left out of a geometric mean. Raises ConfigError where no run has the probe.
     """
@@ -66,8 +69,15 @@ def profiles(runs: DataFrame, probe: str, tell: Tell | None = None) -> DataFrame
             f"{probe}: was measured in none of the {len(runs)} runs; probes=all measures it"
         )
     found = pandas.concat(parts, ignore_index=True)
-    keys = ["variant", "depth", "hidden", "step", "place", "layer"]
-    return _over_seeds(found, keys, log=probe in LOG_PROBES)
+    if by == "place":
+        found = found[found["place"] != "between"]
+    table = _over_seeds(found, ["variant", "depth", "hidden", by, "layer"], log=probe in LOG_PROBES)
+    if by == "place":
+        return table
+    seeds = table[["n", "zeros", "broken"]].sum(axis=1)
+    most = seeds.groupby([table["variant"], table["depth"]]).transform("max")
+    common: DataFrame = table[2 * seeds > most]
+    return common
 
 
 def curves(runs: DataFrame, metric: str, tell: Tell | None = None) -> DataFrame:

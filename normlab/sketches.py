@@ -21,7 +21,7 @@ _GAP = 2
 def gradients(table: DataFrame, probe: str, width: int) -> Group:
     """A probe by layer at init and at the end: a line of bars for each variant and depth."""
     log = probe in LOG_PROBES
-    rows = table[table["place"].isin(["init", "end"])]
+    rows = table
     finite = rows["value"].dropna()
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (1.0, 1.0)
     grid = _grid("variant", "depth", "", "input → output", "min", "max")
@@ -36,7 +36,12 @@ def gradients(table: DataFrame, probe: str, width: int) -> Group:
             known = values[np.isfinite(values)]
             least, most = (number(known.min()), number(known.max())) if len(known) else ("–", "–")
             grid.add_row(
-                str(variant) if first else "", str(depth) if first else "", place, bars, least, most
+                Text(str(variant) if first else ""),
+                str(depth) if first else "",
+                place,
+                bars,
+                least,
+                most,
             )
     scale = "logarithmic, the same for all" if log else "the same for all"
     notes = [f"{probe} of the hidden layers; the bars' scale is {scale}; ∅: 0 or not finite"]
@@ -63,11 +68,14 @@ def heatmap(table: DataFrame, probe: str, name: str, width: int) -> Group:
             if math.isnan(share):
                 line.append("∅", style="red")
             else:
-                line.append(" ", style=f"on {_HEAT[round(share * (len(_HEAT) - 1))]}")
+                bar = BARS[
+                    min(len(BARS) - 1, int(share * len(BARS)))
+                ]  # for where there is no colour
+                line.append(bar, style=_HEAT[round(share * (len(_HEAT) - 1))])
         lines.append(line)
     key = Text(f"        {number(low)} ", style="dim")
-    for colour in _HEAT:
-        key.append("  ", style=f"on {colour}")
+    for bar, colour in zip(BARS[::1], _HEAT, strict=False):
+        key.append(bar, style=colour)
     key.append(f" {number(high)}", style="dim")
     return Group(*lines, key)
 
@@ -81,7 +89,7 @@ def theory(table: DataFrame, width: int) -> Group:
     """Measured and predicted factor of δ by layer, each as a line of bars on one scale."""
     low = float(table[["value", "predicted"]].min().min())
     high = float(table[["value", "predicted"]].max().max())
-    cells = max(8, min(48, width - _label_width(table) - 42))
+    cells = max(8, min(48, width - _label_width(table) - 50))
     grid = _grid("variant", "depth", "", "input → output", "first", "last")
     for (variant, depth), group in table.groupby(["variant", "depth"], sort=False):
         ordered = group.sort_values("layer")
@@ -90,7 +98,7 @@ def theory(table: DataFrame, width: int) -> Group:
             bars = _bars(values, cells, low, high, log=True, judged=False)
             first = column == "value"
             grid.add_row(
-                str(variant) if first else "",
+                Text(str(variant) if first else ""),
                 str(depth) if first else "",
                 name,
                 bars,
@@ -112,7 +120,9 @@ def depth(table: DataFrame, width: int) -> Group:
         bar = "█" * (filled // 8) + (" ▏▎▍▌▋▊▉"[filled % 8] if filled % 8 else "")
         name = str(row["variant"])
         shown = "–" if math.isnan(value) else f"{100 * value:.1f}%"
-        grid.add_row(name if name != before else "", f"{row['depth']}", shown, Text(bar, "yellow"))
+        grid.add_row(
+            Text(name if name != before else ""), f"{row['depth']}", shown, Text(bar, "yellow")
+        )
         before = name
     return Group(grid)
 
@@ -125,7 +135,7 @@ def _lines(table: DataFrame, by: str, note: str, width: int, *, share: bool) -> 
     for (variant, depth_), group in table.groupby(["variant", "depth"], sort=False):
         values = group.sort_values(by)["value"].to_numpy(dtype=np.float64)
         bars = _bars(values, cells, low, high, log=False, judged=False)
-        grid.add_row(str(variant), str(depth_), bars, number(values[0]), number(values[-1]))
+        grid.add_row(Text(str(variant)), str(depth_), bars, number(values[0]), number(values[-1]))
     return Group(grid, Text(f"{note}, mean over seeds", style="dim"))
 
 

@@ -34,7 +34,7 @@ def test_a_variant_names_norm_and_skips_whatever_varies(tmp_path):
 
 def test_profiles_are_geometric_means_with_the_least_and_greatest_seed(tmp_path):
     runs = runs_in(tmp_path)
-    table = series.profiles(runs, "delta_rms")
+    table = series.profiles(runs, "delta_rms", by="step")
     mine = runs[(runs["variant"] == "bn residual") & (runs["model.depth"] == 20)]
     assert len(mine) == 2
     values = [
@@ -46,7 +46,7 @@ def test_profiles_are_geometric_means_with_the_least_and_greatest_seed(tmp_path)
     (row,) = chosen.to_dict("records")
     assert row["value"] == pytest.approx(math.sqrt(a * b))
     assert (row["low"], row["high"]) == (pytest.approx(min(a, b)), pytest.approx(max(a, b)))
-    assert (row["n"], row["zeros"], row["broken"], row["place"]) == (2, 0, 0, "between")
+    assert (row["n"], row["zeros"], row["broken"]) == (2, 0, 0)
     assert set(table["step"]) == set(SNAPSHOTS)
     assert table.query("depth == 20")["layer"].max() == 19  # the output layer is left out
 
@@ -71,12 +71,33 @@ def test_zeros_and_infinities_are_counted_and_left_out(tmp_path):
     for folder in mine["folder"]:
         spoil(folder, 5, 0.0)
     table = series.profiles(runs, "delta_rms")
-    rows = table.query("variant == 'bn plain' and depth == 8 and step == 0").set_index("layer")
+    rows = table.query("variant == 'bn plain' and depth == 8 and place == 'init'").set_index(
+        "layer"
+    )
     assert rows.loc[3, ["n", "zeros", "broken"]].tolist() == [1, 1, 0]
     assert rows.loc[4, ["n", "zeros", "broken"]].tolist() == [1, 0, 1]
     assert rows.loc[5, ["n", "zeros", "broken"]].tolist() == [0, 2, 0]
     assert math.isnan(rows.loc[5, "value"])
     assert rows.loc[3, "value"] > 0
+
+
+def test_a_run_that_ended_early_has_its_end_among_the_ends(tmp_path):
+    runs = runs_in(tmp_path)
+    mine = runs[(runs["variant"] == "bn plain") & (runs["model.depth"] == 8)]
+    file = f"{mine['folder'].iloc[0]}/layers.parquet"
+    layers = read_parquet(file)
+    layers[layers["step"] <= 5].replace({"step": {5: 3}}).to_parquet(file)  # it diverged at step 3
+    chosen = "variant == 'bn plain' and depth == 8"
+    ends = series.profiles(runs, "delta_rms").query(f"{chosen} and place == 'end'")
+    assert ends["layer"].tolist() == list(range(1, 8))
+    assert set(ends["n"]) == {2}
+    steps = series.profiles(runs[runs["seed"] == 0], "delta_rms", by="step").query(chosen)
+    assert set(steps["step"]) <= {0, 3, *SNAPSHOTS}
+
+
+def test_data_drawn_with_the_seed_are_no_variant(tmp_path):
+    runs = runs_in(tmp_path).assign(**{"data.seed": lambda t: t["seed"]})
+    assert len(set(series.with_variants(runs)["variant"])) == 5
 
 
 def test_damaged_tables_are_left_out_and_none_at_all_is_said(tmp_path):
