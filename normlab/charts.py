@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from pandas import DataFrame
 from normlab.errors import ConfigError
 from normlab.records import write_whole
 from normlab.series import LOG_PROBES
+
+# Altair refuses more than 5000 rows, which deep nets reach; what bounds a page here is MOST_ROWS.
+alt.data_transformers.disable_max_rows()
 
 FORMATS = ("png", "svg", "pdf", "html")
 
@@ -46,6 +49,8 @@ OTHER_COLOURS = (
 MOST_VARIANTS = len(OTHER_COLOURS)
 # A picture has so many panels below each other.
 MOST_DEPTHS = 4
+# A row is about 150 bytes of a page.
+MOST_ROWS = 20_000
 
 NAMES = {
     "delta_rms": "δ (root mean square gradient at z)",
@@ -64,13 +69,14 @@ NAMES = {
 }
 
 
-def gradients(table: DataFrame, probe: str) -> Any:
+def gradients(table: DataFrame, probe: str, variants: Sequence[str] = ()) -> Any:
     """A probe by layer at init and at the end, a line a variant, a band over its seeds.
 
     `table` is of `series.profiles`. A value of exactly 0, or none that is finite, has no place on a
-    log scale: it stands as a mark at the lower or upper edge.
+    log scale: it stands as a mark at the lower or upper edge. `variants`, here and below, are all
+    that share the colours, where a picture may hold only some of them.
     """
-    table = _few_depths(table)
+    table, left_out = _few_depths(table)
     log = probe in LOG_PROBES
     table = table.assign(
         when=np.where(table["place"] == "init", "at init", "at the end"),
@@ -81,7 +87,7 @@ def gradients(table: DataFrame, probe: str) -> Any:
     x = alt.X("layer:Q", title="layer, from the input", axis=alt.Axis(tickMinStep=1))
     y = alt.Y("value:Q", title=NAMES[probe], scale=scale, axis=_axis(log=log))
     pick = _legend()
-    look = _variants(table)
+    look = _variants(table, variants)
     # Facets need one table for all layers.
     both = pandas.concat([placed.assign(edge=""), edges])
     base = alt.Chart(both).transform_filter("datum.edge == ''").encode(x=x, color=look["color"])
@@ -112,10 +118,10 @@ def gradients(table: DataFrame, probe: str) -> Any:
         title = title.replace("Gradient", NAMES[probe][:1].upper() + NAMES[probe][1:])
     drawn = chart.properties(width=330, height=190 if several else 250).facet(**facet)
     drawn = drawn.resolve_scale(x="independent" if several else "shared")
-    return _finished(drawn, title, _seeds(table))
+    return _finished(drawn, title, _seeds(table, log=log) + left_out)
 
 
-def gradient_history(table: DataFrame, probe: str) -> Any:
+def gradient_history(table: DataFrame, probe: str, variants: Sequence[str] = ()) -> Any:
     """A probe by layer with a slider through the steps at which it was measured.
 
     `table` is of `series.profiles` by step, with no more variants and depths than one picture
@@ -124,18 +130,21 @@ def gradient_history(table: DataFrame, probe: str) -> Any:
     log = probe in LOG_PROBES
     # Runs of unlike length have snapshots of unlike steps: the slider counts them.
     number = table.groupby(["variant", "depth"])["step"].rank(method="dense").astype(int) - 1
-    table = table.assign(
-        snapshot=number,
+    have = int(number.max()) + 1
+    count = min(have, max(2, have * MOST_ROWS // len(table)))
+    spread = {round(place): index for index, place in enumerate(np.linspace(0, have - 1, count))}
+    left_out = f"; {count} of {have} snapshots" if count < have else ""
+    kept = number.isin(list(spread))
+    table = table[kept].assign(
+        snapshot=number[kept].map(spread),
         panel="depth " + table["depth"].astype(str),
         **{name: table[name].map(_short) for name in ("value", "low", "high")},
     )
     placed, _ = _placed(table, log=log)
     placed = placed.drop(columns=["zeros", "broken", "hidden"])
-    slider = alt.binding_range(
-        min=0, max=int(number.max()), step=1, name="snapshot, from init to the end "
-    )
+    slider = alt.binding_range(min=0, max=count - 1, step=1, name="snapshot, from init to the end ")
     chosen = alt.param(name="snapshot", value=0, bind=slider)
-    pick, look = _legend(), _variants(table)
+    pick, look = _legend(), _variants(table, variants)
     scale = _scale(placed, log=log)
     base = (
         alt.Chart(placed)
@@ -161,7 +170,9 @@ def gradient_history(table: DataFrame, probe: str) -> Any:
         .resolve_scale(x="independent")
         .add_params(chosen, pick)
     )
-    return _finished(chart, "Gradient by layer, through training", _seeds(table))
+    return _finished(
+        chart, "Gradient by layer, through training", _seeds(table, log=log) + left_out
+    )
 
 
 def _short(value: float) -> float:
@@ -217,9 +228,10 @@ def heatmap(table: DataFrame, probe: str, name: str) -> Any:
     return _finished(cells, name, what)
 
 
-def curves(table: DataFrame, metric: str) -> Any:
+def curves(table: DataFrame, metric: str, variants: Sequence[str] = ()) -> Any:
     """A metric by epoch, a line a variant, a band from least to greatest seed."""
-    table = _few_depths(table).assign(panel=lambda t: "depth " + t["depth"].astype(str))
+    table, left_out = _few_depths(table)
+    table = table.assign(panel="depth " + table["depth"].astype(str))
     if not np.isfinite(table["value"]).any():
         raise ConfigError(f"{metric}: is finite in no run")
     loss = metric.endswith("loss")
@@ -230,7 +242,7 @@ def curves(table: DataFrame, metric: str) -> Any:
         else alt.Scale(domain=[0, 1])
     )
     axis = _axis(log=loss and positive) if loss else alt.Axis(format="%")
-    pick, look = _legend(), _variants(table)
+    pick, look = _legend(), _variants(table, variants)
     base = alt.Chart(table).encode(x=alt.X("epoch:Q", title="epoch"), color=look["color"])
     band = base.mark_area(opacity=0.18).encode(
         y=alt.Y("low:Q", scale=scale, title=NAMES[metric]), y2="high:Q", opacity=_band(pick)
@@ -247,16 +259,18 @@ def curves(table: DataFrame, metric: str) -> Any:
     if several:
         order = [f"depth {depth}" for depth in sorted(table["depth"].unique())]
         columns = alt.Facet("panel:N", title=None, sort=order)
-        return _finished(chart.facet(columns, columns=2), title, _seeds(table))
-    return _finished(chart, title, _seeds(table))
+        return _finished(
+            chart.facet(columns, columns=2), title, _seeds(table, log=False) + left_out
+        )
+    return _finished(chart, title, _seeds(table, log=False))
 
 
-def depth(table: DataFrame) -> Any:
+def depth(table: DataFrame, variants: Sequence[str] = ()) -> Any:
     """Final train error by depth for plain and residual nets: the degradation of He et al. 2015."""
     table = _few_variants(table)
     if not np.isfinite(table["value"]).any():
         raise ConfigError("the train error is finite in no run")
-    pick, look = _legend(), _variants(table)
+    pick, look = _legend(), _variants(table, variants)
     base = alt.Chart(table).encode(
         x=alt.X(
             "depth:Q",
@@ -284,16 +298,17 @@ def depth(table: DataFrame) -> Any:
         y=y, opacity=_picked(pick), tooltip=_tooltip("depth", "value", "train error")
     )
     chart = alt.layer(line, bars, points).add_params(pick).properties(width=420, height=270)
-    return _finished(chart, "Train error by depth", _seeds(table))
+    return _finished(chart, "Train error by depth", _seeds(table, log=False))
 
 
-def theory(table: DataFrame) -> Any:
+def theory(table: DataFrame, variants: Sequence[str] = ()) -> Any:
     """Measured and predicted factor of δ from each hidden layer to the one before, at init."""
-    table = _few_depths(table).assign(panel=lambda t: "depth " + t["depth"].astype(str))
-    pick = _legend()
+    table, left_out = _few_depths(table)
+    table = table.assign(panel="depth " + table["depth"].astype(str))
+    pick, look = _legend(), _variants(table, variants)
     base = alt.Chart(table).encode(
         x=alt.X("layer:Q", title="layer, from the input", axis=alt.Axis(tickMinStep=1)),
-        color=_variants(table)["color"],
+        color=look["color"].legend(symbolSize=70, symbolOpacity=1, labelLimit=260),
     )
     span = (
         float(table[["low", "predicted"]].min().min()),
@@ -306,17 +321,23 @@ def theory(table: DataFrame) -> Any:
     band = base.mark_area(opacity=0.18).encode(
         y=alt.Y("low:Q", scale=scale), y2="high:Q", opacity=_band(pick)
     )
-    points = base.mark_point(size=24, filled=True).encode(
-        y=y, opacity=_picked(pick), tooltip=_tooltip("layer", "value", "measured")
+    points = base.mark_point(size=26, filled=True).encode(
+        y=y,
+        shape=look["shape"],
+        opacity=_picked(pick),
+        tooltip=_tooltip("layer", "value", "measured"),
     )
-    line = base.mark_line(strokeDash=[6, 3], strokeWidth=1.8).encode(
-        y=alt.Y("predicted:Q", scale=scale), opacity=_picked(pick)
+    line = base.mark_line(strokeWidth=1.8).encode(
+        y=alt.Y("predicted:Q", scale=scale),
+        strokeDash=look["strokeDash"],
+        opacity=_picked(pick),
     )
     chart = alt.layer(band, points, line).add_params(pick).properties(width=420, height=250)
     if table["depth"].nunique() > 1:
         order = [f"depth {d}" for d in sorted(table["depth"].unique())]
         chart = chart.facet(alt.Facet("panel:N", title=None, sort=order), columns=2)
-    return _finished(chart, "Gradient factor per layer", f"dashed: predicted; {_seeds(table)}")
+    about = f"points: measured, {_seeds(table, log=True)}; lines: predicted{left_out}"
+    return _finished(chart, "Gradient factor per layer", about)
 
 
 # ------------------------------------------------------------------------------ writing
@@ -384,11 +405,16 @@ vegaEmbed("#picture", specs.picture, {{ renderer: "svg" }});
 _EDGES = alt.Scale(domain=["0", "not finite"], range=["triangle-down", "triangle-up"])
 
 
-def _variants(table: DataFrame) -> dict[str, Any]:
-    """Colour and dash of every variant: by norm and skips, the same in every picture."""
+def _variants(table: DataFrame, all_names: Sequence[str]) -> dict[str, Any]:
+    """Colour, dash and shape of every variant: by norm and skips, the same in every picture."""
     names = list(dict.fromkeys(table["variant"]))
-    colours, dashes = zip(*(_look(name, names) for name in names), strict=True)
+    sharing = all_names if len(all_names) <= MOST_VARIANTS else ()
+    colours, dashes = zip(*(_look(name, sharing or names) for name in names), strict=True)
+    shapes = ["diamond" if gap else "circle" for _, gap in dashes]
     return {
+        "shape": alt.Shape(
+            "variant:N", title="variant", scale=alt.Scale(domain=names, range=shapes)
+        ),
         "color": alt.Color(
             "variant:N",
             title="variant",
@@ -403,7 +429,7 @@ def _variants(table: DataFrame) -> dict[str, Any]:
     }
 
 
-def _look(name: str, names: Sequence[str]) -> tuple[str, tuple[int, ...]]:
+def _look(name: str, names: Sequence[str]) -> tuple[str, tuple[int, int]]:
     words = name.split()
     dash = (5, 3) if "residual" in words else (1, 0)
     plain = [set(other.split()) - {"residual", "plain", *NORM_COLOURS} for other in names]
@@ -487,14 +513,20 @@ def _placed(table: DataFrame, *, log: bool) -> tuple[DataFrame, DataFrame]:
     )
 
 
-def _few_depths(table: DataFrame) -> DataFrame:
-    """The shallowest, the deepest and evenly spread depths between, few variants."""
+def few_depths(depths: Iterable[int]) -> list[int]:
+    """The depths that a picture has panels for: the least, the greatest, evenly spread between."""
+    have = sorted(set(depths))
+    if len(have) <= MOST_DEPTHS:
+        return have
+    return [have[round(i)] for i in np.linspace(0, len(have) - 1, MOST_DEPTHS)]
+
+
+def _few_depths(table: DataFrame) -> tuple[DataFrame, str]:
+    """The rows of few variants and depths, and words about depths that are left out."""
     table = _few_variants(table)
-    depths = sorted(table["depth"].unique())
-    if len(depths) > MOST_DEPTHS:
-        chosen = {depths[round(i)] for i in np.linspace(0, len(depths) - 1, MOST_DEPTHS)}
-        table = table[table["depth"].isin(chosen)]
-    return table
+    chosen, have = few_depths(table["depth"]), table["depth"].nunique()
+    words = f"; {len(chosen)} of {have} depths" if have > len(chosen) else ""
+    return table[table["depth"].isin(chosen)], words
 
 
 def _few_variants(table: DataFrame) -> DataFrame:
@@ -512,13 +544,13 @@ def _ticks(layers: int) -> list[int]:
     return [1, *range(step, layers + 1, step)] if step > 1 else list(range(1, layers + 1))
 
 
-def _seeds(table: DataFrame) -> str:
-    n = int(table["n"].max())
-    return (
-        f"mean of up to {n} seeds (geometric on a log scale), from the least to the greatest"
-        if n > 1
-        else "one run a line"
-    )
+def _seeds(table: DataFrame, *, log: bool) -> str:
+    """What a line and its spread are: the counts say so only where all lines agree."""
+    most = int(table["n"].max())
+    if most <= 1:
+        return "one run a line"
+    seeds = f"{most} seeds" if (table["n"] == most).all() else f"up to {most} seeds"
+    return f"{'geometric ' if log else ''}mean of {seeds}, with the least and the greatest"
 
 
 def _finished(chart: Any, title: str, subtitle: str) -> Any:

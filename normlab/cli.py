@@ -704,7 +704,7 @@ def _write_report(
     if ids is not None:
         frame = frame[frame["run_id"].isin(ids)]
     with _reading(console) as tell:
-        write_report(frame, folders, output, verdicts_of(frame, folders), tell)
+        write_report(frame, folders, output, verdicts_of(frame, folders), tell, where)
     print(f"written to {output} ({output.stat().st_size / 1e6:.1f} MB)")
     _tell(problems, verbose)
 

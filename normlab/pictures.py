@@ -33,18 +33,19 @@ def draw(
     charts.check_format(output)
     _check(picture, probe, metric)
     runs = series.with_variants(frame)
+    variants = list(runs["variant"].unique())
     match picture:
         case "gradients":
-            chart = charts.gradients(series.profiles(runs, probe, tell), probe)
+            chart = charts.gradients(series.profiles(runs, probe, tell), probe, variants)
         case "heatmap":
             folder, name = _one(runs)
             chart = charts.heatmap(series.history(folder, probe), probe, name)
         case "curves":
-            chart = charts.curves(series.curves(runs, metric, tell), metric)
+            chart = charts.curves(series.curves(runs, metric, tell), metric, variants)
         case "depth":
-            chart = charts.depth(series.errors(runs))
+            chart = charts.depth(series.errors(runs), variants)
         case _:
-            chart = charts.theory(series.predicted(runs, tell))
+            chart = charts.theory(series.predicted(runs, tell), variants)
     charts.save(chart, output)
 
 

@@ -9,13 +9,13 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from pandas import DataFrame
 
-from normlab import __version__, charts, series
+from normlab import charts, series
 from normlab.claims import CLAIMS
 from normlab.comparisons import counts_line
 from normlab.config import config_folder
@@ -46,13 +46,14 @@ def write_report(
     file: Path,
     verdicts: Sequence[Mapping[str, Any]] = (),
     tell: series.Tell | None = None,
+    where: Sequence[str] = (),
 ) -> None:
-    """Write the page whole; `tell` hears how far reading is.
+    """Write the page whole; `tell` hears how far reading is, `where` chose the runs.
 
     Raises ConfigError where no run has finished or the file is no .html.
     """
     check_page(file)
-    page = page_of(frame, folders, verdicts, tell)
+    page = page_of(frame, folders, verdicts, tell, where)
     write_whole(file, lambda path: path.write_text(page, encoding="utf-8"))
 
 
@@ -76,17 +77,24 @@ def page_of(
     folders: Sequence[Path],
     verdicts: Sequence[Mapping[str, Any]] = (),
     tell: series.Tell | None = None,
+    where: Sequence[str] = (),
 ) -> str:
     """The page as text."""
     runs = series.with_variants(frame)
     shown, left = _most(runs)
     pictures: list[tuple[str, Any]] = []
     notes: list[str] = [f"{left} more variants are in the table only."] if left else []
+    names = list(shown["variant"].unique())
+    depths, have = charts.few_depths(shown[DEPTH]), shown[DEPTH].nunique()
+    if have > len(depths):
+        kept = ", ".join(map(str, depths))
+        notes.append(f"By layer and by epoch only depths {kept} are drawn, of {have}.")
+    panels = shown[shown[DEPTH].isin(depths)]
     makers: tuple[tuple[str, Callable[[series.Tell | None], Any]], ...] = (
-        ("error", lambda _: charts.depth(series.errors(shown))),
-        ("gradient", lambda hear: _gradient_history(shown, hear)),
-        ("accuracy", lambda hear: charts.curves(_curves(shown, hear), "train_acc")),
-        ("theory", lambda hear: charts.theory(series.predicted(shown, hear))),
+        ("error", lambda _: charts.depth(series.errors(shown), names)),
+        ("gradient", lambda hear: _gradient_history(panels, hear, names)),
+        ("accuracy", lambda hear: _accuracy(panels, hear, names)),
+        ("theory", lambda hear: charts.theory(series.predicted(_few(panels), hear), names)),
     )
     for name, make in makers:
         if name == "error" and shown[DEPTH].nunique() < 2:
@@ -110,7 +118,7 @@ def page_of(
         *(f'<div class=picture id="{name}"></div>' for name, _ in pictures),
         *(f"<p class=note>{_text(note)}</p>" for note in notes),
         _verdict_table(verdicts),
-        _repeat(runs, folders),
+        _repeat(runs, folders, where),
     ]
     specs = {name: _spec(chart) for name, chart in pictures}
     return _PAGE.format(
@@ -130,18 +138,13 @@ def _most(runs: DataFrame) -> tuple[DataFrame, int]:
     return runs[runs["variant"].isin(kept)], len(numbers) - len(kept)
 
 
-def _gradient_history(runs: DataFrame, hear: series.Tell | None) -> Any:
-    depths = sorted(runs[DEPTH].unique())
-    if len(depths) > charts.MOST_DEPTHS:
-        steps = [round(i * (len(depths) - 1) / (charts.MOST_DEPTHS - 1)) for i in range(4)]
-        runs = runs[runs[DEPTH].isin([depths[i] for i in steps])]
-    return charts.gradient_history(
-        series.profiles(_few(runs), "delta_rms", hear, by="step"), "delta_rms"
-    )
+def _gradient_history(runs: DataFrame, hear: series.Tell | None, names: Sequence[str]) -> Any:
+    table = series.profiles(_few(runs), "delta_rms", hear, by="step")
+    return charts.gradient_history(table, "delta_rms", names)
 
 
-def _curves(runs: DataFrame, hear: series.Tell | None) -> DataFrame:
-    return series.curves(_few(runs), "train_acc", hear)
+def _accuracy(runs: DataFrame, hear: series.Tell | None, names: Sequence[str]) -> Any:
+    return charts.curves(series.curves(_few(runs), "train_acc", hear), "train_acc", names)
 
 
 # Reading a run's table takes milliseconds; a band over more seeds than this looks no different.
@@ -226,39 +229,69 @@ def _verdict_table(verdicts: Sequence[Mapping[str, Any]]) -> str:
         f'<td class="{_text(row["verdict"].lower())}">{_text(row["verdict"])}</td></tr>'
         for row in verdicts
     )
-    return f"<h2>Claims</h2><div class=wide><table><tbody>{rows}</tbody></table></div>"
+    return f"<h2>Claims</h2><table class=claims><tbody>{rows}</tbody></table>"
 
 
-def _repeat(runs: DataFrame, folders: Sequence[Path]) -> str:
-    first = Path(str(runs["folder"].iloc[0]))
-    environment = _json(first / "environment.json")
-    names = dict.fromkeys(str(name) for name in runs["experiment"])
-    known = [n for n in names if (config_folder() / "experiment" / f"{n}.yaml").is_file()]
-    commands = [f"normlab sweep experiment={name}" for name in known]
-    if not commands and isinstance(environment.get("command"), list):
-        commands.append(shlex.join(map(str, environment["command"])))
-    where = " ".join(shlex.quote(str(folder)) for folder in folders)
-    commands.append(f"normlab compare {where}")
-    commit = environment.get("git_commit")
-    dirty = " with changes" if environment.get("git_dirty") else ""
-    facts = [
-        f"normlab {environment.get('normlab', __version__)}",
-        *([f"commit {str(commit)[:10]}{dirty}"] if commit else []),
-        f"PyTorch {environment.get('torch', '?')}",
-        f"Python {environment.get('python', '?')}",
-        f"on {environment.get('device', '?')}",
-        f"{environment.get('platform', '')}",
-    ]
+def _repeat(runs: DataFrame, folders: Sequence[Path], where: Sequence[str]) -> str:
+    environments = [_json(Path(str(folder)) / "environment.json") for folder in runs["folder"]]
+    commands = _distinct(_command(environment.get("command")) for environment in environments)
+    if not commands:
+        names = dict.fromkeys(str(name) for name in runs["experiment"])
+        known = [n for n in names if (config_folder() / "experiment" / f"{n}.yaml").is_file()]
+        commands = [f"normlab sweep experiment={name}" for name in known]
+    if len(commands) > _MOST_COMMANDS:
+        more = len(commands) - _MOST_COMMANDS
+        commands = [*commands[:_MOST_COMMANDS], f"# {more} more, in the runs' environment.json"]
+    chosen = [word for condition in where for word in ("--where", condition)]
+    commands.append(shlex.join(["normlab", "compare", *map(str, folders), *chosen]))
+    facts = {
+        name: _distinct(environment.get(key) for environment in environments)
+        for name, key in _FACTS.items()
+    }
+    facts["commit"] = _distinct(map(_commit, environments))
+    told = [f"{name} {' and '.join(values)}".strip() for name, values in facts.items() if values]
     seconds = float(runs["seconds"].sum())
-    config = _read(first / "config.yaml")
+    config = _read(Path(str(runs["folder"].iloc[0])) / "config.yaml")
     return (
         "<h2>To repeat it</h2><pre>"
         + "\n".join(_text(command) for command in commands)
-        + f"</pre><p class=note>{_text(', '.join(filter(None, facts)))}. "
+        + f"</pre><p class=note>{_text(', '.join(told))}. "
         f"{len(runs)} runs, {seconds:,.0f} s of training in all.</p>"
         f"<details><summary>The first run's configuration</summary><pre>{_text(config)}</pre>"
         "</details>"
     )
+
+
+_MOST_COMMANDS = 6
+_FACTS = {
+    "normlab": "normlab",
+    "PyTorch": "torch",
+    "Python": "python",
+    "on": "device",
+    "": "platform",
+}
+
+
+def _distinct(values: Iterable[Any]) -> list[str]:
+    return list(dict.fromkeys(str(value) for value in values if value))
+
+
+def _command(words: Any) -> str:
+    """A recorded command as a person types it, without the page that it wrote besides."""
+    if not isinstance(words, list) or not words:
+        return ""
+    typed = [str(word) for word in words]
+    if typed[0] == "__main__.py":  # of python -m normlab
+        typed[0] = "normlab"
+    if "--report" in typed:
+        at = typed.index("--report")
+        del typed[at : at + 2]
+    return shlex.join(word for word in typed if not word.startswith("--report="))
+
+
+def _commit(environment: Mapping[str, Any]) -> str:
+    commit = str(environment.get("git_commit") or "")[:10]
+    return f"{commit} with changes" if commit and environment.get("git_dirty") else commit
 
 
 def _read(file: Path) -> str:
@@ -303,6 +336,7 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #e4e4e4;
   white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
+.claims td { text-align: left; white-space: normal; }
 th button { font: inherit; font-weight: bold; border: 0; background: none; padding: 0;
   cursor: pointer; color: inherit; }
 th[aria-sort=ascending] button::after { content: " ▲"; }

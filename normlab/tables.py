@@ -280,7 +280,7 @@ def theory_table(facts: Mapping[str, Any]) -> Group:
         table.add_row(*row)
     if facts["factor"] is not None:
         table.add_row(
-            f"depth {facts['depth']}",
+            f"{'with skips, ' if facts['residual'] else ''}depth {facts['depth']}",
             f"×{facts['factor']:.4g} per layer",
             f"δ of this network; first over last hidden layer {facts['ratio']:.2g}",
         )

@@ -278,4 +278,5 @@ def overview(config: Config) -> dict[str, Any]:
         "factor": prediction.factor if prediction else None,
         "ratio": float(np.prod(prediction.factors)) if prediction else None,
         "depth": model.depth,
+        "residual": model.residual,
     }

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 
+import pandas
 import pytest
 from pandas import DataFrame
 
@@ -112,6 +113,30 @@ def test_variants_that_differ_in_more_have_colours_of_their_own():
         charts.gradients(many, "delta_rms")
 
 
+def test_variants_keep_their_colours_where_a_picture_holds_only_some():
+    names = [f"bn plain lr={lr}" for lr in range(6)]
+    all_of_them = colours(spec(charts.gradients(profile(names, (8,)), "delta_rms", names)))
+    for draw in (
+        lambda table: charts.gradients(table, "delta_rms", names),
+        lambda table: charts.gradient_history(table, "delta_rms", names),
+        lambda table: charts.curves(table.assign(epoch=table["layer"]), "train_acc", names),
+        lambda table: charts.depth(table, names),
+        lambda table: charts.theory(table.assign(predicted=0.5), names),
+    ):
+        found = colours(spec(draw(profile(names[3:], (8,)))))
+        assert found == {name: all_of_them[name] for name in names[3:]}
+    assert len(set(all_of_them.values())) == 6
+
+
+def test_theory_tells_skips_apart_by_shape_and_dash():
+    table = profile(("bn plain", "bn residual"), (8,)).assign(predicted=0.5)
+    found = list(encodings(spec(charts.theory(table))))
+    for channel in ("shape", "strokeDash"):
+        (scale,) = [e[channel]["scale"] for e in found if channel in e]
+        assert scale["domain"] == ["bn plain", "bn residual"]
+        assert scale["range"][0] != scale["range"][1]
+
+
 def test_a_gradient_of_0_or_infinity_stands_at_the_edge():
     table = profile(depths=(8,))
     table.loc[table["layer"] == 3, ["value", "low", "high", "n", "zeros"]] = [math.nan] * 3 + [0, 2]
@@ -197,11 +222,29 @@ def test_the_slider_goes_through_every_snapshot():
     assert {row["snapshot"] for row in rows(drawn)} == {0, 1}
 
 
-def test_at_most_four_depths_are_panels():
+def test_long_histories_are_thinned_and_say_so():
+    table = profile(VARIANTS, (110,))
+    steps = [table.assign(step=step) for step in range(100)]
+    drawn = spec(
+        charts.gradient_history(
+            pandas.concat(steps, ignore_index=True).drop_duplicates(), "delta_rms"
+        )
+    )
+    assert len(rows(drawn)) <= charts.MOST_ROWS
+    (slider,) = [p for p in drawn["params"] if p["name"] == "snapshot"]
+    kept = slider["bind"]["max"] + 1
+    assert drawn["title"]["subtitle"].endswith(f"; {kept} of 100 snapshots")
+    assert {row["snapshot"] for row in rows(drawn)} == set(range(kept))
+    assert {0, 99} < {row["step"] for row in rows(drawn)}
+
+
+def test_at_most_four_depths_are_panels_and_the_picture_says_so():
     drawn = spec(charts.gradients(profile(depths=range(8, 62, 6)), "delta_rms"))
     panels = drawn["facet"]["row"]["sort"]
     assert len(panels) == charts.MOST_DEPTHS
     assert (panels[0], panels[-1]) == ("depth 8", "depth 56")
+    assert drawn["title"]["subtitle"].endswith("; 4 of 9 depths")
+    assert "depths" not in spec(charts.gradients(profile(), "delta_rms"))["title"]["subtitle"]
 
 
 PICTURES = {

@@ -154,17 +154,19 @@ def test_the_table_sorts(page, open_page):
 @needs_browser
 def test_the_page_fits_a_phone(page, open_page):
     browser = open_page(page)
+    phone = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True}
     try:
-        browser.set_window_size(500, 900)  # Chromium has no narrower window
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
         browser.refresh()
         time.sleep(2)
         wide, screen = browser.execute_script(
             "return [document.documentElement.scrollWidth, window.innerWidth]"
         )
-        assert wide <= screen
-        assert len(browser.find_elements("css selector", ".picture svg.marks")) == 3
+        assert wide == screen == 400
+        pictures = browser.find_elements("css selector", ".picture svg.marks")
+        assert [picture.size["width"] <= 400 for picture in pictures] == [True] * 3
     finally:
-        browser.set_window_size(1280, 2400)
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @needs_browser
@@ -189,6 +191,36 @@ def test_the_page_is_small_and_says_how_to_repeat_it(page):
     assert "http-equiv" not in text
     own = text.split("<script>")[0]  # before Vega's code
     assert not re.search(r"""<(script|link|img|iframe)[^>]+(src|href)=["'](?!data:)""", own)
+
+
+def test_the_page_lists_every_command_commit_and_machine_of_its_runs(tmp_path):
+    root = tmp_path / "results"
+    environments = [
+        {"command": ["__main__.py", "sweep", "norm=bn", "--report", "a.html"], "torch": "2.13.0"},
+        {"command": ["normlab", "sweep", "model.depth=8,20"], "git_commit": "a" * 40},
+        {"command": ["normlab", "sweep", "norm=bn"], "git_commit": "b" * 40, "git_dirty": True},
+    ]
+    for folder, environment in zip(write_runs(3, root), environments, strict=True):
+        (folder / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
+    frame, _ = read_results([root])
+    page = page_of(frame, [root], where=["seed=0"])
+    told = page[page.index("To repeat it") : page.index("<details>")]
+    lines = told[told.index("<pre>") + 5 : told.index("</pre>")].splitlines()
+    assert sorted(lines[:2]) == ["normlab sweep model.depth=8,20", "normlab sweep norm=bn"]
+    assert lines[2:] == [f"normlab compare {root} --where seed=0"]
+    assert re.search(r"commit (a{10} and b{10} with changes|b{10} with changes and a{10})", told)
+    assert "PyTorch 2.13.0" in told
+
+
+def test_a_page_of_very_many_commands_shows_the_first(tmp_path):
+    root = tmp_path / "results"
+    for index, folder in enumerate(write_runs(9, root)):
+        environment = {"command": ["normlab", "run", f"seed={index}"]}
+        (folder / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
+    frame, _ = read_results([root])
+    page = page_of(frame, [root])
+    assert page.count("normlab run seed=") == 6
+    assert "# 3 more, in the runs&#x27; environment.json" in page
 
 
 @pytest.mark.parametrize(
