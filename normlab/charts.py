@@ -365,9 +365,24 @@ def save(chart: Any, file: Path) -> None:
         page = _PAGE.format(spec=spec, bundle=bundle())
         write_whole(file, lambda path: path.write_text(page, encoding="utf-8"))
     else:
-        scale = {"scale_factor": 2.0} if form == "png" else {}
-        printed: Any = alt.Chart.from_dict(_printed(chart.to_dict()))
-        write_whole(file, lambda path: printed.save(str(path), format=form, **scale))
+        content = _rendered(_printed(chart.to_dict()), form)
+        write_whole(file, lambda path: path.write_bytes(content))
+
+
+def _rendered(spec: dict[str, Any], form: str) -> bytes:
+    import vl_convert
+
+    # Altair's own save would check the specification twice more, a second for a large picture.
+    version = alt.SCHEMA_VERSION.rpartition(".")[0]
+    rendered: bytes
+    match form:
+        case "png":
+            rendered = vl_convert.vegalite_to_png(spec, version, scale=2.0)
+        case "pdf":
+            rendered = vl_convert.vegalite_to_pdf(spec, version)
+        case _:
+            rendered = vl_convert.vegalite_to_svg(spec, version).encode()
+    return rendered
 
 
 def script_json(value: Any) -> str:

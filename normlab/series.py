@@ -52,23 +52,26 @@ def profiles(
     out. `zeros` and `broken` count the seeds whose value is 0 or not finite, which have no
     logarithm and are left out of a geometric mean. Raises ConfigError where no run has the probe.
     """
-    parts = []
+    parts: list[DataFrame] = []
+    rows: list[dict[str, Any]] = []
     for row, layers in _tables(runs, "layers", tell):
-        if probe not in layers or layers[probe].isna().all():
-            continue
-        hidden = int(layers["layer"].max()) - 1
-        measured = layers.loc[layers["layer"] <= hidden, ["step", "layer", probe]]
-        measured = measured[measured["step"].isin(layers.loc[layers[probe].notna(), "step"])]
-        steps = measured["step"]
-        place = np.where(steps == steps.min(), "init", "between")
-        place = np.where((steps == steps.max()) & (place != "init"), "end", place)
-        about = {"variant": row["variant"], "depth": row[DEPTH], "hidden": hidden, "place": place}
-        parts.append(measured.rename(columns={probe: "value"}).assign(**about))
-    if not parts:
+        if probe in layers:
+            parts.append(layers[["step", "layer", probe]].assign(run=len(rows)))
+            rows.append({"variant": row["variant"], "depth": row[DEPTH]})
+    found = pandas.concat(parts, ignore_index=True) if parts else DataFrame({probe: []})
+    if not found[probe].notna().any():
         raise ConfigError(
             f"{probe}: was measured in none of the {len(runs)} runs; probes=all measures it"
         )
-    found = pandas.concat(parts, ignore_index=True)
+    measured = found[probe].notna().groupby([found["run"], found["step"]]).transform("any")
+    found = found.assign(hidden=found.groupby("run")["layer"].transform("max") - 1)
+    found = found[measured & (found["layer"] <= found["hidden"])].rename(columns={probe: "value"})
+    steps = found.groupby("run")["step"]
+    first = found["step"] == steps.transform("min")
+    last = found["step"] == steps.transform("max")
+    place = np.where(first, "init", np.where(last, "end", "between"))
+    about = DataFrame(rows).iloc[found["run"]].reset_index(drop=True)
+    found = pandas.concat([found.reset_index(drop=True), about], axis=1).assign(place=place)
     if by == "place":
         found = found[found["place"] != "between"]
     table = _over_seeds(found, ["variant", "depth", "hidden", by, "layer"], log=probe in LOG_PROBES)
