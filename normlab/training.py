@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from normlab.config import Adam, Config, Constant, Cosine, MultiStep, OneCycle, Training
+from normlab.config import Config, Constant, Cosine, MultiStep, OneCycle, Training
 from normlab.data import Dataset, batches, load
 from normlab.errors import ConfigError
 from normlab.layers import cross_entropy
 from normlab.models import WeightLayer, build_model, weight_layers
+from normlab.optimizers import ParameterGroup, parameter_groups, update
 from normlab.probes import (
     SNAPSHOT_PROBES,
     gradient_norms,
@@ -79,7 +80,26 @@ class Ended:
 Event = Started | Progress | Evaluation | Measurement | Ended
 
 
-def train(config: Config) -> Iterator[Event]:
+@dataclass(frozen=True)
+class Network:
+    """A network in training: its model, and what the optimizer remembers."""
+
+    model: nn.Module
+    layers: list[WeightLayer]
+    parameters: list[nn.Parameter]
+    groups: list[ParameterGroup]
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """What a training step measures of itself, still on the device."""
+
+    loss: Tensor  # NaN where the gradient was not finite
+    norms: Tensor  # [layers] ‖∂L/∂W‖, before clipping
+    ratios: Tensor | None  # [layers] ‖ΔW‖/‖W‖, where asked for
+
+
+def train(config: Config, progress_seconds: float = PROGRESS_SECONDS) -> Iterator[Event]:
     """Train the network that a config names and yield what happens.
 
     A row with step s is about the weights after s optimizer steps: its evaluation, its snapshot,
@@ -97,11 +117,8 @@ def train(config: Config) -> Iterator[Event]:
     steps_per_epoch = _steps_per_epoch(config, dataset)
     steps = total_steps(config, steps_per_epoch)
 
-    model = build_model(config, dataset.shape, dataset.classes, random_stream(config.seed, "init"))
-    model = model.to(device).train()
-    layers = weight_layers(model)
-    parameters = list(model.parameters())
-    optimizer = build_optimizer(config, parameters)
+    network = build_network(config, dataset)
+    model, layers = network.model, network.layers
     probe_images, probe_labels = _probe_batch(config, dataset)
     probes = [name for name in config.probes.measure if name in SNAPSHOT_PROBES]
     snapshot_steps = snapshot_schedule(config, steps, steps_per_epoch)
@@ -112,7 +129,7 @@ def train(config: Config) -> Iterator[Event]:
 
     yield Started(
         device=str(device),
-        parameters=sum(p.numel() for p in parameters),
+        parameters=sum(p.numel() for p in network.parameters),
         layers=len(layers),
         classes=dataset.classes,
         steps=steps,
@@ -170,27 +187,13 @@ def train(config: Config) -> Iterator[Event]:
             break
 
         images, labels = next(stream)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step, steps)
-        optimizer.zero_grad(set_to_none=True)
-        with watched_weights(layers) as weights, matrix_products(precision):
-            with autocast(precision, device):
-                loss = cross_entropy(model(images), labels, config.training.loss)
-            loss.backward()  # type: ignore[no-untyped-call]
-        norms = gradient_norms(weights)
-        finite = norms.isfinite().all()
-        if config.training.clip_norm is not None:
-            # PyTorch's own total norm overflows float32 just where clipping is needed most.
-            total = gradient_norms(parameters).norm()
-            nn.utils.clip_grads_with_norm_(parameters, config.training.clip_norm, total)
-        before = [w.detach().clone() for w in weights] if step in update_steps else []
-        optimizer.step()
+        rate = learning_rate(config, step, steps)
+        stepped = training_step(config, network, images, labels, rate, ratios=step in update_steps)
+        unread.append(stepped.loss)
         if step in gradient_steps:
-            columns["grad_norm"] = norms
-        if before:
-            after = [layer.module.weight for layer in layers]
-            columns["update_ratio"] = update_ratios(before, after)
-        unread.append(torch.where(finite, loss.detach(), torch.nan))
+            columns["grad_norm"] = stepped.norms
+        if stepped.ratios is not None:
+            columns["update_ratio"] = stepped.ratios
 
         if columns or len(unread) == read_every or step + 1 == steps:
             broken = first_broken(step + 1)
@@ -200,11 +203,52 @@ def train(config: Config) -> Iterator[Event]:
                 yield evaluated(step + 1)
                 yield Ended("diverged", broken, model)
                 return
-            if (now := time.perf_counter()) - shown > PROGRESS_SECONDS:
+            if (now := time.perf_counter()) - shown > progress_seconds:
                 shown = now
                 yield Progress(step + 1, batch_loss)
 
     yield Ended("finished", steps, model)
+
+
+# ------------------------------------------------------------------------ the training step
+
+
+def build_network(config: Config, dataset: Dataset) -> Network:
+    """The network that a config names, on the data's device, in train mode."""
+    device = dataset.train_images.device
+    model = build_model(config, dataset.shape, dataset.classes, random_stream(config.seed, "init"))
+    model = model.to(device).train()
+    parameters = list(model.parameters())
+    groups = parameter_groups(config.optimizer, parameters)
+    return Network(model, weight_layers(model), parameters, groups)
+
+
+def training_step(
+    config: Config, network: Network, images: Tensor, labels: Tensor, lr: float, *, ratios: bool
+) -> Stepped:
+    """One optimizer step on a batch, which measures every layer's gradient on the way."""
+    device, precision = images.device, config.training.precision
+    layers, parameters = network.layers, network.parameters
+    for parameter in parameters:
+        parameter.grad = None
+    with watched_weights(layers) as weights, matrix_products(precision):
+        with autocast(precision, device):
+            loss = cross_entropy(network.model(images), labels, config.training.loss)
+        loss.backward()  # type: ignore[no-untyped-call]
+    norms = gradient_norms(weights)
+    finite = norms.isfinite().all()
+    if config.training.clip_norm is not None:
+        # PyTorch's own total norm overflows float32 just where clipping is needed most.
+        total = gradient_norms(parameters).norm()
+        nn.utils.clip_grads_with_norm_(parameters, config.training.clip_norm, total)
+    before = [w.detach().clone() for w in weights] if ratios else []
+    update(config.optimizer, network.groups, lr)
+    after = [layer.module.weight for layer in layers] if ratios else []
+    return Stepped(
+        loss=torch.where(finite, loss.detach(), torch.nan),
+        norms=norms,
+        ratios=update_ratios(before, after) if ratios else None,
+    )
 
 
 # --------------------------------------------------------------------------- evaluation
@@ -238,34 +282,7 @@ def evaluate(model: nn.Module, dataset: Dataset, training: Training) -> dict[str
     return dict(zip(("train_loss", "train_acc", "test_loss", "test_acc"), values, strict=True))
 
 
-# -------------------------------------------------------------- optimizer and schedules
-
-
-def build_optimizer(config: Config, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """PyTorch's own SGD, Adam or AdamW, one fused update where the device has it.
-
-    With `optimizer.decay=weights` the weight decay spares biases, γ and β.
-    """
-    optimizer, lr = config.optimizer, config.optimizer.lr
-    fused = parameters[0].device.type in ("cpu", "cuda")
-    groups: list[dict[str, Any]] = [{"params": parameters}]
-    if optimizer.decay == "weights" and optimizer.weight_decay:
-        spared = [p for p in parameters if p.ndim < 2]
-        weights = [p for p in parameters if p.ndim >= 2]
-        groups = [{"params": weights}, {"params": spared, "weight_decay": 0.0}]
-    if isinstance(optimizer, Adam):
-        kind = torch.optim.Adam if optimizer.name == "adam" else torch.optim.AdamW
-        betas = (optimizer.beta1, optimizer.beta2)
-        decay = optimizer.weight_decay
-        return kind(groups, lr, betas, optimizer.eps, weight_decay=decay, fused=fused)
-    return torch.optim.SGD(
-        groups,
-        lr,
-        momentum=optimizer.momentum,
-        nesterov=optimizer.nesterov,
-        weight_decay=optimizer.weight_decay,
-        fused=fused,
-    )
+# ------------------------------------------------------------------------------ schedules
 
 
 def learning_rate(config: Config, step: int, steps: int) -> float:

@@ -19,6 +19,7 @@ ORDER = (
     "layers",
     "initializers",
     "models",
+    "optimizers",
     "probes",
     "locks",
     "records",
