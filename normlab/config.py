@@ -299,6 +299,7 @@ class Runtime(_Part):
 
     device: str
     threads: Annotated[int, Field(ge=1, le=1024)]
+    checkpoint_seconds: NonNegative
 
     @field_validator("device")
     @classmethod
@@ -666,9 +667,7 @@ class _hydra_in:  # noqa: N801  a context manager that reads like a function
     def __enter__(self) -> Any:
         from hydra import compose as hydra_compose
         from hydra import initialize_config_dir
-        from hydra.errors import HydraException
-        from omegaconf.errors import OmegaConfBaseException
-        from yaml import MarkedYAMLError, YAMLError  # of OmegaConf's own parser
+        from yaml import MarkedYAMLError  # of OmegaConf's own parser
 
         self.context = initialize_config_dir(str(config_folder().resolve()), version_base="1.3")
         self.context.__enter__()
@@ -685,11 +684,11 @@ class _hydra_in:  # noqa: N801  a context manager that reads like a function
                 mark = error.problem_mark
                 where = f"{mark.name}, line {mark.line + 1}: " if mark else ""
                 raise ConfigError(f"{where}not valid YAML ({error.problem})") from error
-            except (HydraException, OmegaConfBaseException, YAMLError, OSError) as error:
-                raise ConfigError(_first_line(error)) from error
             except (UnicodeDecodeError, RecursionError) as error:
                 where = f"--config-dir={self.config_dir}: " if self.config_dir else ""
                 raise ConfigError(f"{where}a YAML cannot be read ({_first_line(error)})") from error
+            except Exception as error:  # Hydra's own, OmegaConf's, and bare ones on odd values
+                raise ConfigError(_first_line(error)) from error
 
         return load
 

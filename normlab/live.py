@@ -20,16 +20,16 @@ from rich.text import Text
 from normlab.config import Config, run_id
 from normlab.locks import read_lock
 from normlab.records import FINAL, run_folder
-from normlab.runs import Finished, Outcome
+from normlab.runs import Finished, Note, Outcome
 from normlab.sweep import Plan, labels
 from normlab.tables import VERDICT_STYLES, duration, gradient_strip, number
-from normlab.training import Ended, Evaluation, Event, Measurement, Started
+from normlab.training import Checkpoint, Ended, Evaluation, Event, Measurement, Started
 from normlab.training import Progress as StepProgress
 
 REFRESH_PER_SECOND = 8
 
 
-def watch(events: Iterable[Event | Finished], console: Console, name: str) -> Finished:
+def watch(events: Iterable[Event | Note | Finished], console: Console, name: str) -> Finished:
     """Show a run's events as they come and return the last one.
 
     On a terminal: a bar with loss, accuracy, speed and time left, and the gradient of every layer
@@ -41,9 +41,13 @@ def watch(events: Iterable[Event | Finished], console: Console, name: str) -> Fi
     return finished
 
 
-def _plain(events: Iterable[Event | Finished], console: Console, name: str) -> Finished | None:
+def _plain(
+    events: Iterable[Event | Note | Finished], console: Console, name: str
+) -> Finished | None:
     for event in events:
         match event:
+            case Note(text):
+                console.print(text, soft_wrap=True, highlight=False, markup=False)
             case Started():
                 console.print(_headline(name, event), soft_wrap=True, highlight=False)
             case Evaluation(row):
@@ -59,7 +63,9 @@ def _plain(events: Iterable[Event | Finished], console: Console, name: str) -> F
     return None
 
 
-def _live(events: Iterable[Event | Finished], console: Console, name: str) -> Finished | None:
+def _live(
+    events: Iterable[Event | Note | Finished], console: Console, name: str
+) -> Finished | None:
     bar = Progress(
         BarColumn(bar_width=None),
         TextColumn("{task.completed}/{task.total}"),
@@ -91,6 +97,8 @@ def _live(events: Iterable[Event | Finished], console: Console, name: str) -> Fi
     ):
         for event in events:
             match event:
+                case Note(text):
+                    console.print(text, soft_wrap=True, highlight=False, markup=False)
                 case Started():
                     head = Text(_headline(name, event))
                     bar.update(task, total=event.steps)
@@ -104,7 +112,7 @@ def _live(events: Iterable[Event | Finished], console: Console, name: str) -> Fi
                     strips = [*strips[:1], strip]
                 case Finished():
                     return event
-                case Measurement() | Ended():
+                case Measurement() | Checkpoint() | Ended():
                     pass
     return None
 
@@ -118,6 +126,7 @@ def _headline(name: str, started: Started) -> str:
     return (
         f"{name}: {started.layers} layers, {started.parameters:,} parameters, "
         f"{started.steps} steps on {started.device}"
+        + (f", going on from step {started.resumed}" if started.resumed else "")
     )
 
 

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 FLUSH_SECONDS = 5.0
 WEIGHTS_FILE = "weights.pt"
+CHECKPOINT_FILE = "checkpoint.pt"
+CHECKPOINT_FORMAT = 1
 # A run that ended in one of these ways is a result and need not run again.
 FINAL = ("finished", "diverged")
 METRIC_COLUMNS = (
@@ -90,14 +93,23 @@ class Recorder:
 
     Making one creates and locks the folder, takes an older summary away, and writes config.yaml and
     environment.json. Raises RecordError where the folder cannot be written, and BusyError where
-    another process is making the same run, or has finished it and `force` is not set.
+    another process is making the same run, or has finished it and `force` is not set. The rows of
+    a `checkpoint` are the first.
     """
 
-    def __init__(self, config: Config, *, device: str, command: Sequence[str], force: bool = False):
+    def __init__(
+        self,
+        config: Config,
+        *,
+        device: str,
+        command: Sequence[str],
+        force: bool = False,
+        checkpoint: Mapping[str, Any] | None = None,
+    ):
         self.folder = run_folder(config)
         self.config = config
-        self.metrics: list[dict[str, Any]] = []
-        self.layers: list[dict[str, Any]] = []
+        self.metrics: list[dict[str, Any]] = list(checkpoint["metrics"]) if checkpoint else []
+        self.layers: list[dict[str, Any]] = list(checkpoint["layers"]) if checkpoint else []
         self._flushed = time.monotonic()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -109,6 +121,10 @@ class Recorder:
                 raise BusyError(f"{self.folder}: finished already; --force runs it again")
             (self.folder / "summary.json").unlink(missing_ok=True)
             (self.folder / WEIGHTS_FILE).unlink(missing_ok=True)
+            if force:
+                (self.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+            for left in self.folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+                left.unlink(missing_ok=True)
             write_whole(
                 self.folder / "config.yaml", lambda path: _write_text(path, to_yaml(config))
             )
@@ -157,8 +173,25 @@ class Recorder:
         state = {name: value.cpu() for name, value in model.state_dict().items()}
         write_whole(self.folder / WEIGHTS_FILE, lambda path: torch.save(state, path))
 
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Write checkpoint.pt: a training's state with the rows measured until then."""
+        import torch
+
+        content = {
+            "format": CHECKPOINT_FORMAT,
+            "run_id": run_id(self.config),
+            "state": dict(state),
+            "metrics": self.metrics,
+            "layers": self.layers,
+        }
+        if self.lock.lost:
+            raise RecordError(f"{self.folder}: another process took this run over, or deleted it")
+        write_whole(self.folder / CHECKPOINT_FILE, lambda path: torch.save(content, path))
+
     def finish(self, summary: Mapping[str, Any], *, keep_tables: bool = False) -> None:
         """Write the tables, then the summary, which makes the run whole; give the folder free.
+
+        A run with a result keeps no checkpoint.
 
         With `keep_tables` those that the folder has already stay.
         """
@@ -167,12 +200,36 @@ class Recorder:
             if not (keep_tables and all((self.folder / name).exists() for name in tables)):
                 self.flush()
             _write_json(self.folder / "summary.json", summary)
+            if summary["status"] in FINAL:
+                (self.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         finally:
             self.lock.release()
 
     def _flush_when_due(self) -> None:
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
+
+
+def read_checkpoint(config: Config) -> tuple[dict[str, Any] | None, str]:
+    """A run's checkpoint, or None, and words about one that cannot be used."""
+    import torch
+
+    file = run_folder(config) / CHECKPOINT_FILE
+    if not file.exists():
+        return None, ""
+    try:
+        with zipfile.ZipFile(file) as archive:  # torch.load does not look at its checksums
+            if broken := archive.testzip():
+                raise ValueError(f"checksum of {broken}")
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load names no kinds of its own
+        return None, f"{file}: damaged ({_first_line(error)[:80]}); the run starts over"
+    keys = {"format", "run_id", "state", "metrics", "layers"}
+    if not isinstance(content, dict) or set(content) != keys:
+        return None, f"{file}: not normlab's; the run starts over"
+    if content["format"] != CHECKPOINT_FORMAT or content["run_id"] != run_id(config):
+        return None, f"{file}: of another run or version; the run starts over"
+    return content, ""
 
 
 def read_run(folder: Path) -> Run:

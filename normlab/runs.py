@@ -17,9 +17,25 @@ from normlab.config import Config, describe, run_id
 from normlab.diagnosis import diagnose
 from normlab.errors import BusyError, NormlabError, RunError
 from normlab.locks import read_lock
-from normlab.records import FINAL, Recorder, command_line, read_summary, run_folder
+from normlab.records import (
+    FINAL,
+    Recorder,
+    command_line,
+    read_checkpoint,
+    read_summary,
+    run_folder,
+)
 from normlab.theory import predict
-from normlab.training import Ended, Evaluation, Event, Measurement, Progress, Started, train
+from normlab.training import (
+    Checkpoint,
+    Ended,
+    Evaluation,
+    Event,
+    Measurement,
+    Progress,
+    Started,
+    train,
+)
 
 
 @dataclass(frozen=True)
@@ -30,44 +46,75 @@ class Finished:
     summary: dict[str, Any]
 
 
-def execute(config: Config, *, force: bool = False) -> Generator[Event | Finished, None, None]:
+@dataclass(frozen=True)
+class Note:
+    """What a person should know of a run's start."""
+
+    text: str
+
+
+def execute(
+    config: Config, *, force: bool = False, stop: Callable[[], bool] = lambda: False
+) -> Generator[Event | Note | Finished, None, None]:
     """Train, record every event, and end with a Finished.
 
-    A run that is interrupted or fails keeps what was measured and says so in its summary. Raises
-    RunError where it fails while running; what `train` and `Recorder` raise comes through, such as
-    BusyError where the run is finished already, unless `force`, or is being made elsewhere.
+    A run that is interrupted or fails keeps what was measured and says so in its summary. One that
+    has left a checkpoint goes on from there, unless `force`. Ctrl-C, or `stop`, makes a checkpoint
+    first; a second Ctrl-C does not wait. Raises RunError where it fails while running; what `train`
+    and `Recorder` raise comes through, such as BusyError where the run is finished already, unless
+    `force`, or is being made elsewhere.
     """
     recorder: Recorder | None = None
     status, step, reason = "interrupted", 0, ""
     failure: Exception | None = None
     entered = time.perf_counter()
+    checkpoint, note = (None, "") if force else read_checkpoint(config)
+    kept = checkpoint["state"]["step"] if checkpoint else 0
+    if note:
+        yield Note(note)
     try:
-        for event in train(config):
-            match event:
-                case Started():
-                    started, began = event, time.perf_counter()
-                    recorder = Recorder(
-                        config, device=event.device, command=command_line(), force=force
-                    )
-                    recorder.lock.progress |= {"step": 0, "steps": event.steps}
-                case Evaluation(row):
-                    assert recorder is not None  # train yields Started first
-                    recorder.add_metrics(row)
-                    step = row["step"]
-                    recorder.lock.progress |= {"step": step, "train_acc": row["train_acc"]}
-                case Measurement(rows):
-                    assert recorder is not None
-                    recorder.add_layers(rows)
-                case Progress(step, loss):
-                    assert recorder is not None
-                    recorder.lock.progress |= {"step": step, "loss": loss}
-                case Ended(status, step, model):
-                    reason = ""
-                    if config.output.weights:
+        with _deferred() as struck:
+            events = train(
+                config,
+                resume=checkpoint and checkpoint["state"],
+                stop=lambda: bool(struck) or stop(),
+            )
+            for event in events:
+                match event:
+                    case Started():
+                        started, began = event, time.perf_counter()
+                        began -= checkpoint["state"]["seconds"] if checkpoint else 0.0
+                        recorder = Recorder(
+                            config,
+                            device=event.device,
+                            command=command_line(),
+                            force=force,
+                            checkpoint=checkpoint,
+                        )
+                        recorder.lock.progress |= {"step": event.resumed, "steps": event.steps}
+                    case Evaluation(row):
+                        assert recorder is not None  # train yields Started first
+                        recorder.add_metrics(row)
+                        step = row["step"]
+                        recorder.lock.progress |= {"step": step, "train_acc": row["train_acc"]}
+                    case Measurement(rows):
                         assert recorder is not None
-                        recorder.save_weights(model)
-                    break
-            yield event
+                        recorder.add_layers(rows)
+                    case Progress(step, loss):
+                        assert recorder is not None
+                        recorder.lock.progress |= {"step": step, "loss": loss}
+                    case Checkpoint(state):
+                        assert recorder is not None
+                        recorder.save_checkpoint(state)
+                        kept = state["step"]
+                    case Ended(status, step, model):
+                        if config.output.weights:
+                            assert recorder is not None
+                            recorder.save_weights(model)
+                        break
+                yield event
+            if status == "interrupted":
+                reason = _stopped(step, kept)
     except NormlabError as error:
         status, reason = "failed", str(error)
         raise
@@ -76,7 +123,7 @@ def execute(config: Config, *, force: bool = False) -> Generator[Event | Finishe
         if recorder is None:  # while the network was built
             record_failure(config, reason, time.perf_counter() - entered)
     except BaseException:
-        reason = f"Stopped at step {step}."
+        reason = _stopped(step, kept) if status == "interrupted" else ""
         raise
     finally:
         if recorder is not None:
@@ -88,6 +135,11 @@ def execute(config: Config, *, force: bool = False) -> Generator[Event | Finishe
         raise RunError(reason) from failure
     assert recorder is not None
     yield Finished(recorder.folder, summary)
+
+
+def _stopped(step: int, kept: int) -> str:
+    advice = f" The same command goes on from step {kept}." if kept else ""
+    return f"Stopped at step {step}.{advice}"
 
 
 def record_failure(config: Config, reason: str, seconds: float) -> None:
@@ -129,7 +181,7 @@ def outcome_of(config: Config, *, force: bool, stop: Callable[[], bool]) -> Outc
     """Execute a run in a sweep's worker: every failure becomes an Outcome.
 
     A run that another process has finished since it was planned is not made again unless `force`;
-    one that another is making is `busy`. `stop` is asked at every event.
+    one that another is making is `busy`. `stop` is asked between steps.
     """
     identity, began = run_id(config), time.perf_counter()
 
@@ -139,20 +191,57 @@ def outcome_of(config: Config, *, force: bool, stop: Callable[[], bool]) -> Outc
     summary = read_summary(run_folder(config))
     if summary is not None and summary["status"] in FINAL and not force:
         return outcome(summary["status"], summary.get("reason", ""), summary.get("verdict"))
-    events = execute(config, force=force)
+    notes = []
     try:
-        for event in events:
+        for event in execute(config, force=force, stop=stop):
+            if isinstance(event, Note):
+                notes.append(f"{event.text}.")
             if isinstance(event, Finished):
                 summary = event.summary
-                return outcome(summary["status"], summary["reason"], summary["verdict"])
-            if stop():
-                events.close()
-                break
+                reason = " ".join([*notes, summary["reason"]])
+                return outcome(summary["status"], reason, summary["verdict"])
     except BusyError as error:
         return outcome("busy", str(error))
     except NormlabError as error:
         return outcome("failed", str(error))
-    return outcome("interrupted", "stopped before its end")
+    raise AssertionError("execute ends with a Finished")
+
+
+@contextmanager
+def _deferred() -> Iterator[list[int]]:
+    """Hold Ctrl-C back until training has come to a step's end: it is in the list, then strikes.
+
+    So do the other ways of a polite end, where the process has made them its own. A second one
+    strikes at once.
+    """
+    struck: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield struck
+        return
+    numbers = [getattr(signal, name) for name in _POLITE if hasattr(signal, name)]
+    before = {n: signal.getsignal(n) for n in numbers if callable(signal.getsignal(n))}
+
+    def give_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def hold(number: int, _: object) -> None:
+        struck.append(number)
+        if len(struck) > 1:
+            give_back()
+            signal.raise_signal(number)
+
+    for number in before:
+        signal.signal(number, hold)
+    try:
+        yield struck
+    finally:
+        give_back()
+        if len(struck) == 1:
+            signal.raise_signal(struck[0])
+
+
+_POLITE = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 
 
 @contextmanager
@@ -161,8 +250,7 @@ def _shielded() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in _POLITE if hasattr(signal, name)]
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield

@@ -296,6 +296,46 @@ def _layers(depth: float) -> str:
     return "∞" if math.isinf(depth) else f"{depth:.3g} layers"
 
 
+def bench_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A training step's variants beside the bare loop: ratio, its quartiles, milliseconds."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("net", no_wrap=True)
+    table.add_column("threads", justify="right")
+    table.add_column("variant", no_wrap=True)
+    for header in ("ratio", "quartiles", "ms a step"):
+        table.add_column(header, justify="right", no_wrap=True)
+    before = None
+    for row in rows:
+        case = (row["net"], row["threads"])
+        if before not in (None, case):
+            table.add_section()
+        head = (case[0], str(case[1])) if case != before else ("", "")
+        before = case
+        alone = row["low"] == row["high"]
+        spread = "" if alone else f"{row['low']:.2f}–{row['high']:.2f}"
+        own = row["variant"] not in ("bare", "item", "floor", *PEERS)
+        style = ("green" if row["ratio"] <= 1 else "yellow") if own else ""
+        ratio = Text(f"{row['ratio']:.2f}×", style=style)
+        table.add_row(*head, row["variant"], ratio, spread, f"{row['milliseconds']:.2f}")
+    return table
+
+
+# The variants of `normlab bench` that other packages make.
+PEERS = ("lightning grad_norm", "wandb.watch")
+
+
+def profile_table(net: str, threads: int, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Where a step's time goes, by operation."""
+    title = f"{net}, {threads} thread{'s' if threads > 1 else ''}"
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, title=title)
+    table.add_column("operation", overflow="fold")
+    table.add_column("own time", justify="right")
+    table.add_column("calls a step", justify="right")
+    for row in rows:
+        table.add_row(row["operation"], f"{100 * row['share']:.1f} %", f"{row['calls']:.0f}")
+    return table
+
+
 def info_table(facts: Mapping[str, Any]) -> Table:
     """Versions, devices and where data sets lie, as two columns."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))

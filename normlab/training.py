@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +44,7 @@ class Started:
     classes: int
     steps: int
     steps_per_epoch: int
+    resumed: int = 0  # the step that it goes on from
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,17 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """All that training needs to go on from here: tensors and numbers, to be kept at once.
+
+    The batches, the augmentation and the learning rate are functions of seed and step, so that
+    nothing random is in it.
+    """
+
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Ended:
     """The last event: `finished`, or `diverged` at the step of a loss or gradient not finite."""
 
@@ -77,7 +89,7 @@ class Ended:
     model: nn.Module
 
 
-Event = Started | Progress | Evaluation | Measurement | Ended
+Event = Started | Progress | Evaluation | Measurement | Checkpoint | Ended
 
 
 @dataclass(frozen=True)
@@ -99,7 +111,13 @@ class Stepped:
     ratios: Tensor | None  # [layers] ‖ΔW‖/‖W‖, where asked for
 
 
-def train(config: Config, progress_seconds: float = PROGRESS_SECONDS) -> Iterator[Event]:
+def train(
+    config: Config,
+    *,
+    resume: Mapping[str, Any] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    progress_seconds: float = PROGRESS_SECONDS,
+) -> Iterator[Event]:
     """Train the network that a config names and yield what happens.
 
     A row with step s is about the weights after s optimizer steps: its evaluation, its snapshot,
@@ -108,6 +126,10 @@ def train(config: Config, progress_seconds: float = PROGRESS_SECONDS) -> Iterato
     mode alone: in eval mode a fresh BatchNorm net may overflow, as its running statistics are not
     yet those of its data. Sets the process's number of threads. Raises ConfigError for a device or
     batch size that cannot be, DataError for damaged data.
+
+    A Checkpoint comes every `runtime.checkpoint_seconds`, and before a training that `stop` ends
+    between two steps, without an Ended. With a checkpoint's state as `resume` it goes on from
+    there, and on a CPU yields the same as one that was never stopped.
     """
     device = select_device(config.runtime.device)
     precision = config.training.precision
@@ -127,6 +149,8 @@ def train(config: Config, progress_seconds: float = PROGRESS_SECONDS) -> Iterato
     evaluation_stride = config.training.evaluate_every_epochs * steps_per_epoch
     read_every = READ_EVERY["cpu" if device.type == "cpu" else "gpu"]
 
+    first = restore(network, resume) if resume else 0
+
     yield Started(
         device=str(device),
         parameters=sum(p.numel() for p in network.parameters),
@@ -134,10 +158,12 @@ def train(config: Config, progress_seconds: float = PROGRESS_SECONDS) -> Iterato
         classes=dataset.classes,
         steps=steps,
         steps_per_epoch=steps_per_epoch,
+        resumed=first,
     )
-    started = shown = time.perf_counter()
-    stream = _epochs(config, dataset)
-    batch_loss = math.nan
+    shown = saved = time.perf_counter()
+    started = shown - (resume["seconds"] if resume else 0.0)
+    stream = _epochs(config, dataset, first, steps_per_epoch)
+    batch_loss = resume["batch_loss"] if resume else math.nan
     unread: list[Tensor] = []  # losses still on the device, NaN where a gradient was not finite
 
     def first_broken(steps_done: int) -> int | None:
@@ -160,7 +186,7 @@ def train(config: Config, progress_seconds: float = PROGRESS_SECONDS) -> Iterato
         }
         return Evaluation(row)
 
-    for step in range(steps + 1):
+    for step in range(first, steps + 1):
         evaluating = step % evaluation_stride == 0 or step == steps
         if evaluating or step in snapshot_steps:
             broken = first_broken(step)
@@ -206,6 +232,12 @@ def train(config: Config, progress_seconds: float = PROGRESS_SECONDS) -> Iterato
             if (now := time.perf_counter()) - shown > progress_seconds:
                 shown = now
                 yield Progress(step + 1, batch_loss)
+                stopping, every = stop(), config.runtime.checkpoint_seconds
+                if every and (stopping or now - saved > every):
+                    saved = now
+                    yield Checkpoint(_state(network, step + 1, batch_loss, now - started))
+                if stopping:
+                    return
 
     yield Ended("finished", steps, model)
 
@@ -221,6 +253,30 @@ def build_network(config: Config, dataset: Dataset) -> Network:
     parameters = list(model.parameters())
     groups = parameter_groups(config.optimizer, parameters)
     return Network(model, weight_layers(model), parameters, groups)
+
+
+def _state(network: Network, step: int, batch_loss: float, seconds: float) -> dict[str, Any]:
+    return {
+        "step": step,
+        "batch_loss": batch_loss,
+        "seconds": seconds,
+        "model": network.model.state_dict(),
+        "optimizer": [
+            {"momenta": group.momenta, "squares": group.squares, "steps": group.steps}
+            for group in network.groups
+        ],
+    }
+
+
+def restore(network: Network, state: Mapping[str, Any]) -> int:
+    """Give a network the weights and the optimizer's memory of a checkpoint; the step it is at."""
+    network.model.load_state_dict(state["model"])
+    for group, memory in zip(network.groups, state["optimizer"], strict=True):
+        device = group.parameters[0].device
+        group.momenta = [None if m is None else m.to(device) for m in memory["momenta"]]
+        group.squares = [square.to(device) for square in memory["squares"]]
+        group.steps = [steps.to(device) for steps in memory["steps"]]
+    return int(state["step"])
 
 
 def training_step(
@@ -354,10 +410,16 @@ def random_stream(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
 
 
-def _epochs(config: Config, dataset: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
-    for epoch in itertools.count():
+def _epochs(
+    config: Config, dataset: Dataset, first: int, steps_per_epoch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of step `first` and of all that follow."""
+    skipped = first % steps_per_epoch
+    for epoch in itertools.count(first // steps_per_epoch):
         stream = random_stream(config.seed, "batches", epoch)
-        yield from batches(dataset, config.data, config.training.batch_size, stream)
+        made = batches(dataset, config.data, config.training.batch_size, stream)
+        yield from itertools.islice(made, skipped, None)
+        skipped = 0
 
 
 def _probe_batch(config: Config, dataset: Dataset) -> tuple[Tensor, Tensor]:

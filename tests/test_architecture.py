@@ -43,6 +43,7 @@ ORDER = (
     "pictures",
     "report",
     "live",
+    "bench",
     "cli",
 )
 

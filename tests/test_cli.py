@@ -309,7 +309,10 @@ def test_ctrl_c_in_a_terminal(tmp_path: Path) -> None:
     code, output = in_terminal("run", *ENDLESS, cwd=tmp_path, interrupt_at="/s ")
     assert code == 130
     assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l")
-    assert "normlab: interrupted; normlab show results/runs/" in output
+    assert (
+        "normlab: interrupted; the same command goes on from there; normlab show results/runs/"
+        in output
+    )
     assert "Traceback" not in output
     (file,) = tmp_path.glob("results/runs/*/summary.json")
     assert json.loads(file.read_text(encoding="utf-8"))["status"] == "interrupted"
@@ -338,7 +341,9 @@ def test_ctrl_c_without_a_terminal(tmp_path: Path, times: int) -> None:
         errors = process.stderr.read()
     assert process.returncode == 130
     assert errors.count("\n") == 1
-    assert errors.startswith("normlab: interrupted; normlab show")
+    assert errors.startswith(
+        "normlab: interrupted; the same command goes on from there; normlab show"
+    )
     shown = normlab("show", cwd=tmp_path)
     assert shown.returncode == 0
     assert "verdict  interrupted. Stopped at step" in shown.stdout

@@ -78,8 +78,8 @@ def test_diverged_is_a_result(tmp_path: Path) -> None:
 def raising(error: BaseException, after: int) -> Any:
     """A stand-in for `train` that fails after some events of the real one."""
 
-    def broken(config: Config) -> Iterator[Event]:
-        for number, event in enumerate(train(config)):
+    def broken(config: Config, **options: Any) -> Iterator[Event]:
+        for number, event in enumerate(train(config, **options)):
             if number == after:
                 raise error
             yield event

@@ -1,0 +1,320 @@
+"""A run that was stopped, or killed, ends as one that never was."""
+
+import io
+import itertools
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY
+from kill import Harness
+from pandas.testing import assert_frame_equal
+
+from normlab import runs
+from normlab.config import compose
+from normlab.errors import RunError
+from normlab.records import (
+    CHECKPOINT_FILE,
+    Recorder,
+    read_checkpoint,
+    read_run,
+    read_weights,
+    run_folder,
+)
+from normlab.training import Checkpoint, Ended, Evaluation, Measurement, Started, train
+
+CNN = (*TINY, "data.size=8", "model=cnn", "model.depth=8", "model.width=4")
+CONFIGS = {
+    "mlp": TINY,
+    "adam": (*TINY, "optimizer=adam"),
+    "adamw, spared": (*TINY, "optimizer=adamw", "optimizer.decay=weights"),
+    "weight norm": (*TINY, "norm=wn", "optimizer.momentum=0"),
+    "noise": (*TINY, "norm.noise=0.5"),
+    "clipped": (*TINY, "training.clip_norm=0.1"),
+    "cnn": (*CNN, "model.residual=true", "model.shortcut=B"),
+    "augmented": (
+        *(*CNN, "data=digits", "data.crop_padding=1", "data.flip=true"),
+        *("training.batch_size=512", "training.epochs=3"),
+    ),
+}
+CONFIGS["augmented"] = tuple(
+    o for o in CONFIGS["augmented"] if not o.startswith(("data.size", "data.train", "data.test"))
+    and o != "data=gaussian"
+)  # fmt: skip
+
+
+def rows_of(events):
+    """Every row that is recorded, without the time that it took."""
+    found = []
+    for event in events:
+        if isinstance(event, Evaluation):
+            found.append({**event.row, "seconds": 0})
+        if isinstance(event, Measurement):
+            found += event.rows
+    return found
+
+
+def through_a_file(state):
+    """A state as it comes back from checkpoint.pt."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_training_goes_on_bit_for_bit(name):
+    config = compose(CONFIGS[name])
+    *whole, ended = train(config, progress_seconds=-1)
+    steps = next(e.steps for e in whole if isinstance(e, Started))
+    for stop_after in range(1, steps + 1):
+        asked = itertools.count(1)
+        *before, checkpoint = train(
+            config, stop=lambda: next(asked) == stop_after, progress_seconds=-1  # noqa: B023
+        )  # fmt: skip
+        assert isinstance(checkpoint, Checkpoint)
+        assert checkpoint.state["step"] == stop_after
+        *after, ended_later = train(config, resume=through_a_file(checkpoint.state))
+        assert isinstance(ended_later, Ended)
+        assert next(e.resumed for e in after if isinstance(e, Started)) == stop_after
+        assert str(rows_of(before) + rows_of(after)) == str(rows_of(whole))
+        one, two = ended.model.state_dict(), ended_later.model.state_dict()
+        assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_divergence_is_the_same_after_a_stop():
+    overrides = [*TINY, "norm=none", "training.epochs=5", "optimizer.lr=1e5", "seed=3"]
+    config = compose([*overrides, "model.activation=identity"])
+    *whole, ended = train(config, progress_seconds=-1)
+    assert (ended.status, ended.step > 1) == ("diverged", True)
+    asked = itertools.count(1)
+    *before, checkpoint = train(config, stop=lambda: next(asked) == 1, progress_seconds=-1)
+    *after, again = train(config, resume=through_a_file(checkpoint.state))
+    assert (again.status, again.step) == (ended.status, ended.step)
+    assert str(rows_of(before) + rows_of(after)) == str(rows_of(whole))
+
+
+# ----------------------------------------------------------------------------- its folder
+
+
+def config_in(root: Path, *overrides: str):
+    return compose([*TINY, f"output.root='{root}'", "output.weights=true", *overrides])
+
+
+def make(config, **options):
+    return list(runs.execute(config, **options))
+
+
+@pytest.fixture
+def at_every_step(monkeypatch):
+    """Training tells of every step, and so can be stopped at each."""
+
+    def told(config, **options):
+        return train(config, progress_seconds=-1, **options)
+
+    monkeypatch.setattr(runs, "train", told)
+
+
+def stopped_at(step):
+    asked = itertools.count(1)
+    return lambda: next(asked) == step
+
+
+def assert_same(one: Path, two: Path):
+    first, second = read_run(one), read_run(two)
+    drop = {"seconds"}
+    assert_frame_equal(
+        first.metrics.drop(columns="seconds"), second.metrics.drop(columns="seconds")
+    )
+    assert_frame_equal(first.layers, second.layers)
+    assert {k: v for k, v in first.summary.items() if k not in drop | {"config"}} == {
+        k: v for k, v in second.summary.items() if k not in drop | {"config"}
+    }
+    weights, others = read_weights(one), read_weights(two)
+    assert all(torch.equal(weights[key], others[key]) for key in weights)
+
+
+@pytest.mark.usefixtures("at_every_step")
+def test_a_stopped_run_goes_on_from_its_checkpoint(tmp_path):
+    whole, config = config_in(tmp_path / "whole"), config_in(tmp_path / "cut")
+    make(whole)
+    *_, last = make(config, stop=stopped_at(3))
+    assert last.summary["status"] == "interrupted"
+    assert last.summary["reason"].startswith("Stopped at step 3. The same command goes on from")
+    folder = run_folder(config)
+    assert (folder / CHECKPOINT_FILE).exists()
+    events = make(config)
+    assert [e.resumed for e in events if isinstance(e, Started)] == [3]
+    assert_same(run_folder(whole), folder)
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "config.yaml", "environment.json", "layers.parquet", "metrics.parquet", "summary.json",
+        "weights.pt",
+    ]  # fmt: skip
+    seconds = read_run(folder).metrics["seconds"].tolist()
+    assert seconds == sorted(seconds)
+
+
+def struck(config, place, *numbers):
+    """The events of a run that gets signals at the event of that place."""
+    seen = []
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        for event in runs.execute(config):
+            seen.append(event)
+            if len(seen) == place:
+                for number in numbers:
+                    os.kill(os.getpid(), number)
+    return seen
+
+
+@pytest.mark.usefixtures("at_every_step")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_end_of_a_step(tmp_path, number):
+    def strike(*_):
+        raise KeyboardInterrupt
+
+    whole, config = config_in(tmp_path / "whole"), config_in(tmp_path / "cut")
+    make(whole)
+    before = signal.signal(number, strike)
+    try:
+        seen = struck(config, 4, number)
+        assert signal.getsignal(number) is strike
+    finally:
+        signal.signal(number, before)
+    assert isinstance(seen[-1], Checkpoint)
+    assert (run_folder(config) / CHECKPOINT_FILE).exists()
+    make(config)
+    assert_same(run_folder(whole), run_folder(config))
+
+
+def test_a_second_signal_does_not_wait(tmp_path):
+    config = config_in(tmp_path)
+    assert len(struck(config, 1, signal.SIGINT, signal.SIGINT)) == 1
+    assert read_run(run_folder(config)).summary["reason"] == "Stopped at step 0."
+
+
+def test_workers_die_of_what_they_have_not_made_their_own(tmp_path):
+    """A worker's SIGTERM is the pool's way to end it at once; its Ctrl-C is ignored."""
+    numbers = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.SIG_IGN}
+    before = {number: signal.signal(number, way) for number, way in numbers.items()}
+    try:
+        for event in runs.execute(config_in(tmp_path)):
+            if not isinstance(event, runs.Finished):
+                assert {n: signal.getsignal(n) for n in numbers} == numbers
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("at_every_step")
+def test_0_seconds_keep_no_checkpoint(tmp_path):
+    config = config_in(tmp_path, "runtime.checkpoint_seconds=0")
+    *_, last = make(config, stop=stopped_at(3))
+    assert last.summary["reason"].startswith("Stopped at step 3. ")
+    assert "goes on" not in last.summary["reason"]
+    assert not (run_folder(config) / CHECKPOINT_FILE).exists()
+
+
+@pytest.mark.usefixtures("at_every_step")
+def test_force_starts_over(tmp_path):
+    config = config_in(tmp_path)
+    make(config, stop=stopped_at(3))
+    events = make(config, force=True)
+    assert [e.resumed for e in events if isinstance(e, Started)] == [0]
+
+
+@pytest.mark.usefixtures("at_every_step")
+def test_checkpoints_come_by_the_clock(tmp_path):
+    config = config_in(tmp_path, "runtime.checkpoint_seconds=1e-9")
+    kept = [e.state["step"] for e in make(config) if isinstance(e, Checkpoint)]
+    assert kept == list(range(1, 9))
+    assert not (run_folder(config) / CHECKPOINT_FILE).exists()
+
+
+class Hostile:
+    def __reduce__(self):
+        return (os.mkdir, (str(Path.cwd() / "executed"),))
+
+
+def damage(name, file, config):
+    content = file.read_bytes()
+    good, _ = read_checkpoint(config)
+    match name:
+        case "truncated":
+            file.write_bytes(content[: len(content) // 2])
+        case "empty":
+            file.write_bytes(b"")
+        case "flipped":
+            middle = len(content) // 2
+            file.write_bytes(content[:middle] + b"\xff" * 64 + content[middle + 64 :])
+        case "text":
+            file.write_text("no checkpoint")
+        case "of another run":
+            torch.save({**good, "run_id": "0123456789"}, file)
+        case "of another version":
+            torch.save({**good, "format": 99}, file)
+        case "a list":
+            torch.save([1, 2], file)
+        case "hostile":
+            torch.save({**good, "state": Hostile()}, file)
+
+
+@pytest.mark.usefixtures("at_every_step")
+@pytest.mark.parametrize(
+    "name",
+    ["truncated", "empty", "flipped", "text", "of another run", "of another version", "a list",
+     "hostile"],
+)  # fmt: skip
+def test_an_unusable_checkpoint_is_told_and_the_run_starts_over(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    whole, config = config_in(tmp_path / "whole"), config_in(tmp_path / "cut")
+    make(whole)
+    make(config, stop=stopped_at(5))
+    damage(name, run_folder(config) / CHECKPOINT_FILE, config)
+    note, *events = make(config)
+    assert isinstance(note, runs.Note)
+    assert note.text.endswith("the run starts over")
+    assert "\n" not in note.text
+    assert [e.resumed for e in events if isinstance(e, Started)] == [0]
+    assert_same(run_folder(whole), run_folder(config))
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.usefixtures("at_every_step")
+def test_a_failed_run_goes_on_too(tmp_path, monkeypatch):
+    config = config_in(tmp_path, "runtime.checkpoint_seconds=1e-9")
+    save = Recorder.add_layers
+
+    def failing(self, rows):
+        if rows[0]["step"] == 5:
+            raise ValueError("a fault")
+        save(self, rows)
+
+    monkeypatch.setattr(Recorder, "add_layers", failing)
+    with pytest.raises(RunError, match="a fault"):
+        make(config)
+    monkeypatch.undo()
+    assert [e.resumed for e in make(config) if isinstance(e, Started)] == [5]
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_next_start(tmp_path):
+    config = config_in(tmp_path)
+    folder = run_folder(config)
+    folder.mkdir(parents=True)
+    for name in (".metrics.parquet.99999.tmp", ".checkpoint.pt.99999.tmp", ".lock.json.ab.tmp"):
+        (folder / name).write_text("half")
+    make(config)
+    assert not list(folder.glob("*.tmp")) + list(folder.glob(".*"))
+
+
+# ----------------------------------------------------------------------------- real kills
+
+
+def test_kills_at_random_moments_lose_nothing(tmp_path):
+    """The short form of `python tests/kill.py`."""
+    harness = Harness(tmp_path, seed=0)
+    harness.kill_runs(8)
+    harness.kill_sweeps(1)
+    assert harness.kills == 9
+    assert harness.finish() == []
