@@ -60,9 +60,9 @@ def execute(
 
     A run that is interrupted or fails keeps what was measured and says so in its summary. One that
     has left a checkpoint goes on from there, unless `force`. Ctrl-C, or `stop`, makes a checkpoint
-    first; a second Ctrl-C does not wait. Raises RunError where it fails while running; what `train`
-    and `Recorder` raise comes through, such as BusyError where the run is finished already, unless
-    `force`, or is being made elsewhere.
+    first; another two seconds later does not wait. Raises RunError where it fails while running;
+    what `train` and `Recorder` raise comes through, such as BusyError where the run is finished
+    already, unless `force`, or is being made elsewhere.
     """
     recorder: Recorder | None = None
     status, step, reason = "interrupted", 0, ""
@@ -211,8 +211,8 @@ def outcome_of(config: Config, *, force: bool, stop: Callable[[], bool]) -> Outc
 def _deferred() -> Iterator[list[int]]:
     """Hold Ctrl-C back until training has come to a step's end: it is in the list, then strikes.
 
-    So do the other ways of a polite end, where the process has made them its own. A second one
-    strikes at once.
+    So do the other ways of a polite end, where the process has made them its own. Another one
+    `PATIENCE_SECONDS` later strikes at once.
     """
     struck: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -220,16 +220,20 @@ def _deferred() -> Iterator[list[int]]:
         return
     numbers = [getattr(signal, name) for name in _POLITE if hasattr(signal, name)]
     before = {n: signal.getsignal(n) for n in numbers if callable(signal.getsignal(n))}
+    patient_until = math.inf
 
     def give_back() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
 
     def hold(number: int, _: object) -> None:
-        struck.append(number)
-        if len(struck) > 1:
+        nonlocal patient_until
+        if time.monotonic() > patient_until:
             give_back()
+            struck.clear()
             signal.raise_signal(number)
+        struck.append(number)
+        patient_until = min(patient_until, time.monotonic() + PATIENCE_SECONDS)
 
     for number in before:
         signal.signal(number, hold)
@@ -237,10 +241,12 @@ def _deferred() -> Iterator[list[int]]:
         yield struck
     finally:
         give_back()
-        if len(struck) == 1:
+        if struck:
             signal.raise_signal(struck[0])
 
 
+# A terminal or a cluster may send the same end twice.
+PATIENCE_SECONDS = 2.0
 _POLITE = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 
 

@@ -188,10 +188,19 @@ def test_a_signal_waits_for_the_end_of_a_step(tmp_path, number):
     assert_same(run_folder(whole), run_folder(config))
 
 
-def test_a_second_signal_does_not_wait(tmp_path):
+def test_a_second_signal_does_not_wait(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "PATIENCE_SECONDS", -1)
     config = config_in(tmp_path)
     assert len(struck(config, 1, signal.SIGINT, signal.SIGINT)) == 1
     assert read_run(run_folder(config)).summary["reason"] == "Stopped at step 0."
+
+
+@pytest.mark.usefixtures("at_every_step")
+def test_a_signal_that_comes_twice_is_one(tmp_path):
+    config = config_in(tmp_path)
+    seen = struck(config, 4, signal.SIGINT, signal.SIGINT)
+    assert isinstance(seen[-1], Checkpoint)
+    assert (run_folder(config) / CHECKPOINT_FILE).exists()
 
 
 def test_workers_die_of_what_they_have_not_made_their_own(tmp_path):
