@@ -168,17 +168,21 @@ def run(
         console = _console(quiet=output_format is Format.json)
     with console.status(f"{describe(config)}: starting"):
         from normlab.live import watch
-        from normlab.runs import execute
+        from normlab.runs import execute, holding_signals
     try:
         # Closed here, wherever Ctrl-C struck, so that its files are whole before it is told.
-        with contextlib.closing(execute(config, force=force)) as events:
+        with (
+            holding_signals() as stop,
+            contextlib.closing(execute(config, force=force, stop=stop)) as events,
+        ):
             finished = watch(events, console, describe(config))
     except KeyboardInterrupt:
         summary = read_summary(folder)
         kept = summary is not None and summary["status"] == "interrupted"
         advice = f"; normlab show {folder} prints what was measured" if kept else ""
         if (folder / CHECKPOINT_FILE).exists():
-            advice = f"; the same command goes on from there{advice}"
+            command = "the same command without --force" if force else "the same command"
+            advice = f"; {command} goes on from there{advice}"
         raise InterruptedRunError(f"interrupted{advice}") from None
     _show(finished.folder, output_format)
 

@@ -667,7 +667,9 @@ class _hydra_in:  # noqa: N801  a context manager that reads like a function
     def __enter__(self) -> Any:
         from hydra import compose as hydra_compose
         from hydra import initialize_config_dir
-        from yaml import MarkedYAMLError  # of OmegaConf's own parser
+        from hydra.errors import HydraException
+        from omegaconf.errors import OmegaConfBaseException
+        from yaml import MarkedYAMLError, YAMLError  # of OmegaConf's own parser
 
         self.context = initialize_config_dir(str(config_folder().resolve()), version_base="1.3")
         self.context.__enter__()
@@ -687,7 +689,13 @@ class _hydra_in:  # noqa: N801  a context manager that reads like a function
             except (UnicodeDecodeError, RecursionError) as error:
                 where = f"--config-dir={self.config_dir}: " if self.config_dir else ""
                 raise ConfigError(f"{where}a YAML cannot be read ({_first_line(error)})") from error
-            except Exception as error:  # Hydra's own, OmegaConf's, and bare ones on odd values
+            except (
+                HydraException,
+                OmegaConfBaseException,
+                YAMLError,
+                OSError,
+                ValueError,
+            ) as error:
                 raise ConfigError(_first_line(error)) from error
 
         return load

@@ -63,7 +63,7 @@ class RunLock:
                 return os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR)
             holder = read_lock(folder) or {}  # empty while its maker has not written it yet
             if self.path.exists():
-                if not is_expired(folder, holder):
+                if not is_expired(folder, holder) and not _is_of_the_future(folder):
                     break
                 return self._take_over(holder)
         raise BusyError(_busy(folder, holder))
@@ -139,13 +139,18 @@ def is_expired(folder: Path, holder: Mapping[str, Any]) -> bool:
             return True
         except (OSError, ValueError, OverflowError):
             pass
-    age = _age(folder, folder / LOCK_FILE)
-    if (
-        age < -EXPIRES_SECONDS
-    ):  # the clock was set back; a live holder's next beat is of the new time
-        time.sleep(2.5 * HEARTBEAT_SECONDS)
-        return _age(folder, folder / LOCK_FILE) < -EXPIRES_SECONDS
-    return age > EXPIRES_SECONDS
+    return _age(folder, folder / LOCK_FILE) > EXPIRES_SECONDS
+
+
+def _is_of_the_future(folder: Path) -> bool:
+    """Whether the clock was set back since a dead holder's last beat.
+
+    A live one's next beat is of the new time.
+    """
+    if _age(folder, folder / LOCK_FILE) > -EXPIRES_SECONDS:
+        return False
+    time.sleep(2.5 * HEARTBEAT_SECONDS)
+    return _age(folder, folder / LOCK_FILE) < -EXPIRES_SECONDS
 
 
 def machine() -> str:

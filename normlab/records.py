@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from normlab import __version__
 from normlab.config import Config, from_yaml, run_id, to_yaml
 from normlab.errors import BusyError, ConfigError, RecordError
-from normlab.locks import RunLock
+from normlab.locks import LOCK_FILE, RunLock
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 5.0
 WEIGHTS_FILE = "weights.pt"
 CHECKPOINT_FILE = "checkpoint.pt"
-CHECKPOINT_FORMAT = 1
 # A run that ended in one of these ways is a result and need not run again.
 FINAL = ("finished", "diverged")
 METRIC_COLUMNS = (
@@ -124,7 +123,8 @@ class Recorder:
             if force:
                 (self.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
             for left in self.folder.glob(".*.tmp"):  # of a process that was killed while it wrote
-                left.unlink(missing_ok=True)
+                if not left.name.startswith(f".{LOCK_FILE}"):  # others may be asking for the lock
+                    left.unlink(missing_ok=True)
             write_whole(
                 self.folder / "config.yaml", lambda path: _write_text(path, to_yaml(config))
             )
@@ -155,8 +155,7 @@ class Recorder:
 
     def flush(self) -> None:
         """Write the tables as they stand; RecordError where another process took the run over."""
-        if self.lock.lost:
-            raise RecordError(f"{self.folder}: another process took this run over, or deleted it")
+        self._check_lock()
         metrics, layers = self.frames()
         write_whole(
             self.folder / "metrics.parquet", lambda path: metrics.to_parquet(path, index=False)
@@ -168,25 +167,20 @@ class Recorder:
 
     def save_weights(self, model: "Module") -> None:
         """Write weights.pt: the state dict of the trained network, running statistics included."""
-        import torch
-
         state = {name: value.cpu() for name, value in model.state_dict().items()}
-        write_whole(self.folder / WEIGHTS_FILE, lambda path: torch.save(state, path))
+        self._check_lock()
+        write_whole(self.folder / WEIGHTS_FILE, lambda path: _save(state, path))
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write checkpoint.pt: a training's state with the rows measured until then."""
-        import torch
-
         content = {
-            "format": CHECKPOINT_FORMAT,
-            "run_id": run_id(self.config),
+            "maker": _maker(self.config),
             "state": dict(state),
             "metrics": self.metrics,
             "layers": self.layers,
         }
-        if self.lock.lost:
-            raise RecordError(f"{self.folder}: another process took this run over, or deleted it")
-        write_whole(self.folder / CHECKPOINT_FILE, lambda path: torch.save(content, path))
+        self._check_lock()
+        write_whole(self.folder / CHECKPOINT_FILE, lambda path: _save(content, path))
 
     def finish(self, summary: Mapping[str, Any], *, keep_tables: bool = False) -> None:
         """Write the tables, then the summary, which makes the run whole; give the folder free.
@@ -204,6 +198,10 @@ class Recorder:
                 (self.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         finally:
             self.lock.release()
+
+    def _check_lock(self) -> None:
+        if self.lock.lost:
+            raise RecordError(f"{self.folder}: another process took this run over, or deleted it")
 
     def _flush_when_due(self) -> None:
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
@@ -224,12 +222,37 @@ def read_checkpoint(config: Config) -> tuple[dict[str, Any] | None, str]:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load names no kinds of its own
         return None, f"{file}: damaged ({_first_line(error)[:80]}); the run starts over"
-    keys = {"format", "run_id", "state", "metrics", "layers"}
-    if not isinstance(content, dict) or set(content) != keys:
+    if not isinstance(content, dict) or set(content) != {"maker", "state", "metrics", "layers"}:
         return None, f"{file}: not normlab's; the run starts over"
-    if content["format"] != CHECKPOINT_FORMAT or content["run_id"] != run_id(config):
-        return None, f"{file}: of another run or version; the run starts over"
+    here, maker = _maker(config), content["maker"]
+    other = [key for key in here if not isinstance(maker, dict) or maker.get(key) != here[key]]
+    if other:
+        return None, f"{file}: made with another {', '.join(other)}; the run starts over"
     return content, ""
+
+
+def _maker(config: Config) -> dict[str, Any]:
+    """What has a part in a run's bits: half of one and half of another would be neither's run."""
+    return {
+        "run": run_id(config),
+        "version": json.dumps(versions()),
+        "commit": json.dumps(git_state()),
+        "device": config.runtime.device,
+        "threads": config.runtime.threads,
+    }
+
+
+def _save(content: Any, path: Path) -> None:
+    import torch
+
+    # Into Python's own file: torch's words about a full disk name neither file nor reason.
+    with path.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def read_run(folder: Path) -> Run:

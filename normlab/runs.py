@@ -59,10 +59,10 @@ def execute(
     """Train, record every event, and end with a Finished.
 
     A run that is interrupted or fails keeps what was measured and says so in its summary. One that
-    has left a checkpoint goes on from there, unless `force`. Ctrl-C, or `stop`, makes a checkpoint
-    first; another two seconds later does not wait. Raises RunError where it fails while running;
-    what `train` and `Recorder` raise comes through, such as BusyError where the run is finished
-    already, unless `force`, or is being made elsewhere.
+    has left a checkpoint goes on from there, unless `force`; one that `stop` ends, between two
+    steps, makes a checkpoint first. Raises RunError where it fails while running; what `train` and
+    `Recorder` raise comes through, such as BusyError where the run is finished already, unless
+    `force`, or is being made elsewhere.
     """
     recorder: Recorder | None = None
     status, step, reason = "interrupted", 0, ""
@@ -73,48 +73,44 @@ def execute(
     if note:
         yield Note(note)
     try:
-        with _deferred() as struck:
-            events = train(
-                config,
-                resume=checkpoint and checkpoint["state"],
-                stop=lambda: bool(struck) or stop(),
-            )
-            for event in events:
-                match event:
-                    case Started():
-                        started, began = event, time.perf_counter()
-                        began -= checkpoint["state"]["seconds"] if checkpoint else 0.0
-                        recorder = Recorder(
-                            config,
-                            device=event.device,
-                            command=command_line(),
-                            force=force,
-                            checkpoint=checkpoint,
-                        )
-                        recorder.lock.progress |= {"step": event.resumed, "steps": event.steps}
-                    case Evaluation(row):
-                        assert recorder is not None  # train yields Started first
-                        recorder.add_metrics(row)
-                        step = row["step"]
-                        recorder.lock.progress |= {"step": step, "train_acc": row["train_acc"]}
-                    case Measurement(rows):
+        for event in train(config, resume=checkpoint and checkpoint["state"], stop=stop):
+            match event:
+                case Started():
+                    started, began = event, time.perf_counter()
+                    began -= checkpoint["state"]["seconds"] if checkpoint else 0.0
+                    step = event.resumed
+                    recorder = Recorder(
+                        config,
+                        device=event.device,
+                        command=command_line(),
+                        force=force,
+                        checkpoint=checkpoint,
+                    )
+                    recorder.lock.progress |= {"step": step, "steps": event.steps}
+                case Evaluation(row):
+                    assert recorder is not None  # train yields Started first
+                    recorder.add_metrics(row)
+                    step = row["step"]
+                    recorder.lock.progress |= {"step": step, "train_acc": row["train_acc"]}
+                case Measurement(rows):
+                    assert recorder is not None
+                    recorder.add_layers(rows)
+                case Progress(step, loss):
+                    assert recorder is not None
+                    recorder.lock.progress |= {"step": step, "loss": loss}
+                case Checkpoint(state):
+                    assert recorder is not None
+                    recorder.save_checkpoint(state)
+                    kept = state["step"]
+                case Ended():
+                    if config.output.weights:
                         assert recorder is not None
-                        recorder.add_layers(rows)
-                    case Progress(step, loss):
-                        assert recorder is not None
-                        recorder.lock.progress |= {"step": step, "loss": loss}
-                    case Checkpoint(state):
-                        assert recorder is not None
-                        recorder.save_checkpoint(state)
-                        kept = state["step"]
-                    case Ended(status, step, model):
-                        if config.output.weights:
-                            assert recorder is not None
-                            recorder.save_weights(model)
-                        break
-                yield event
-            if status == "interrupted":
-                reason = _stopped(step, kept)
+                        recorder.save_weights(event.model)
+                    status, step = event.status, event.step  # not before its weights are there
+                    break
+            yield event
+        if status == "interrupted":
+            reason = _stopped(step, kept)
     except NormlabError as error:
         status, reason = "failed", str(error)
         raise
@@ -138,7 +134,7 @@ def execute(
 
 
 def _stopped(step: int, kept: int) -> str:
-    advice = f" The same command goes on from step {kept}." if kept else ""
+    advice = f" The same command, without --force, goes on from step {kept}." if kept else ""
     return f"Stopped at step {step}.{advice}"
 
 
@@ -208,41 +204,43 @@ def outcome_of(config: Config, *, force: bool, stop: Callable[[], bool]) -> Outc
 
 
 @contextmanager
-def _deferred() -> Iterator[list[int]]:
-    """Hold Ctrl-C back until training has come to a step's end: it is in the list, then strikes.
+def holding_signals() -> Iterator[Callable[[], bool]]:
+    """A `stop` for `execute` that Ctrl-C and other polite ends make true; they strike on leaving.
 
-    So do the other ways of a polite end, where the process has made them its own. Another one
-    `PATIENCE_SECONDS` later strikes at once.
+    Until `stop` is first asked, when training goes on, they strike at once, as does another one
+    `PATIENCE_SECONDS` after the first. Of the main thread.
     """
     struck: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield struck
-        return
-    numbers = [getattr(signal, name) for name in _POLITE if hasattr(signal, name)]
-    before = {n: signal.getsignal(n) for n in numbers if callable(signal.getsignal(n))}
-    patient_until = math.inf
+    patient_until = -math.inf
 
-    def give_back() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def stop() -> bool:
+        nonlocal patient_until
+        if not struck:
+            patient_until = math.inf
+        return bool(struck)
 
     def hold(number: int, _: object) -> None:
         nonlocal patient_until
         if time.monotonic() > patient_until:
             give_back()
-            struck.clear()
             signal.raise_signal(number)
         struck.append(number)
         patient_until = min(patient_until, time.monotonic() + PATIENCE_SECONDS)
 
-    for number in before:
-        signal.signal(number, hold)
+    def give_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    numbers = [getattr(signal, name) for name in _POLITE if hasattr(signal, name)]
+    # What the process ignores, as nohup and shells in the background have it, stays ignored.
+    taken = [number for number in numbers if callable(signal.getsignal(number))]
+    before = {number: signal.signal(number, hold) for number in taken}
     try:
-        yield struck
+        yield stop
     finally:
         give_back()
-        if struck:
-            signal.raise_signal(struck[0])
+    if struck:
+        signal.raise_signal(struck[0])
 
 
 # A terminal or a cluster may send the same end twice.

@@ -231,8 +231,8 @@ def train(
                 return
             if (now := time.perf_counter()) - shown > progress_seconds:
                 shown = now
-                yield Progress(step + 1, batch_loss)
                 stopping, every = stop(), config.runtime.checkpoint_seconds
+                yield Progress(step + 1, batch_loss)
                 if every and (stopping or now - saved > every):
                     saved = now
                     yield Checkpoint(_state(network, step + 1, batch_loss, now - started))

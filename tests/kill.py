@@ -26,8 +26,9 @@ from normlab.config import compose
 from normlab.errors import RecordError
 from normlab.records import is_final, read_run, read_weights, run_folder
 from normlab.runs import execute
+from normlab.training import Started
 
-# About a second of training each, with a checkpoint every few steps.
+# About a second of training each, with a checkpoint every tenth of a second.
 NET = (
     *("data=gaussian", "data.train_size=256", "data.test_size=64", "data.size=4"),
     *("training.batch_size=32", "training.epochs=40", "probes.batch_size=16"),
@@ -44,9 +45,12 @@ class Harness:
     def __init__(self, folder: Path, seed: int):
         self.folder = folder
         self.draw = random.Random(seed)
-        self.kills = 0
+        self.kills = 0  # of processes that were alive
+        self.resumed: list[int] = []  # steps that runs went on from
         self.finished: dict[Path, str] = {}  # digests
         self.rounds = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "resumed").touch()
         self.make_all(folder / "reference")
 
     def configs(self, root: Path):
@@ -55,7 +59,8 @@ class Harness:
     def make_all(self, root: Path) -> None:
         for config in self.configs(root):
             if not is_final(run_folder(config)):
-                _forked(lambda config=config: list(execute(config)), None)
+                _forked(lambda config=config: self._make(config), None)
+                self._read_resumed()
 
     @property
     def root(self) -> Path:
@@ -65,7 +70,9 @@ class Harness:
         """Kill single runs, each after a random part of about its time."""
         for _ in range(count):
             config = self.draw.choice(self._open())
-            _forked(lambda config=config: list(execute(config)), self.draw.uniform(0.0, 1.2))
+            seconds = self.draw.uniform(0.0, 1.0)
+            self.kills += _forked(lambda config=config: self._make(config), seconds)
+            self._read_resumed()
             self._check()
 
     def kill_sweeps(self, count: int) -> None:
@@ -83,7 +90,7 @@ class Harness:
                 sweep.wait(self.draw.uniform(3.0, 12.0))
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(sweep.pid, signal.SIGKILL)
-            sweep.wait()
+            self.kills += sweep.wait() == -signal.SIGKILL
             self._check()
 
     def finish(self) -> list[str]:
@@ -106,8 +113,16 @@ class Harness:
             unfinished = self.configs(self.root)
         return unfinished
 
+    def _make(self, config) -> None:
+        for event in execute(config):
+            if isinstance(event, Started):
+                with (self.folder / "resumed").open("a") as told:
+                    told.write(f"{event.resumed}\n")
+
+    def _read_resumed(self) -> None:
+        self.resumed = [int(line) for line in (self.folder / "resumed").read_text().split()]
+
     def _check(self) -> None:
-        self.kills += 1
         for folder, digest in self.finished.items():
             assert _digest(folder) == digest, f"{folder} was finished, and has changed"
         for config in self.configs(self.root):
@@ -120,8 +135,8 @@ class Harness:
                 self.finished.setdefault(folder, _digest(folder))
 
 
-def _forked(work, seconds: float | None) -> None:
-    """Do work in a forked process, which is killed after so many seconds."""
+def _forked(work, seconds: float | None) -> bool:
+    """Do work in a forked process; whether it was killed, after so many seconds."""
     child = os.fork()
     if child == 0:
         try:
@@ -132,7 +147,7 @@ def _forked(work, seconds: float | None) -> None:
     if seconds is not None:
         time.sleep(seconds)
         os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
 def _digest(folder: Path) -> str:
@@ -169,7 +184,10 @@ if __name__ == "__main__":
         harness.kill_runs(min(9, count - harness.kills))
         if harness.kills < count:
             harness.kill_sweeps(1)
-        print(f"{harness.kills} kills, {len(harness.finished)} runs finished in between")
+        print(
+            f"{harness.kills} kills, {sum(step > 0 for step in harness.resumed)} starts from a "
+            f"checkpoint, {len(harness.finished)} runs finished in between"
+        )
     found = harness.finish()
     print(*found, f"{len(found)} faults after {harness.kills} kills", sep="\n")
     sys.exit(bool(found))

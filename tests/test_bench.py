@@ -36,9 +36,6 @@ def test_every_variant_is_timed_beside_the_bare_loop():
     for timing in timings.values():
         assert 0 < timing.low <= timing.ratio <= timing.high
         assert timing.milliseconds > 0
-    assert timings["all, every step"].milliseconds > timings["no probes"].milliseconds
-    spread = timings[f"all, {bench.CADENCE_STEPS} steps"].milliseconds
-    assert spread < timings["all, every step"].milliseconds
 
 
 def test_the_ratio_is_the_median_of_paired_rounds():

@@ -306,7 +306,8 @@ def test_the_live_view(tmp_path: Path, width: int) -> None:
 
 
 def test_ctrl_c_in_a_terminal(tmp_path: Path) -> None:
-    code, output = in_terminal("run", *ENDLESS, cwd=tmp_path, interrupt_at="/s ")
+    # A snapshot well into training.
+    code, output = in_terminal("run", *ENDLESS, cwd=tmp_path, interrupt_at="δ at step 352")
     assert code == 130
     assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l")
     assert (
@@ -334,6 +335,7 @@ def test_ctrl_c_without_a_terminal(tmp_path: Path, times: int) -> None:
         for line in process.stdout:
             if line.startswith("step"):
                 break
+        time.sleep(1)  # into training
         for _ in range(times):
             process.send_signal(signal.SIGINT)
             time.sleep(0.02)

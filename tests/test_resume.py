@@ -1,5 +1,6 @@
 """A run that was stopped, or killed, ends as one that never was."""
 
+import contextlib
 import io
 import itertools
 import os
@@ -142,7 +143,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(tmp_path):
     make(whole)
     *_, last = make(config, stop=stopped_at(3))
     assert last.summary["status"] == "interrupted"
-    assert last.summary["reason"].startswith("Stopped at step 3. The same command goes on from")
+    assert last.summary["reason"].startswith("Stopped at step 3. The same command, without")
     folder = run_folder(config)
     assert (folder / CHECKPOINT_FILE).exists()
     events = make(config)
@@ -159,8 +160,12 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(tmp_path):
 def struck(config, place, *numbers):
     """The events of a run that gets signals at the event of that place."""
     seen = []
-    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        for event in runs.execute(config):
+    with (  # noqa: PT012
+        pytest.raises(KeyboardInterrupt),
+        runs.holding_signals() as stop,
+        contextlib.closing(runs.execute(config, stop=stop)) as events,
+    ):
+        for event in events:
             seen.append(event)
             if len(seen) == place:
                 for number in numbers:
@@ -168,52 +173,55 @@ def struck(config, place, *numbers):
     return seen
 
 
-@pytest.mark.usefixtures("at_every_step")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_waits_for_the_end_of_a_step(tmp_path, number):
+@pytest.fixture
+def striking():
+    """Every polite end interrupts, as the command line makes it; given back afterwards."""
+
     def strike(*_):
         raise KeyboardInterrupt
 
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, strike) for number in numbers}
+    yield strike
+    for number, handler in before.items():
+        assert signal.getsignal(number) is strike
+        signal.signal(number, handler)
+
+
+# The events of a run that tells of every step: Started, Evaluation, Measurement, two a step …
+IN_TRAINING = 6
+
+
+@pytest.mark.usefixtures("at_every_step", "striking")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_signal_waits_for_the_end_of_a_step(tmp_path, number, times):
+    """One that comes twice, as from a terminal and a cluster, is one."""
     whole, config = config_in(tmp_path / "whole"), config_in(tmp_path / "cut")
     make(whole)
-    before = signal.signal(number, strike)
-    try:
-        seen = struck(config, 4, number)
-        assert signal.getsignal(number) is strike
-    finally:
-        signal.signal(number, before)
-    assert isinstance(seen[-1], Checkpoint)
+    seen = struck(config, IN_TRAINING, *[number] * times)
+    kept = [event.state["step"] for event in seen if isinstance(event, Checkpoint)]
+    assert len(kept) == 1
     assert (run_folder(config) / CHECKPOINT_FILE).exists()
-    make(config)
+    resumed = [e.resumed for e in make(config) if isinstance(e, Started)]
+    assert resumed == kept
     assert_same(run_folder(whole), run_folder(config))
 
 
-def test_a_second_signal_does_not_wait(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "PATIENCE_SECONDS", -1)
+@pytest.mark.usefixtures("at_every_step", "striking")
+def test_a_signal_before_training_strikes_at_once(tmp_path):
     config = config_in(tmp_path)
-    assert len(struck(config, 1, signal.SIGINT, signal.SIGINT)) == 1
+    assert len(struck(config, 1, signal.SIGINT)) == 1
     assert read_run(run_folder(config)).summary["reason"] == "Stopped at step 0."
 
 
-@pytest.mark.usefixtures("at_every_step")
-def test_a_signal_that_comes_twice_is_one(tmp_path):
+@pytest.mark.usefixtures("at_every_step", "striking")
+def test_a_second_signal_does_not_wait(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "PATIENCE_SECONDS", -1)
     config = config_in(tmp_path)
-    seen = struck(config, 4, signal.SIGINT, signal.SIGINT)
-    assert isinstance(seen[-1], Checkpoint)
-    assert (run_folder(config) / CHECKPOINT_FILE).exists()
-
-
-def test_workers_die_of_what_they_have_not_made_their_own(tmp_path):
-    """A worker's SIGTERM is the pool's way to end it at once; its Ctrl-C is ignored."""
-    numbers = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.SIG_IGN}
-    before = {number: signal.signal(number, way) for number, way in numbers.items()}
-    try:
-        for event in runs.execute(config_in(tmp_path)):
-            if not isinstance(event, runs.Finished):
-                assert {n: signal.getsignal(n) for n in numbers} == numbers
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    seen = struck(config, IN_TRAINING, signal.SIGINT, signal.SIGINT)
+    assert len(seen) == IN_TRAINING
+    assert not (run_folder(config) / CHECKPOINT_FILE).exists()
 
 
 @pytest.mark.usefixtures("at_every_step")
@@ -260,9 +268,13 @@ def damage(name, file, config):
         case "text":
             file.write_text("no checkpoint")
         case "of another run":
-            torch.save({**good, "run_id": "0123456789"}, file)
+            torch.save({**good, "maker": {**good["maker"], "run": "0123456789"}}, file)
         case "of another version":
-            torch.save({**good, "format": 99}, file)
+            torch.save({**good, "maker": {**good["maker"], "version": "{}"}}, file)
+        case "of other threads":
+            torch.save({**good, "maker": {**good["maker"], "threads": 7}}, file)
+        case "of no maker":
+            torch.save({**good, "maker": None}, file)
         case "a list":
             torch.save([1, 2], file)
         case "hostile":
@@ -272,8 +284,8 @@ def damage(name, file, config):
 @pytest.mark.usefixtures("at_every_step")
 @pytest.mark.parametrize(
     "name",
-    ["truncated", "empty", "flipped", "text", "of another run", "of another version", "a list",
-     "hostile"],
+    ["truncated", "empty", "flipped", "text", "of another run", "of another version",
+     "of other threads", "of no maker", "a list", "hostile"],
 )  # fmt: skip
 def test_an_unusable_checkpoint_is_told_and_the_run_starts_over(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
@@ -311,7 +323,7 @@ def test_what_a_killed_process_left_half_written_goes_with_the_next_start(tmp_pa
     config = config_in(tmp_path)
     folder = run_folder(config)
     folder.mkdir(parents=True)
-    for name in (".metrics.parquet.99999.tmp", ".checkpoint.pt.99999.tmp", ".lock.json.ab.tmp"):
+    for name in (".metrics.parquet.99999.tmp", ".checkpoint.pt.99999.tmp"):
         (folder / name).write_text("half")
     make(config)
     assert not list(folder.glob("*.tmp")) + list(folder.glob(".*"))
@@ -325,5 +337,6 @@ def test_kills_at_random_moments_lose_nothing(tmp_path):
     harness = Harness(tmp_path, seed=0)
     harness.kill_runs(8)
     harness.kill_sweeps(1)
-    assert harness.kills == 9
+    assert harness.kills > 4  # the others had ended before
+    assert any(step > 0 for step in harness.resumed)
     assert harness.finish() == []

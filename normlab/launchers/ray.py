@@ -18,7 +18,9 @@ from normlab.errors import BusyError, ConfigError, RecordError
 from normlab.launchers import cluster_device
 from normlab.locks import LOCK_FILE, RunLock
 from normlab.records import (
+    CHECKPOINT_FILE,
     FINAL,
+    WEIGHTS_FILE,
     command_line,
     read_summary,
     run_folder,
@@ -168,7 +170,10 @@ def _work(config: Config, device: str, command: list[str]) -> tuple[Outcome, Fil
         placed = config.model_copy(
             update={
                 "output": config.output.model_copy(update={"root": root}),
-                "runtime": config.runtime.model_copy(update={"device": device}),
+                # The folder goes with the task, and a checkpoint in it: a lost run starts over.
+                "runtime": config.runtime.model_copy(
+                    update={"device": device, "checkpoint_seconds": 0.0}
+                ),
             }
         )
         try:
@@ -203,6 +208,8 @@ def _claim(config: Config, *, force: bool) -> RunLock | Outcome:
         lock.release()
         reason, verdict = summary.get("reason", ""), summary.get("verdict")
         return Outcome(identity, summary["status"], reason, verdict, 0.0)
+    if force:
+        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return lock
 
 
@@ -246,7 +253,8 @@ def _receive(
 def _store(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write a run's files, and last the summary that makes it whole."""
     if files:
-        (folder / "summary.json").unlink(missing_ok=True)
+        for name in ("summary.json", CHECKPOINT_FILE, WEIGHTS_FILE):
+            (folder / name).unlink(missing_ok=True)
     for name in sorted(files, key=lambda name: name == "summary.json"):
         write_whole(folder / name, functools.partial(Path.write_bytes, data=files[name]))
 
