@@ -57,10 +57,13 @@ class Harness:
         return [compose([*NET, f"output.root='{root}'", f"seed={s}"]) for s in range(SEEDS)]
 
     def make_all(self, root: Path) -> None:
+        """Make what is not finished; again while a killed worker, dying yet, holds its run."""
         for config in self.configs(root):
-            if not is_final(run_folder(config)):
+            deadline = time.monotonic() + 90
+            while not is_final(run_folder(config)) and time.monotonic() < deadline:
                 _forked(lambda config=config: self._make(config), None)
                 self._read_resumed()
+                time.sleep(0.1)
 
     @property
     def root(self) -> Path:
