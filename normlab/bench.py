@@ -76,7 +76,8 @@ def measure(net: str, threads: int, seconds: float, device: str = "auto") -> Ite
                 yield _timing(net, threads, name, own, times["bare"])
     # The snapshots of a default training, spread over its steps; from the two measured above.
     config = bench_config(net, threads, device)
-    share = _snapshots(config) / CADENCE_STEPS
+    # Besides the log-spaced ones: steps 0 and last and the end of the first epoch.
+    share = (config.probes.snapshots + 3) / CADENCE_STEPS
     every, usual = (statistics.median(rest[name]) for name in ("all, every step", "grad_norm"))
     spread = [step + share * (every - usual) for step in cheap["grad_norm"]]
     yield _timing(net, threads, f"all, {CADENCE_STEPS} steps", spread, cheap["bare"])
@@ -128,10 +129,6 @@ def bench_config(net: str, threads: int, device: str, *more: str) -> Config:
         *more,
     ]
     return compose(overrides)
-
-
-def _snapshots(config: Config) -> int:
-    return config.probes.snapshots + 3  # and steps 0 and last and the end of the first epoch
 
 
 # ------------------------------------------------------------------------------ variants

@@ -107,6 +107,7 @@ class Recorder:
     ):
         self.folder = run_folder(config)
         self.config = config
+        self.device = device
         self.metrics: list[dict[str, Any]] = list(checkpoint["metrics"]) if checkpoint else []
         self.layers: list[dict[str, Any]] = list(checkpoint["layers"]) if checkpoint else []
         self._flushed = time.monotonic()
@@ -174,7 +175,7 @@ class Recorder:
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write checkpoint.pt: a training's state with the rows measured until then."""
         content = {
-            "maker": _maker(self.config),
+            "maker": _maker(self.config, self.device),
             "state": dict(state),
             "metrics": self.metrics,
             "layers": self.layers,
@@ -208,8 +209,8 @@ class Recorder:
             self.flush()
 
 
-def read_checkpoint(config: Config) -> tuple[dict[str, Any] | None, str]:
-    """A run's checkpoint, or None, and words about one that cannot be used."""
+def read_checkpoint(config: Config, device: str) -> tuple[dict[str, Any] | None, str]:
+    """A run's checkpoint, or None, and words about one that cannot be used on such a device."""
     import torch
 
     file = run_folder(config) / CHECKPOINT_FILE
@@ -224,20 +225,20 @@ def read_checkpoint(config: Config) -> tuple[dict[str, Any] | None, str]:
         return None, f"{file}: damaged ({_first_line(error)[:80]}); the run starts over"
     if not isinstance(content, dict) or set(content) != {"maker", "state", "metrics", "layers"}:
         return None, f"{file}: not normlab's; the run starts over"
-    here, maker = _maker(config), content["maker"]
+    here, maker = _maker(config, device), content["maker"]
     other = [key for key in here if not isinstance(maker, dict) or maker.get(key) != here[key]]
     if other:
         return None, f"{file}: made with another {', '.join(other)}; the run starts over"
     return content, ""
 
 
-def _maker(config: Config) -> dict[str, Any]:
+def _maker(config: Config, device: str) -> dict[str, Any]:
     """What has a part in a run's bits: half of one and half of another would be neither's run."""
     return {
         "run": run_id(config),
         "version": json.dumps(versions()),
         "commit": json.dumps(git_state()),
-        "device": config.runtime.device,
+        "device": device.partition(":")[0],  # any of a machine's equal GPUs
         "threads": config.runtime.threads,
     }
 

@@ -34,6 +34,7 @@ from normlab.training import (
     Measurement,
     Progress,
     Started,
+    select_device,
     train,
 )
 
@@ -68,7 +69,8 @@ def execute(
     status, step, reason = "interrupted", 0, ""
     failure: Exception | None = None
     entered = time.perf_counter()
-    checkpoint, note = (None, "") if force else read_checkpoint(config)
+    device = select_device(config.runtime.device)
+    checkpoint, note = (None, "") if force else read_checkpoint(config, str(device))
     kept = checkpoint["state"]["step"] if checkpoint else 0
     if note:
         yield Note(note)

@@ -22,7 +22,7 @@ from synthetic_results import write_runs
 from normlab import locks, runs
 from normlab.cli import main
 from normlab.config import compose
-from normlab.errors import ConfigError, RecordError
+from normlab.errors import BusyError, ConfigError, RecordError
 from normlab.records import is_final, read_run, read_summary, run_folder
 from normlab.results import read_results
 from normlab.training import Measurement, Started
@@ -192,6 +192,9 @@ def test_a_clock_that_was_set_under_a_live_holder(tmp_path, monkeypatch):
     os.utime(lock.path, (then, then))
     monkeypatch.setattr(locks, "machine", lambda: "elsewhere")
     assert not locks.is_expired(tmp_path, locks.read_lock(tmp_path))
+    with pytest.raises(BusyError):
+        locks.RunLock(tmp_path)
+    assert not lock.lost
     lock.release()
 
 

@@ -256,7 +256,7 @@ class Hostile:
 
 def damage(name, file, config):
     content = file.read_bytes()
-    good, _ = read_checkpoint(config)
+    good, _ = read_checkpoint(config, "cpu")
     match name:
         case "truncated":
             file.write_bytes(content[: len(content) // 2])
@@ -300,6 +300,18 @@ def test_an_unusable_checkpoint_is_told_and_the_run_starts_over(tmp_path, monkey
     assert [e.resumed for e in events if isinstance(e, Started)] == [0]
     assert_same(run_folder(whole), run_folder(config))
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.usefixtures("at_every_step")
+def test_a_checkpoint_is_of_a_kind_of_device(tmp_path):
+    """A sweep gives a run any of a machine's GPUs, and `auto` is one of the kinds."""
+    config = config_in(tmp_path, "runtime.device=auto")
+    cpu = config.model_copy(update={"runtime": config.runtime.model_copy(update={"device": "cpu"})})
+    make(cpu, stop=stopped_at(5))
+    assert read_checkpoint(config, "cpu")[0]["state"]["step"] == 5
+    found, note = read_checkpoint(config, "cuda:1")
+    assert found is None
+    assert note.endswith("made with another device; the run starts over")
 
 
 @pytest.mark.usefixtures("at_every_step")
