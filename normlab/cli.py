@@ -138,7 +138,7 @@ def run(
     Files go to [cyan]results/<experiment>/<run_id>/[/]; a finished run is shown, not run again.
     """
     from normlab.config import compose, describe, to_yaml
-    from normlab.records import CHECKPOINT_FILE, is_final, read_summary, run_folder, to_json
+    from normlab.records import CHECKPOINT_FILE, is_final, read_summary, run_folder, tidy, to_json
 
     if multirun:
         if cfg or output_format is not Format.rich:
@@ -158,6 +158,7 @@ def run(
         return
     folder = run_folder(config)
     if is_final(folder) and not force:
+        tidy(folder)
         if output_format is Format.rich:
             _console().print("Finished before, shown from its files; --force runs it again.\n")
         _show(folder, output_format)

@@ -479,7 +479,7 @@ def from_yaml(text: str) -> Config:
         values = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     except (YAMLError, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(f"not a config: {_first_line(error)}") from error
-    return _validate(values)
+    return from_plain(values)
 
 
 def read_yaml(file: Path) -> Any:
@@ -497,8 +497,20 @@ def read_yaml(file: Path) -> Any:
 
 
 def from_plain(values: Any) -> Config:
-    """A Config from `model_dump(mode="json")`, such as a summary holds; raises ConfigError."""
+    """A Config from `model_dump(mode="json")`, such as a summary holds; raises ConfigError.
+
+    A setting of `runtime` that an older version did not have gets its default of today, as none is
+    part of a run's identity.
+    """
+    if isinstance(values, dict) and isinstance(values.get("runtime"), dict):
+        values = {**values, "runtime": {**_runtime_defaults(), **values["runtime"]}}
     return _validate(values)
+
+
+@functools.cache
+def _runtime_defaults() -> dict[str, Any]:
+    defaults: dict[str, Any] = read_yaml(config_folder() / "runtime" / "default.yaml")
+    return defaults
 
 
 def config_folder() -> Path:

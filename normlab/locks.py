@@ -35,8 +35,14 @@ class RunLock:
         self.progress: dict[str, Any] = {}
         self._identity = {"token": uuid.uuid4().hex, "machine": machine(), "pid": os.getpid()}
         self._file = self._acquire()
+        try:
+            self._write(self._file)
+        except OSError:  # a full disk: no lock that nobody holds may stay
+            self.path.unlink(missing_ok=True)
+            os.close(self._file)
+            raise
+        self._tidy()
         self._released = threading.Event()
-        self._write(self._file)
         self._heart = threading.Thread(target=self._beat, daemon=True)
         self._heart.start()
 
@@ -102,6 +108,13 @@ class RunLock:
                 taken.unlink(missing_ok=True)
         return file
 
+    def _tidy(self) -> None:
+        """Take away what those left who died while they asked."""
+        folder = self.path.parent
+        for left in folder.glob(f".{LOCK_FILE}.*.tmp"):
+            if _age(folder, left) > EXPIRES_SECONDS:
+                left.unlink(missing_ok=True)
+
     def _beat(self) -> None:
         while not self._released.wait(HEARTBEAT_SECONDS):
             # A full disk or a folder that is gone is for the run's own writes to report.
@@ -132,14 +145,24 @@ def is_running(folder: Path) -> bool:
 
 def is_expired(folder: Path, holder: Mapping[str, Any]) -> bool:
     """Whether a lock's process is dead, or has given no sign of life for `EXPIRES_SECONDS`."""
-    if holder.get("machine") == machine():
-        try:
-            os.kill(int(holder.get("pid", 0)), 0)
-        except ProcessLookupError:
-            return True
-        except (OSError, ValueError, OverflowError):
-            pass
+    if holder.get("machine") == machine() and _is_dead(holder.get("pid")):
+        return True
     return _age(folder, folder / LOCK_FILE) > EXPIRES_SECONDS
+
+
+def _is_dead(process: Any) -> bool:
+    """Whether a process of this machine is gone, or was killed and waits for its parent's notice.
+
+    False where it cannot be known.
+    """
+    try:
+        os.kill(int(process), 0)
+        state = Path(f"/proc/{int(process)}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except ProcessLookupError:
+        return True
+    except (OSError, TypeError, ValueError, OverflowError, IndexError):
+        return False
+    return state in (b"Z", b"X")
 
 
 def _is_of_the_future(folder: Path) -> bool:

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,6 +86,20 @@ def is_final(folder: Path) -> bool:
     """Whether a folder holds a run that need not run again."""
     summary = read_summary(folder)
     return summary is not None and summary["status"] in FINAL
+
+
+def tidy(folder: Path) -> None:
+    """Take away what a process left that was killed between a run's summary and its own end."""
+    left = [folder / name for name in (LOCK_FILE, CHECKPOINT_FILE) if (folder / name).exists()]
+    # A folder that cannot be written, or that another process is at, stays as it is.
+    if left and is_final(folder):
+        with contextlib.suppress(OSError, BusyError):
+            lock = RunLock(folder)
+            try:
+                if is_final(folder):
+                    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+            finally:
+                lock.release()
 
 
 class Recorder:
@@ -436,7 +451,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises RecordError where it cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Process numbers are not enough: several machines may write into one folder.
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         write(beside)
         with beside.open("rb+") as file:
@@ -452,7 +468,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 def unwritable(path: Path, error: OSError) -> RecordError:
     """The one line for a file or folder that the system refuses to write."""
-    reason = error.strerror or type(error).__name__
+    # Arrow's own words are about itself.
+    reason = os.strerror(error.errno) if error.errno else _first_line(error)
     return RecordError(
         f"{path}: cannot be written ({reason}); choose another folder, for runs with output.root=…"
     )

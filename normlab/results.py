@@ -25,7 +25,7 @@ from normlab.config import Config, describe, did_you_mean, from_yaml, run_id
 from normlab.diagnosis import EXPLODING_RATIO, VANISHING_RATIO
 from normlab.errors import ConfigError, RecordError
 from normlab.locks import LOCK_FILE, is_running
-from normlab.records import FINAL
+from normlab.records import FINAL, write_whole
 
 STATUSES = ("finished", "diverged", "failed", "interrupted", "running", "unfinished")
 # From the best to the worst; where two are equally frequent, the worse one is shown.
@@ -1033,13 +1033,5 @@ def export(frame: DataFrame, path: Path) -> None:
     """
     if path.suffix not in (".parquet", ".csv"):
         raise ConfigError(f"{path}: cannot tell its format; choices: FILE.parquet, FILE.csv")
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        if path.suffix == ".csv":
-            frame.to_csv(beside, index=False)
-        else:
-            frame.to_parquet(beside, index=False)
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise RecordError(f"{path}: cannot be written ({_reason(error)})") from error
+    write = frame.to_csv if path.suffix == ".csv" else frame.to_parquet
+    write_whole(path, functools.partial(write, index=False))

@@ -256,13 +256,18 @@ def _shielded() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    struck: list[int] = []
     numbers = [getattr(signal, name) for name in _POLITE if hasattr(signal, name)]
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    # What the process ignores stays ignored; what another library handles cannot be given back.
+    taken = [n for n in numbers if signal.getsignal(n) not in (signal.SIG_IGN, None)]
+    before = {n: signal.signal(n, lambda number, _: struck.append(number)) for n in taken}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if struck:
+            signal.raise_signal(struck[0])
 
 
 def _summary(

@@ -11,7 +11,7 @@ from pathlib import Path
 from normlab.config import Config, Grid, compose_grids, flatten, from_plain, run_id
 from normlab.errors import ConfigError
 from normlab.launchers import launch
-from normlab.records import FINAL, read_summary, run_folder
+from normlab.records import FINAL, read_summary, run_folder, tidy
 from normlab.runs import Outcome
 
 BUSY_SECONDS = 2.0
@@ -78,6 +78,8 @@ def sweep(
     `waiting` is told when nothing but so many busy runs is left. With `fail_fast` the first failure
     is the last outcome. Closing the generator, as that does, stops the runs that are going on.
     """
+    for config in plan.configs:
+        tidy(run_folder(config))
     left, told = list(plan.pending), 0
     while left:
         configs = {run_id(config): config for config in left}

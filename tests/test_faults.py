@@ -104,6 +104,46 @@ def test_a_full_disk(tmp_path, size):
     assert read_run(folder).summary["status"] == "finished"
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of half a megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(place)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no file system can be mounted here")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=False)
+
+
+@pytest.mark.parametrize("left", [0, 4096, 40_960, 150_000])
+def test_a_real_full_disk(monkeypatch, small_disk, left):
+    """With so many bytes left: a run that was finished stays whole, and room lets it go on."""
+    words = [*TINY, f"output.root={small_disk}", "output.weights=true", "model.depth=60"]
+    assert in_process(monkeypatch, "run", *words, "seed=1")[0] == 0
+    (done,) = (small_disk / "runs").iterdir()
+    before = {file.name: file.read_bytes() for file in done.iterdir()}
+    ballast = small_disk / "ballast"
+    with ballast.open("wb") as file, contextlib.suppress(OSError):
+        while True:
+            os.write(file.fileno(), bytes(4096))
+    os.truncate(ballast, ballast.stat().st_size - left)
+    code, _, err = in_process(monkeypatch, "run", *words)
+    assert code == RecordError.exit_code, err
+    assert is_one_line(err)
+    assert "cannot be written (No space left on device)" in err
+    assert {file.name: file.read_bytes() for file in done.iterdir()} == before
+    folder = run_folder(compose(words))
+    assert not is_final(folder)
+    assert not list(small_disk.rglob("*.tmp"))
+    assert not list(small_disk.rglob("lock.json"))
+    ballast.unlink()
+    assert in_process(monkeypatch, "run", *words)[0] == 0
+    assert read_run(folder).summary["status"] == "finished"
+
+
 def test_a_folder_without_permission(place):
     closed = place / "closed"
     closed.mkdir(mode=0o555)
@@ -240,6 +280,10 @@ def test_names_of_any_letters_work(tmp_path, monkeypatch, name):
 def test_runs_of_an_older_version_are_told_or_read(tmp_path, monkeypatch):
     """Tables are read from whatever is there; `show`, which needs all, says what is wrong."""
     good, keyless, bare = write_runs(3, tmp_path, with_tables=True)
+    config = (good / "config.yaml").read_text()
+    assert "  checkpoint_seconds: 60.0\n" in config  # where a run executes, and how
+    (good / "config.yaml").write_text(config.replace("  checkpoint_seconds: 60.0\n", ""))
+    assert in_process(monkeypatch, "show", str(good))[0] == 0
     config = (keyless / "config.yaml").read_text()
     (keyless / "config.yaml").write_text(config.replace("  subset: balanced\n", ""))
     summary = json.loads((bare / "summary.json").read_text())

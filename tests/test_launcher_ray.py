@@ -24,7 +24,9 @@ from normlab.errors import ConfigError
 from normlab.launchers import launch
 from normlab.launchers import ray as ray_launcher
 from normlab.locks import LOCK_FILE, RunLock
-from normlab.records import read_run, read_summary, run_folder
+from normlab.records import CHECKPOINT_FILE, read_run, read_summary, run_folder
+from normlab.runs import execute
+from normlab.training import Ended
 
 # Before Ray is imported: it would otherwise use, and perhaps make, a token in the home folder.
 os.environ["RAY_AUTH_MODE"] = "token"
@@ -218,6 +220,34 @@ def test_finished_busy_and_failed_runs(tmp_path: Path) -> None:
     [again] = launch([done], force=True)
     assert again.status == "finished"
     assert (run_folder(done) / "summary.json").stat().st_mtime_ns > stamp
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_the_checkpoint_of_another_launcher_does_not_outlive_the_run(tmp_path: Path) -> None:
+    """A node has no checkpoint to go on from: the run starts over, and what it was is gone."""
+    [config] = configs_in(tmp_path, 1, "launcher=ray", *LONG)
+    folder = run_folder(config)
+    asked = iter(range(100))
+    for event in execute(config, stop=lambda: next(asked) == 0):
+        assert not isinstance(event, Ended)
+    assert (folder / CHECKPOINT_FILE).exists()
+    [outcome] = launch([config], force=False)
+    assert outcome.status == "finished"
+    assert read_run(folder).metrics["step"].tolist() == [0, 400, 800, 1000]
+    assert not (folder / CHECKPOINT_FILE).exists()
+
+
+def test_force_takes_a_checkpoint_away_before_the_run(tmp_path: Path) -> None:
+    """Even where the run is then lost, the next start must not go on from what was refused."""
+    [config] = configs_in(tmp_path, 1, "launcher=ray")
+    folder = run_folder(config)
+    folder.mkdir(parents=True)
+    for force in (False, True):
+        (folder / CHECKPOINT_FILE).touch()
+        lock = ray_launcher._claim(config, force=force)
+        assert isinstance(lock, RunLock)
+        lock.release()
+        assert (folder / CHECKPOINT_FILE).exists() is not force
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -1,6 +1,8 @@
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,28 @@ def test_a_dead_holders_lock_is_taken_over(
     else:
         with pytest.raises(BusyError):
             RunLock(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_killed_process_that_its_parent_has_not_noticed_is_dead(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as holder:
+        dead_lock(tmp_path, pid=holder.pid, machine=locks.machine(), age=0)
+        assert is_running(tmp_path)
+        holder.kill()
+        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # it is dead, and not collected
+        os.kill(holder.pid, 0)
+        assert not is_running(tmp_path)
+        RunLock(tmp_path).release()
+
+
+def test_what_askers_left_who_died_goes(tmp_path: Path) -> None:
+    old, young = (tmp_path / f".lock.json.{name}.tmp" for name in ("old", "young"))
+    for file in (old, young):
+        file.touch()
+    then = time.time() - locks.EXPIRES_SECONDS - 5
+    os.utime(old, (then, then))
+    RunLock(tmp_path).release()
+    assert list(tmp_path.iterdir()) == [young]
 
 
 def test_an_unreadable_lock_is_held_until_it_expires(tmp_path: Path) -> None:

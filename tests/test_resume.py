@@ -3,7 +3,10 @@
 import contextlib
 import io
 import itertools
+import json
+import multiprocessing
 import os
+import random
 import signal
 from pathlib import Path
 
@@ -13,9 +16,10 @@ from conftest import TINY
 from kill import Harness
 from pandas.testing import assert_frame_equal
 
-from normlab import runs
-from normlab.config import compose
+from normlab import runs, training
+from normlab.config import compose, grids, run_id
 from normlab.errors import RunError
+from normlab.locks import LOCK_FILE, RunLock, machine
 from normlab.records import (
     CHECKPOINT_FILE,
     Recorder,
@@ -23,7 +27,9 @@ from normlab.records import (
     read_run,
     read_weights,
     run_folder,
+    tidy,
 )
+from normlab.sweep import plan, sweep
 from normlab.training import Checkpoint, Ended, Evaluation, Measurement, Started, train
 
 CNN = (*TINY, "data.size=8", "model=cnn", "model.depth=8", "model.width=4")
@@ -83,6 +89,23 @@ def test_training_goes_on_bit_for_bit(name):
         assert str(rows_of(before) + rows_of(after)) == str(rows_of(whole))
         one, two = ended.model.state_dict(), ended_later.model.state_dict()
         assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_losses_that_are_read_now_and_then_go_on_bit_for_bit(monkeypatch):
+    """As on a GPU, where a stop comes only with a reading."""
+    config = compose([*TINY, "training.epochs=5", "probes.snapshots=2", "probes.grad_norm_steps=3"])
+    (*whole, _) = train(config, progress_seconds=-1)
+    monkeypatch.setitem(training.READ_EVERY, "cpu", 3)
+    stops = []
+    for ask in itertools.count(1):
+        asked = itertools.count(1)
+        *before, last = train(config, stop=lambda: next(asked) == ask, progress_seconds=-1)  # noqa: B023
+        if isinstance(last, Ended):
+            break
+        stops.append(last.state["step"])
+        *after, _ = train(config, resume=through_a_file(last.state))
+        assert str(rows_of(before) + rows_of(after)) == str(rows_of(whole))
+    assert len(stops) < next(e.steps for e in whole if isinstance(e, Started)) - 1
 
 
 def test_a_divergence_is_the_same_after_a_stop():
@@ -341,6 +364,53 @@ def test_what_a_killed_process_left_half_written_goes_with_the_next_start(tmp_pa
     assert not list(folder.glob("*.tmp")) + list(folder.glob(".*"))
 
 
+def test_what_a_process_left_that_was_killed_after_its_summary_goes_with_the_next(tmp_path):
+    config = config_in(tmp_path)
+    make(config)
+    folder = run_folder(config)
+    whole = sorted(p.name for p in folder.iterdir())
+
+    def killed_late():
+        (folder / CHECKPOINT_FILE).touch()
+        content = {"token": "dead", "machine": machine(), "pid": 2**22 + 1, "progress": {}}
+        (folder / LOCK_FILE).write_text(json.dumps(content))
+
+    killed_late()
+    tidy(folder)
+    assert sorted(p.name for p in folder.iterdir()) == whole
+    killed_late()
+    planned = plan(grids([*TINY, f"output.root='{tmp_path}'", "output.weights=true"]))
+    assert planned.pending == ()
+    assert list(sweep(planned)) == []
+    assert sorted(p.name for p in folder.iterdir()) == whole
+    # An unfinished run's checkpoint is what it goes on from; a live process sees to its own.
+    killed_late()
+    (folder / LOCK_FILE).unlink()
+    lock = RunLock(folder)
+    tidy(folder)
+    assert (folder / CHECKPOINT_FILE).exists()
+    lock.release()
+    (folder / "summary.json").unlink()
+    tidy(folder)
+    assert (folder / CHECKPOINT_FILE).exists()
+
+
+@pytest.mark.usefixtures("striking")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_summary_is_written_waits_and_is_not_lost(tmp_path, monkeypatch, number):
+    config, finish = config_in(tmp_path), Recorder.finish
+
+    def struck_within(self, summary, **options):
+        os.kill(os.getpid(), number)
+        finish(self, summary, **options)
+
+    monkeypatch.setattr(Recorder, "finish", struck_within)
+    with pytest.raises(KeyboardInterrupt):
+        make(config)
+    assert read_run(run_folder(config)).summary["status"] == "finished"
+    assert not (run_folder(config) / LOCK_FILE).exists()
+
+
 # ----------------------------------------------------------------------------- real kills
 
 
@@ -352,3 +422,55 @@ def test_kills_at_random_moments_lose_nothing(tmp_path):
     assert harness.kills > 4  # the others had ended before
     assert any(step > 0 for step in harness.resumed)
     assert harness.finish() == []
+
+
+PROCESSES = 64
+
+
+def test_of_many_processes_at_once_each_run_is_made_by_one(tmp_path, monkeypatch):
+    """All want all runs of one folder, each in an order of its own."""
+    configs = [config_in(tmp_path / "many", f"seed={seed}") for seed in range(8)]
+    told = tmp_path / "told"
+
+    def telling(config, **options):
+        for event in train(config, **options):
+            if isinstance(event, Ended):
+                with told.open("a") as file:
+                    file.write(f"made {run_id(config)}\n")
+            yield event
+
+    monkeypatch.setattr(runs, "train", telling)
+    gate = multiprocessing.get_context("fork").Barrier(PROCESSES)
+    children = []
+    for process in range(PROCESSES):
+        child = os.fork()
+        children.append(child)
+        if child == 0:
+            try:
+                order = random.Random(process).sample(configs, len(configs))
+                gate.wait()
+                while order:
+                    outcomes = [
+                        runs.outcome_of(config, force=False, stop=lambda: False) for config in order
+                    ]
+                    assert {outcome.status for outcome in outcomes} <= {"finished", "busy"}
+                    order = [c for c, o in zip(order, outcomes, strict=True) if o.status == "busy"]
+                with told.open("a") as file:
+                    file.write(f"all {process}\n")
+            finally:
+                os._exit(0)
+    for child in children:
+        os.waitpid(child, 0)
+    lines = told.read_text().splitlines()
+    assert sorted(line for line in lines if line.startswith("made")) == sorted(
+        f"made {run_id(config)}" for config in configs
+    )
+    assert sum(line.startswith("all") for line in lines) == PROCESSES
+    monkeypatch.undo()
+    for config in configs:
+        alone = config_in(tmp_path / "alone", f"seed={config.seed}")
+        make(alone)
+        assert_same(run_folder(alone), run_folder(config))
+        assert {p.name for p in run_folder(alone).iterdir()} == {
+            p.name for p in run_folder(config).iterdir()
+        }
