@@ -30,6 +30,7 @@ from pydantic_core import ErrorDetails
 from normlab.errors import ConfigError
 
 if TYPE_CHECKING:
+    from hydra.core.override_parser.types import RangeSweep
     from omegaconf import DictConfig
 
 Activation = Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "erf", "sigmoid", "identity"]
@@ -709,6 +710,10 @@ class _hydra_in:  # noqa: N801  a context manager that reads like a function
                 ValueError,
             ) as error:
                 raise ConfigError(_first_line(error)) from error
+            except Exception as error:  # Hydra meets odd input with errors of any kind
+                raise ConfigError(
+                    f"{' '.join(overrides)}: not understood ({_first_line(error)})"
+                ) from error
 
         return load
 
@@ -783,12 +788,14 @@ def _block_axes(grid: Any, config_dir: Path | None) -> Grid:
 
 def _axis(text: str, groups: Mapping[str, Sequence[str]]) -> Axis:
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import Glob, QuotedString
+    from hydra.core.override_parser.types import Glob, QuotedString, RangeSweep
     from hydra.errors import HydraException
 
     text = text.strip()
     try:
         override = OverridesParser.create().parse_override(text)
+        if not override.key_or_group:
+            raise HydraException("no key")
     except HydraException as error:
         raise ConfigError(
             f"{text}: not an override; write key=value without spaces, and quote values that hold "
@@ -816,6 +823,8 @@ def _axis(text: str, groups: Mapping[str, Sequence[str]]) -> Axis:
     else:
         if not override.is_discrete_sweep():
             raise ConfigError(f"{text}: has no list of values; use choice(), range() or a,b,c")
+        if isinstance(override._value, RangeSweep):
+            _check_range(override._value, text)
         if isinstance(override._value, Glob):
             values = override._value.filter(list(groups.get(key, ())))
             texts = [f"{key}={value}" for value in values]
@@ -840,6 +849,22 @@ def _axis(text: str, groups: Mapping[str, Sequence[str]]) -> Axis:
         (Setting(text, key, value, patches),) for text, value in zip(texts, values, strict=True)
     )
     return Axis(text, points, override.is_sweep_override())
+
+
+# Of one range; it is held in memory, and no grid is meant to be larger.
+MOST_VALUES = 1_000_000
+
+
+def _check_range(swept: "RangeSweep", text: str) -> None:
+    """Refuse a range that would take all the time and memory there is, or never end."""
+    assert swept.start is not None
+    assert swept.stop is not None
+    try:
+        values = (swept.stop - swept.start) / swept.step
+    except (ZeroDivisionError, OverflowError):
+        values = math.inf
+    if not values <= MOST_VALUES:  # NaN too
+        raise ConfigError(f"{text}: its range must have an end, and at most {MOST_VALUES:,} values")
 
 
 def _zip(parts: Sequence[Axis], text: str) -> Axis:

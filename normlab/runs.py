@@ -233,10 +233,7 @@ def holding_signals() -> Iterator[Callable[[], bool]]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    numbers = [getattr(signal, name) for name in _POLITE if hasattr(signal, name)]
-    # What the process ignores, as nohup and shells in the background have it, stays ignored.
-    taken = [number for number in numbers if callable(signal.getsignal(number))]
-    before = {number: signal.signal(number, hold) for number in taken}
+    before = {number: signal.signal(number, hold) for number in _heeded()}
     try:
         yield stop
     finally:
@@ -247,7 +244,15 @@ def holding_signals() -> Iterator[Callable[[], bool]]:
 
 # A terminal or a cluster may send the same end twice.
 PATIENCE_SECONDS = 2.0
-_POLITE = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+
+
+def _heeded() -> list[int]:
+    """The polite ends that the process does not ignore, as nohup and background shells have it.
+
+    Nor those that another library handles in C, whose handlers cannot be given back.
+    """
+    numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+    return [n for n in numbers if n and signal.getsignal(n) not in (signal.SIG_IGN, None)]
 
 
 @contextmanager
@@ -257,10 +262,7 @@ def _shielded() -> Iterator[None]:
         yield
         return
     struck: list[int] = []
-    numbers = [getattr(signal, name) for name in _POLITE if hasattr(signal, name)]
-    # What the process ignores stays ignored; what another library handles cannot be given back.
-    taken = [n for n in numbers if signal.getsignal(n) not in (signal.SIG_IGN, None)]
-    before = {n: signal.signal(n, lambda number, _: struck.append(number)) for n in taken}
+    before = {n: signal.signal(n, lambda number, _: struck.append(number)) for n in _heeded()}
     try:
         yield
     finally:

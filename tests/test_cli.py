@@ -18,6 +18,11 @@ from conftest import TINY
 from pandas import read_parquet
 from pandas.testing import assert_frame_equal
 
+from normlab.config import compose
+from normlab.locks import RunLock
+from normlab.records import is_final, run_folder
+from normlab.sweep import BUSY_SECONDS
+
 SCRIPT = Path(sys.executable).with_name("normlab")
 ENDLESS = (*TINY, "training.epochs=100000", "probes.grad_norm_steps=0")
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
@@ -256,7 +261,7 @@ def test_a_sweep_that_is_ended_leaves_no_worker(
     assert [json.loads(file.read_text())["status"] for file in files] == ["interrupted"] * 2
 
 
-def test_a_sweep_says_what_it_leaves_alone_and_waits_for(tmp_path: Path) -> None:
+def test_a_sweep_says_what_it_leaves_alone(tmp_path: Path) -> None:
     assert normlab(*SWEEP, "seed=1", cwd=tmp_path).returncode == 0
     (file,) = tmp_path.glob("results/*/*/summary.json")
     summary = json.loads(file.read_text())
@@ -267,12 +272,28 @@ def test_a_sweep_says_what_it_leaves_alone_and_waits_for(tmp_path: Path) -> None
     assert "1 failed before and left alone; --retry-failed makes them again" in left.stdout
     assert normlab(*SWEEP, "seed=1", "--retry-failed", cwd=tmp_path).returncode == 0
 
-    grid = [SCRIPT, *SWEEP, "seed=2", "training.steps=20000", "training.epochs=null"]
-    with subprocess.Popen(grid, cwd=tmp_path, env=clean_environment(), stdout=subprocess.DEVNULL):
-        wait_for(lambda: at_work(tmp_path))
-        second = normlab(*map(str, grid[1:]), cwd=tmp_path)
-    assert second.returncode == 0
-    assert second.stdout.count("waiting for 1 run that another process is making") == 1
+
+def test_a_sweep_waits_for_what_another_process_makes(tmp_path: Path) -> None:
+    folder = run_folder(compose([*SWEEP[1:], f"output.root='{tmp_path}/results'"]))
+    folder.mkdir(parents=True)
+    lock = RunLock(folder)
+    waiting = "waiting for 1 run that another process is making"
+    with subprocess.Popen(
+        [SCRIPT, *SWEEP],
+        cwd=tmp_path,
+        env=clean_environment(PYTHONUNBUFFERED="1"),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert any(waiting in line for line in process.stdout)
+        time.sleep(2 * BUSY_SECONDS)
+        assert not is_final(folder)
+        lock.release()
+        rest = process.stdout.read()
+    assert process.returncode == 0
+    assert waiting not in rest
+    assert is_final(folder)
 
 
 def test_two_sweeps_at_once_share_the_work(tmp_path: Path) -> None:

@@ -243,6 +243,14 @@ REFUSED = {
     "model.depth=": "model.depth=: must be a whole number",
     "model.depth=8,20": "model.depth=8,20: one run takes one value for model.depth",
     "seed=range(3)": "seed=range(3): one run takes one value for seed",
+    **{
+        text: f"{text}: its range must have an end, and at most 1,000,000 values"
+        for text in (
+            *("seed=range(0,1e9)", "seed=shuffle(range(1000001))", "seed=range(0,1,0)"),
+            *("optimizer.lr=range(nan,1)", "optimizer.lr=range(0,inf)", "seed=range(0,1,1e-400)"),
+            f"seed=range(1{'0' * 99})",
+        )
+    },
     "norm=bn,ln": "norm=bn,ln: one run takes one value for norm",
     "model.depth=[": "model.depth=[: not an override",
     "norm.groups=3": "norm.groups=3: no such key; norm has norm.name",
@@ -282,6 +290,7 @@ REFUSED = {
     "model=mlp training.batch_size=1": "BatchNorm has no variance over one sample",
     "model.bias=false model.bias_std=1.0": "there are no biases",
     "norm=gn norm.groups=3": "norm.groups=3: must divide the layers' channels, 8, 16, 32",
+    "+=1": "+=1: not an override",
     "": "not an override",
 }
 

@@ -354,6 +354,9 @@ WORKS = {
     "0 epochs": ["training.epochs=0"],
     "batch 1, no norm": ["norm=none", "training.batch_size=1"],
     "batch 1, LayerNorm": ["norm=ln", "training.batch_size=1"],
+    "batch 1, BatchNorm over a CNN's pixels": [
+        *("model=cnn", "model.depth=8", "data.size=8", "norm=bn", "training.batch_size=1"),
+    ],
     "two training samples": ["data.train_size=2", "training.batch_size=2", "probes.batch_size=2"],
 }
 

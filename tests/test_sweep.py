@@ -17,7 +17,7 @@ from normlab.config import Config, LocalLauncher, compose, compose_grids, grids,
 from normlab.errors import ConfigError
 from normlab.launchers.local import devices
 from normlab.locks import RunLock, read_lock
-from normlab.records import read_run, read_summary, run_folder
+from normlab.records import CHECKPOINT_FILE, read_run, read_summary, run_folder
 from normlab.results import counts, read_results
 from normlab.runs import execute, record_failure
 from normlab.sweep import Plan, labels, plan, sweep
@@ -275,6 +275,23 @@ def test_a_killed_worker_costs_its_own_run_only(tmp_path: Path) -> None:
     assert not list(run.folder.glob("*lock.json*"))
     again = planned(tmp_path, "zip(seed=1,2,3;training.epochs=1000000,2,2)")
     assert (again.failed, again.pending) == (1, ())
+
+
+def test_a_worker_that_is_asked_to_end_leaves_a_checkpoint(tmp_path: Path) -> None:
+    """As a cluster asks every process of a job."""
+    several = planned(tmp_path, "zip(seed=1,2;training.epochs=1000000,2)", "launcher.workers=2")
+    outcomes = sweep(several)
+    assert next(outcomes).status == "finished"
+    wait_for(lambda: running(several.configs[:1]))
+    os.kill(running(several.configs[:1])[0], signal.SIGTERM)
+    last = next(outcomes)
+    assert (last.run_id, last.status) == (run_id(several.configs[0]), "interrupted")
+    assert "goes on from step" in last.reason
+    assert next(outcomes, None) is None
+    folder = run_folder(several.configs[0])
+    assert (folder / CHECKPOINT_FILE).exists()
+    assert not list(folder.glob("*lock.json*"))
+    assert planned(tmp_path, "seed=1", "training.epochs=1000000").pending == several.configs[:1]
 
 
 def test_closing_a_sweep_interrupts_what_runs(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from pebble import ProcessExpired, ProcessPool
 
 from normlab.config import Config, LocalLauncher, run_id
-from normlab.runs import Outcome, outcome_of, record_failure
+from normlab.records import FINAL, read_summary, run_folder
+from normlab.runs import Outcome, holding_signals, outcome_of, record_failure
 
 STOP_SECONDS = 15.0
 
@@ -31,7 +32,7 @@ def launch(
         pool = ProcessPool(
             max_workers=min(len(places), len(configs)),
             context=multiprocessing.get_context("spawn"),
-            initializer=_ignore_interrupts,
+            initializer=_heed_signals,
         )
         running: dict[concurrent.futures.Future[Outcome], tuple[Config, str]] = {}
         try:
@@ -50,7 +51,7 @@ def launch(
                 for ended in done:
                     config, place = running.pop(ended)
                     places.append(place)
-                    yield _outcome(ended, config, launcher)
+                    yield _outcome(ended, config, launcher, force=force)
         except BaseException:  # Ctrl-C, or the sweep no longer listens
             stop.touch()
             concurrent.futures.wait(running, timeout=STOP_SECONDS)
@@ -80,9 +81,10 @@ def devices(config: Config, launcher: LocalLauncher) -> list[str]:
     return places
 
 
-def _ignore_interrupts() -> None:
+def _heed_signals() -> None:
     # Ctrl-C and the terminal's end reach every process of it; the parent alone decides what they
-    # mean.
+    # mean. A worker's own end is its own: Pebble's handler would hide its cause.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -93,16 +95,23 @@ def _work(config: Config, device: str, stop: str, parent: int, force: bool) -> O
     runtime = config.runtime.model_copy(update={"device": device})
     placed = config.model_copy(update={"runtime": runtime})
 
-    def stopped() -> bool:
-        return os.getppid() != parent or Path(stop).exists()
+    # SIGTERM, as a cluster sends it to every process, comes before a checkpoint and ends this one.
+    with holding_signals() as polite_end:
 
-    return outcome_of(placed, force=force, stop=stopped)
+        def stopped() -> bool:
+            return polite_end() or os.getppid() != parent or Path(stop).exists()
+
+        return outcome_of(placed, force=force, stop=stopped)
 
 
 def _outcome(
-    job: "concurrent.futures.Future[Outcome]", config: Config, launcher: LocalLauncher
+    job: "concurrent.futures.Future[Outcome]",
+    config: Config,
+    launcher: LocalLauncher,
+    *,
+    force: bool,
 ) -> Outcome:
-    seconds = 0.0
+    identity, seconds = run_id(config), 0.0
     try:
         return job.result()
     except TimeoutError:
@@ -111,8 +120,13 @@ def _outcome(
     except ProcessExpired as error:
         code = error.exitcode
         died = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+        summary = read_summary(run_folder(config)) if died == "SIGTERM" else None
+        # With `force` a result may be the one before.
+        if summary and summary["status"] in ("interrupted", *(() if force else FINAL)):
+            reason, verdict = summary.get("reason", ""), summary.get("verdict")
+            return Outcome(identity, summary["status"], reason, verdict, seconds)
         reason = f"its worker process died ({died}), out of memory perhaps"
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
     record_failure(config, reason, seconds)
-    return Outcome(run_id(config), "failed", reason, None, seconds)
+    return Outcome(identity, "failed", reason, None, seconds)

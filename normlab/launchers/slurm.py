@@ -149,6 +149,8 @@ def _work(
             return
         with contextlib.closing(local.launch(left, pool, force=force)) as outcomes:
             for outcome in outcomes:
+                if outcome.status == "interrupted":  # a job that starts again goes on with it
+                    continue
                 with told.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(asdict(outcome)) + "\n")
     except KeyboardInterrupt:
@@ -205,7 +207,8 @@ def _left(config: Config, job: Any) -> Outcome:
         reason, verdict = summary.get("reason", ""), summary.get("verdict")
         return Outcome(identity, summary["status"], reason, verdict, 0.0)
     reason = f"its job {job.job_id} ended before it ({job.state}); see {job.paths.stderr}"
-    return Outcome(identity, "failed", reason, None, 0.0)
+    interrupted = summary is not None and summary["status"] == "interrupted"
+    return Outcome(identity, "interrupted" if interrupted else "failed", reason, None, 0.0)
 
 
 def _stop(jobs: Sequence[Any], stop: Path) -> None:
