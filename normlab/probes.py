@@ -8,7 +8,7 @@ are of the training step itself.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -73,8 +73,9 @@ def dead_fraction(seen: Observation) -> Tensor:
     """
     if seen.slope is None:
         return seen.delta.new_full((), torch.nan)
-    dead = (seen.slope.abs() < DEAD_SLOPE).all(dim=0).to(_wide(seen.delta)).mean()
-    return torch.where(seen.slope.isnan().any(), torch.nan, dead)
+    steepest = seen.slope.abs().amax(dim=0)  # NaN where any is
+    dead = (steepest < DEAD_SLOPE).to(_wide(seen.delta)).mean()
+    return torch.where(steepest.isnan().any(), torch.nan, dead)
 
 
 def sample_cosine(seen: Observation) -> Tensor:
@@ -84,11 +85,11 @@ def sample_cosine(seen: Observation) -> Tensor:
     a zero and another vector count 0.
     """
     a = seen.activation.flatten(1).to(_wide(seen.activation))
-    norms = torch.linalg.vector_norm(a, dim=1, keepdim=True)
-    units = torch.where(norms == 0, torch.zeros_like(a), a / norms)
+    norms = torch.linalg.vector_norm(a, dim=1)
     zeros = (norms == 0).sum()
+    total = torch.where(norms == 0, 0, 1 / norms) @ a  # Σᵢ aᵢ/‖aᵢ‖ of those that are not zero
     batch = len(a)
-    pairs: Tensor = units.sum(dim=0).square().sum() - (batch - zeros) + zeros * (zeros - 1)
+    pairs: Tensor = total.square().sum() - (batch - zeros) + zeros * (zeros - 1)
     return pairs / (batch * (batch - 1))
 
 
@@ -117,7 +118,11 @@ def snapshot(
     """
     observations = observe(model, layers, images, labels, loss)
     with torch.no_grad():
-        rows = [torch.stack([SNAPSHOT_PROBES[n](seen) for n in names]) for seen in observations]
+        rows = []
+        for seen in observations:
+            # Once for all of them: each would make a copy of its own.
+            wide = replace(seen, activation=seen.activation.to(_wide(seen.activation)))
+            rows.append(torch.stack([SNAPSHOT_PROBES[name](wide) for name in names]))
         return torch.stack(rows)
 
 
