@@ -1,6 +1,7 @@
 """The house's rules: a module imports only from those above it, and reading needs no torch."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -127,3 +128,18 @@ def test_readme_lists_the_house() -> None:
     tree = readme.split("## The house", 1)[1].split("\n## ", 1)[0]
     places = [tree.index(f"  {name}") for name in ORDER]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize("page", ["README.md", "results/README.md", "results/LOG.md"])
+def test_what_a_page_links_to_is_in_the_repository(page: str) -> None:
+    root = PACKAGE.parent
+    if not (root / ".git").exists():
+        pytest.skip("not a checkout")
+    text = (root / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text) + re.findall(r'src="([^":]+)"', text)
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    places = {str(parent) for name in tracked for parent in (Path(name), *Path(name).parents)}
+    for link in [root / page, *((root / page).parent / link for link in links)]:
+        assert str(link.resolve().relative_to(root.resolve())) in places
