@@ -788,7 +788,7 @@ def _block_axes(grid: Any, config_dir: Path | None) -> Grid:
 
 def _axis(text: str, groups: Mapping[str, Sequence[str]]) -> Axis:
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import Glob, QuotedString, RangeSweep
+    from hydra.core.override_parser.types import ChoiceSweep, Glob, QuotedString, RangeSweep, Sweep
     from hydra.errors import HydraException
 
     text = text.strip()
@@ -823,6 +823,10 @@ def _axis(text: str, groups: Mapping[str, Sequence[str]]) -> Axis:
     else:
         if not override.is_discrete_sweep():
             raise ConfigError(f"{text}: has no list of values; use choice(), range() or a,b,c")
+        if isinstance(override._value, ChoiceSweep) and any(
+            isinstance(value, Sweep) for value in override._value.list
+        ):
+            raise ConfigError(f"{text}: give values or one range, not ranges in a list")
         if isinstance(override._value, RangeSweep):
             _check_range(override._value, text)
         if isinstance(override._value, Glob):

@@ -90,10 +90,10 @@ def is_final(folder: Path) -> bool:
 
 def tidy(folder: Path) -> None:
     """Take away what a process left that was killed between a run's summary and its own end."""
-    left = [folder / name for name in (LOCK_FILE, CHECKPOINT_FILE) if (folder / name).exists()]
-    # A folder that cannot be written, or that another process is at, stays as it is.
-    if left and is_final(folder):
-        with contextlib.suppress(OSError, BusyError):
+    # A folder that cannot be read or written, or that another process is at, stays as it is.
+    with contextlib.suppress(OSError, BusyError):
+        left = any((folder / name).exists() for name in (LOCK_FILE, CHECKPOINT_FILE))
+        if left and is_final(folder):
             lock = RunLock(folder)
             try:
                 if is_final(folder):

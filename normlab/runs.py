@@ -145,7 +145,8 @@ def record_failure(config: Config, reason: str, seconds: float) -> None:
 
     A run that is finished, or that a live process is making, is left as it is.
     """
-    lock = read_lock(run_folder(config)) or {}  # what the dead process has told of its progress
+    # What the dead process has told of its progress, in its lock or at its own end.
+    lock, before = read_lock(run_folder(config)) or {}, read_summary(run_folder(config)) or {}
     # What cannot be written here the outcome alone must tell.
     with contextlib.suppress(NormlabError), _shielded():
         recorder = Recorder(config, device=config.runtime.device, command=command_line())
@@ -155,7 +156,7 @@ def record_failure(config: Config, reason: str, seconds: float) -> None:
             "status": "failed",
             "verdict": None,
             "reason": reason,
-            "steps": lock.get("progress", {}).get("step", 0),
+            "steps": lock.get("progress", {}).get("step", before.get("steps", 0)),
             "seconds": seconds,
             "parameters": None,
             "device": config.runtime.device,

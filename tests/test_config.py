@@ -251,6 +251,8 @@ REFUSED = {
             f"seed=range(1{'0' * 99})",
         )
     },
+    "seed=range(1,3),range(2)": "give values or one range, not ranges in a list",
+    "seed=interval(0,1),2": "give values or one range, not ranges in a list",
     "norm=bn,ln": "norm=bn,ln: one run takes one value for norm",
     "model.depth=[": "model.depth=[: not an override",
     "norm.groups=3": "norm.groups=3: no such key; norm has norm.name",

@@ -49,6 +49,7 @@ wild = st.one_of(
             *("null", "true", "yes", "[]", "{}", "[[[]]]", "[" * 200, "{a:{b:{c:1}}}", "(1,2)"),
             *("1,2", "range(3)", "range(0,1e9)", "choice(1,2)", "interval(0,1)", "glob(*)"),
             *("range(0,1,0)", "range(nan,inf)", "shuffle(range(1e30))", "range(0,1,1e-400)"),
+            *("range(2),1", "interval(0,1),2", "choice(range(2))"),
             *("sort(3,2)", "shuffle(1,2)", "tag(a,1)", "str(1)", "int(x)", "extend_list(1)"),
             *("${oc.env:NORMLAB_SECRET}", "${hydra:runtime.cwd}", "${oc.env:HOME}", "${seed}"),
             *("${oc.decode:1}", "${oc.create:{a:1}}", "${model}", "${", "$", "${a.b}", "???"),

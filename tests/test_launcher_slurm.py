@@ -1,8 +1,11 @@
 import builtins
 import itertools
+import json
 import subprocess
 import time
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from normlab.errors import ConfigError
 from normlab.launchers import launch, slurm
 from normlab.locks import LOCK_FILE, is_running
 from normlab.records import read_run, read_summary, run_folder
+from normlab.runs import Outcome
 
 pytest.importorskip("submitit", reason="needs the package submitit")
 
@@ -182,3 +186,23 @@ def test_options_that_cannot_be(overrides: list[str], message: str) -> None:
 def test_a_device_that_the_cluster_does_not_give(tmp_path: Path, device: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         list(launch(configs_in(tmp_path, 1, *LOCAL, f"runtime.device={device}"), force=False))
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [(["interrupted"], "interrupted"), (["interrupted", "finished"], "finished"), ([], "failed")],
+)
+def test_what_a_job_was_made_to_leave_it_may_finish_when_it_starts_again(
+    tmp_path: Path, told: list[str], status: str
+) -> None:
+    config = compose([*TINY, f"output.root='{tmp_path}'"])
+    lines = [asdict(Outcome(run_id(config), each, "", None, 0.0)) for each in told]
+    (tmp_path / "0.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    job = SimpleNamespace(
+        done=lambda force_check: True,  # noqa: ARG005
+        job_id="1",
+        state="PREEMPTED",
+        paths=SimpleNamespace(stderr="log"),
+    )
+    (outcome,) = slurm._outcomes([job], {0: [config]}, tmp_path)
+    assert outcome.status == status

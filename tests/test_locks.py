@@ -103,6 +103,24 @@ def test_what_askers_left_who_died_goes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [young]
 
 
+def test_what_cannot_be_taken_away_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another user's file in a folder of many."""
+    old, unlink = tmp_path / ".lock.json.old.tmp", Path.unlink
+    old.touch()
+    os.utime(old, (1, 1))
+
+    def refuse(file: Path, missing_ok: bool = False) -> None:
+        if file == old:
+            raise PermissionError
+        unlink(file, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    RunLock(tmp_path).release()
+    assert list(tmp_path.iterdir()) == [old]
+
+
 def test_an_unreadable_lock_is_held_until_it_expires(tmp_path: Path) -> None:
     (tmp_path / "lock.json").write_bytes(b"{half")
     with pytest.raises(BusyError):

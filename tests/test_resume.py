@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import random
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -395,6 +396,14 @@ def test_what_a_process_left_that_was_killed_after_its_summary_goes_with_the_nex
     assert (folder / CHECKPOINT_FILE).exists()
 
 
+def test_a_folder_that_may_not_be_looked_into_stays_as_it_is(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    tidy(tmp_path)
+
+
 @pytest.mark.usefixtures("striking")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_the_summary_is_written_waits_and_is_not_lost(tmp_path, monkeypatch, number):
@@ -446,15 +455,17 @@ def test_of_many_processes_at_once_each_run_is_made_by_one(tmp_path, monkeypatch
         child = os.fork()
         children.append(child)
         if child == 0:
+            signal.alarm(240)  # a child that waits for ever must not make the suite wait
             try:
                 order = random.Random(process).sample(configs, len(configs))
-                gate.wait()
+                gate.wait(120)
                 while order:
                     outcomes = [
                         runs.outcome_of(config, force=False, stop=lambda: False) for config in order
                     ]
                     assert {outcome.status for outcome in outcomes} <= {"finished", "busy"}
                     order = [c for c, o in zip(order, outcomes, strict=True) if o.status == "busy"]
+                    time.sleep(0.05 * bool(order))
                 with told.open("a") as file:
                     file.write(f"all {process}\n")
             finally:

@@ -2,6 +2,7 @@ import json
 import math
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -294,6 +295,31 @@ def test_a_worker_that_is_asked_to_end_leaves_a_checkpoint(tmp_path: Path) -> No
     assert planned(tmp_path, "seed=1", "training.epochs=1000000").pending == several.configs[:1]
 
 
+def test_a_worker_that_is_asked_to_end_before_its_first_step_costs_nothing(
+    tmp_path: Path,
+) -> None:
+    several = planned(tmp_path, "seed=1,2", "model.depth=300", "launcher.workers=1")
+    outcomes = sweep(several)
+    workers: list[int] = []
+
+    def ask_to_end() -> None:
+        def holders() -> list[int]:
+            return [lock["pid"] for c in several.configs if (lock := read_lock(run_folder(c)))]
+
+        wait_for(holders)
+        workers.extend(holders())
+        os.kill(workers[0], signal.SIGTERM)
+
+    asker = threading.Thread(target=ask_to_end)
+    asker.start()
+    first, second = outcomes
+    asker.join()
+    assert first.status == "interrupted"
+    assert second.status in ("finished", "diverged")
+    (left,) = planned(tmp_path, "seed=1,2", "model.depth=300").pending
+    assert run_id(left) == first.run_id
+
+
 def test_closing_a_sweep_interrupts_what_runs(tmp_path: Path) -> None:
     several = planned(tmp_path, "zip(seed=1,2;training.epochs=2,1000000)", "launcher.workers=2")
     outcomes = sweep(several)
@@ -356,6 +382,7 @@ def test_a_time_limit(tmp_path: Path) -> None:
     assert "launcher.timeout_seconds=8" in outcome.reason
     run = read_run(run_folder(limited.configs[0]))
     assert (run.summary["status"], run.summary["reason"]) == ("failed", outcome.reason)
+    assert run.summary["steps"] > 0
 
 
 def test_labels_say_what_varies() -> None:

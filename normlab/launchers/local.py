@@ -6,11 +6,13 @@ import os
 import signal
 import tempfile
 from collections.abc import Generator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from pebble import ProcessExpired, ProcessPool
 
 from normlab.config import Config, LocalLauncher, run_id
+from normlab.errors import RunError
 from normlab.records import FINAL, read_summary, run_folder
 from normlab.runs import Outcome, holding_signals, outcome_of, record_failure
 
@@ -39,11 +41,17 @@ def launch(
             while waiting or running:
                 while waiting and places:
                     config, place = waiting.pop(), places.pop()
-                    job = pool.schedule(
-                        _work,
-                        args=[config, place, str(stop), os.getpid(), force],
-                        timeout=launcher.timeout_seconds,
-                    )
+                    try:
+                        job = pool.schedule(
+                            _work,
+                            args=[config, place, str(stop), os.getpid(), force],
+                            timeout=launcher.timeout_seconds,
+                        )
+                    except RuntimeError as error:
+                        raise RunError(
+                            "the sweep's workers died as they started, out of memory perhaps; "
+                            "the same command goes on from here"
+                        ) from error
                     running[job] = config, place
                 done, _ = concurrent.futures.wait(
                     running, return_when=concurrent.futures.FIRST_COMPLETED
@@ -112,21 +120,34 @@ def _outcome(
     force: bool,
 ) -> Outcome:
     identity, seconds = run_id(config), 0.0
+    ended = () if force else FINAL  # with `force` a result may be the one before
     try:
         return job.result()
     except TimeoutError:
         reason = f"took longer than launcher.timeout_seconds={launcher.timeout_seconds:g}"
         seconds = launcher.timeout_seconds or 0.0
+        if told := _own_words(config, ended):  # in its last moment
+            return told
+    except BrokenProcessPool:  # its worker died as it started
+        return Outcome(identity, "interrupted", "it was not begun", None, 0.0)
     except ProcessExpired as error:
         code = error.exitcode
         died = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-        summary = read_summary(run_folder(config)) if died == "SIGTERM" else None
-        # With `force` a result may be the one before.
-        if summary and summary["status"] in ("interrupted", *(() if force else FINAL)):
-            reason, verdict = summary.get("reason", ""), summary.get("verdict")
-            return Outcome(identity, summary["status"], reason, verdict, seconds)
+        if died == "SIGTERM":
+            told = _own_words(config, (*ended, "interrupted", "failed"))
+            reason = "its worker was asked to end (SIGTERM) before its first step"
+            return told or Outcome(identity, "interrupted", reason, None, 0.0)
         reason = f"its worker process died ({died}), out of memory perhaps"
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
     record_failure(config, reason, seconds)
     return Outcome(identity, "failed", reason, None, seconds)
+
+
+def _own_words(config: Config, statuses: Sequence[str]) -> Outcome | None:
+    """What a run's summary says, where its status is one of these."""
+    summary = read_summary(run_folder(config))
+    if summary is None or summary["status"] not in statuses:
+        return None
+    reason, verdict = summary.get("reason", ""), summary.get("verdict")
+    return Outcome(run_id(config), summary["status"], reason, verdict, 0.0)

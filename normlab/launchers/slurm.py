@@ -140,7 +140,7 @@ def _work(
                 return
 
     # A job that was preempted and started again has told some outcomes before.
-    known = {outcome.run_id for outcome in _told(told, 0)[0]}
+    known = {o.run_id for o in _told(told, 0)[0] if o.status != "interrupted"}
     before = signal.signal(signal.SIGINT, interrupt)
     threading.Thread(target=watch, daemon=True).start()
     try:
@@ -149,8 +149,6 @@ def _work(
             return
         with contextlib.closing(local.launch(left, pool, force=force)) as outcomes:
             for outcome in outcomes:
-                if outcome.status == "interrupted":  # a job that starts again goes on with it
-                    continue
                 with told.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(asdict(outcome)) + "\n")
     except KeyboardInterrupt:
@@ -169,6 +167,7 @@ def _outcomes(
         number: {run_id(config): config for config in configs} for number, configs in shares.items()
     }
     read = dict.fromkeys(missing, 0)
+    cut: dict[str, Outcome] = {}  # interrupted; a job that is started again may finish them yet
     asked = time.monotonic()
     while missing:
         due = time.monotonic() - asked > STATE_SECONDS
@@ -180,11 +179,13 @@ def _outcomes(
             due = False  # one answer is about all jobs
             told, read[number] = _told(folder / f"{number}.jsonl", read[number])
             for outcome in told:
-                if missing[number].pop(outcome.run_id, None) is not None:
+                if outcome.status == "interrupted":
+                    cut[outcome.run_id] = outcome
+                elif missing[number].pop(outcome.run_id, None) is not None:
                     yield outcome
             if ended:
-                for config in missing.pop(number).values():
-                    yield _left(config, jobs[number])
+                for identity, config in missing.pop(number).items():
+                    yield cut.get(identity) or _left(config, jobs[number])
         time.sleep(POLL_SECONDS if missing else 0)
 
 
@@ -207,8 +208,7 @@ def _left(config: Config, job: Any) -> Outcome:
         reason, verdict = summary.get("reason", ""), summary.get("verdict")
         return Outcome(identity, summary["status"], reason, verdict, 0.0)
     reason = f"its job {job.job_id} ended before it ({job.state}); see {job.paths.stderr}"
-    interrupted = summary is not None and summary["status"] == "interrupted"
-    return Outcome(identity, "interrupted" if interrupted else "failed", reason, None, 0.0)
+    return Outcome(identity, "failed", reason, None, 0.0)
 
 
 def _stop(jobs: Sequence[Any], stop: Path) -> None:
