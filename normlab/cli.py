@@ -237,7 +237,7 @@ def sweep(
     console = _console()
     with console.status("planning"):
         from normlab.comparisons import sweep_report, sweep_table
-        from normlab.live import left_alone_line, plan_lines, waiting_line, watch_sweep
+        from normlab.live import left_alone_line, plan_lines, run_lines, waiting_line, watch_sweep
         from normlab.records import FINAL, run_folder
         from normlab.sweep import plan
         from normlab.sweep import sweep as outcomes_of
@@ -246,6 +246,8 @@ def sweep(
     for line in plan_lines(planned):
         console.print(line)
     if dry_run:
+        for line in run_lines(planned):
+            console.print(line, markup=False, soft_wrap=True)
         return
     folders = list(dict.fromkeys(run_folder(config).parent for config in planned.configs))
     ids = {run_id(config) for config in planned.configs}
@@ -484,10 +486,13 @@ normlab bench resnet-56 --threads 2 --profile"""
 def bench(
     nets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NETS", help="mlp-30, cnn-20, resnet-56, resnet-20-28; all."),
+        typer.Argument(
+            metavar="NETS", help="Of mlp-30, cnn-20, resnet-56 and resnet-20-28; without, all."
+        ),
     ] = None,
     threads: Annotated[
-        list[int] | None, typer.Option(min=1, help="CPU threads, several times; 1 and 2.")
+        list[int] | None,
+        typer.Option(min=1, help="CPU threads, may be given several times; without, 1 and 2."),
     ] = None,
     seconds: Annotated[
         float, typer.Option(min=0.1, help="Of measuring for each net and number of threads.")
@@ -504,8 +509,8 @@ def bench(
 ) -> None:
     """Measure what measuring costs: a training step beside the bare textbook loop.
 
-    In alternating blocks in this process; 0.9× is a tenth faster than the bare loop. Other tools
-    are measured too where they are installed: Lightning with grad_norm, wandb.watch offline.
+    In alternating blocks in this process; 0.9× is a tenth faster than the bare loop. Lightning with
+    grad_norm and wandb.watch offline join where they are installed. All nets take about 9 minutes.
     """
     import json
     from dataclasses import asdict

@@ -541,7 +541,8 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Co
         if axis.sweeps:
             key = axis.points[0][0].key
             raise ConfigError(
-                f"{axis.text}: one run takes one value for {key}; a list is written [a,b]"
+                f"{axis.text}: one run takes one value for {key}; normlab sweep takes several, "
+                "and a list as one value is written [a,b]"
             )
     return next(compose_grids([axes], config_dir))
 

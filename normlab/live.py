@@ -27,6 +27,8 @@ from normlab.training import Checkpoint, Ended, Evaluation, Event, Measurement, 
 from normlab.training import Progress as StepProgress
 
 REFRESH_PER_SECOND = 8
+# Runs of a plan; more are counted.
+MOST_LISTED = 40
 
 
 def watch(events: Iterable[Event | Note | Finished], console: Console, name: str) -> Finished:
@@ -152,6 +154,14 @@ def plan_lines(plan: Plan) -> list[str]:
             f"about {duration(plan.seconds)} of computing, by the finished runs most alike"
         )
     return lines
+
+
+def run_lines(plan: Plan) -> list[str]:
+    """The runs that a sweep would make, each by what sets it apart; the first `MOST_LISTED`."""
+    names = labels(plan.configs)
+    lines = [f"  {names[run_id(config)]}" for config in plan.pending[:MOST_LISTED]]
+    more = len(plan.pending) - len(lines)
+    return [*lines, *([f"  and {more:,} more"] if more else [])]
 
 
 def left_alone_line(plan: Plan) -> str:

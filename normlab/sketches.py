@@ -74,8 +74,8 @@ def heatmap(table: DataFrame, probe: str, name: str, width: int) -> Group:
                 line.append(bar, style=_HEAT[round(share * (len(_HEAT) - 1))])
         lines.append(line)
     key = Text(f"        {number(low)} ", style="dim")
-    for bar, colour in zip(BARS[::1], _HEAT, strict=False):
-        key.append(bar, style=colour)
+    for place, bar in enumerate(BARS):
+        key.append(bar, style=_HEAT[round(place / (len(BARS) - 1) * (len(_HEAT) - 1))])
     key.append(f" {number(high)}", style="dim")
     return Group(*lines, key)
 

@@ -153,7 +153,15 @@ SWEEP = ("sweep", *TINY, "launcher.workers=2")
 def test_sweep_then_compare_then_export(tmp_path: Path) -> None:
     grid = (*SWEEP, "norm=none,bn", "model.depth=3,5", "seed=range(2)")
     plan = normlab(*grid, "--dry-run", cwd=tmp_path)
-    assert (plan.returncode, plan.stdout) == (0, "8 runs: 8 to make\n")
+    told, *listed = plan.stdout.splitlines()
+    assert (plan.returncode, told) == (0, "8 runs: 8 to make")
+    varied = (
+        {f"norm={n}", f"depth={d}", f"seed={s}"}
+        for n in ("none", "bn")
+        for d in (3, 5)
+        for s in (0, 1)
+    )
+    assert sorted(map(sorted, map(str.split, listed))) == sorted(map(sorted, varied))
     assert not list(tmp_path.iterdir())
 
     done = normlab(*grid, cwd=tmp_path)
