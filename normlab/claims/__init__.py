@@ -1,0 +1,5 @@
+"""A claim of the literature is a YAML file: read, plan, measure, judge, remember."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

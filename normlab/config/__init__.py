@@ -1,0 +1,5 @@
+"""Words to one typed Config: schema, identity, Hydra, the sweep grammar, completion."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,227 @@
+"""What a part of each kind is, and the registries that hold them.
+
+A part that a config chooses (a norm, a model, …) is a pydantic class: its fields are the keys of
+its YAML file, its methods say how it is built, and its class variables hold what else is known of
+it. Modules with parts import PyTorch within functions only: reading a config needs none of it.
+"""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from normlab.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from normlab.config.composing import Config
+
+    Values = NDArray[np.float64]
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Whole = Annotated[int, Field(ge=0, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0), AfterValidator(abs)]  # -0.0 is 0.0
+Fraction = Annotated[float, Field(ge=0, le=1)]
+OpenFraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Settings(BaseModel):
+    """Some keys of a config: unknown ones are refused, nothing is converted, nothing changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Part(Settings):
+    """What a config group chooses by its `name`."""
+
+    name: str
+
+    def check(self, config: "Config") -> None:
+        """Raise ValueError, `dotted.key=value: why; what instead`, where it cannot go with the
+        rest of the config."""
+
+
+P = TypeVar("P", bound=Part)
+
+
+class Choices(Registry[type[P]], Generic[P]):
+    """The registry of a config group: reads a group's mapping as the part that it names."""
+
+    def read(self, values: Any) -> Any:
+        """The part of a mapping with `name`; pydantic calls it before it validates a config."""
+        if isinstance(values, Part) or not isinstance(values, Mapping):
+            return values
+        if "name" not in values:
+            raise PydanticCustomError("part_missing", "is missing")
+        part = self.get(str(values["name"]))
+        if part is None:
+            raise PydanticCustomError(
+                "part_unknown", "no such choice", {"name": values["name"], "choices": list(self)}
+            )
+        return part.model_validate(values)
+
+
+def one_of(registry: Registry[Any]) -> AfterValidator:
+    """Admit the names of a registry's parts."""
+
+    def check(name: str) -> str:
+        if name not in registry:
+            raise PydanticCustomError("choice", "no such choice", {"choices": list(registry)})
+        return name
+
+    return AfterValidator(check)
+
+
+# ------------------------------------------------------------------------------- networks
+
+
+class Norm(Part):
+    """A normalization, of activations or of weights."""
+
+    label: ClassVar[str]  # BatchNorm
+    colour: ClassVar[str] = "#777777"  # in every picture
+
+    @property
+    def before_activation(self) -> bool:
+        """Whether it stands before the nonlinearity."""
+        return True
+
+    def build(self, channels: int, *, spatial: bool) -> "nn.Module":
+        """The module for outputs [B, C] of a linear layer, [B, C, H, W] if `spatial`."""
+        raise NotImplementedError
+
+    def reparametrize(self, layer: "nn.Linear | nn.Conv2d") -> None:
+        """Change how a layer keeps its weight; most norms leave it as it is."""
+
+    def gradient_factor(self, config: "Config") -> tuple[float, str] | None:
+        """δ's factor per layer towards the input at initialization where a theorem gives it, with
+        its source; None where none is known."""
+        return None
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An elementwise nonlinearity φ.
+
+    `function` is PyTorch's, as `module:name` or itself. `phi` and `slope` are φ and φ′ on arrays,
+    for mean-field theory; where they are not given, its predictions are not known.
+    """
+
+    name: str
+    function: "str | Callable[[Tensor], Tensor]"
+    phi: "Callable[[Values], Values] | None" = None
+    slope: "Callable[[Values], Values] | None" = None
+    odd_second: bool = False  # φ″ is odd, so that E[φ″] = 0 over a centred Gaussian
+    homogeneous: bool = False  # φ(ax) = aφ(x) for a > 0
+    saturates: bool = False
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """A scheme for a layer's weights W [n_out, n_in, …]; fan-in and fan-out count positions too.
+
+    `fill(weight, gain, std, generator)` fills W in place; `std` is model.init_std.
+    `hidden_variance(width, std)` is n·Var(W) of a square hidden layer before its gain, for
+    mean-field theory; None where it is not known.
+    """
+
+    name: str
+    source: str  # its paper
+    fill: "Callable[[Tensor, float, float | None, torch.Generator], None]"
+    hidden_variance: Callable[[int, float | None], float] | None = None
+    takes_std: bool = False  # needs model.init_std
+
+
+class Model(Part):
+    """A network: what `model` chooses."""
+
+    depth: Annotated[int, Field(ge=1, le=1000)]
+    width: Count
+    activation: str
+    residual: bool
+
+    @property
+    def title(self) -> str:
+        """Such as `ResNet-56`."""
+        return f"{self.name}-{self.depth}"
+
+    def build(self, config: "Config", shape: tuple[int, int, int], classes: int) -> "nn.Module":
+        """The network for images of a shape [C, H, W], with PyTorch's own initialization."""
+        raise NotImplementedError
+
+    def check_images(self, config: "Config", shape: tuple[int, int, int]) -> None:
+        """Raise ConfigError where images are too small for it."""
+
+
+# ----------------------------------------------------------------- data, training, running
+
+
+class DataSet(Part):
+    """Training and test images with labels."""
+
+
+class Optimizer(Part):
+    """An update of the weights along their gradients."""
+
+    lr: NonNegative
+    weight_decay: NonNegative
+    decay: Literal["all", "weights"]
+
+
+class Schedule(Part):
+    """The learning rate as a pure function of the step."""
+
+    def factor(self, step: int, steps: int) -> float:
+        """What the learning rate is multiplied by at training step `step` (from 0) of `steps`."""
+        raise NotImplementedError
+
+
+class Launcher(Part):
+    """Where the runs of a sweep are made."""
+
+    def launch(self, configs: "Sequence[Config]", *, force: bool) -> Generator[Any, None, None]:
+        """Make runs and yield their outcomes as they end."""
+        raise NotImplementedError
+
+
+# --------------------------------------------------------------------------- measurements
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A measurement of every layer: a name, and a pure function of what the layer did.
+
+    `measure` takes an `Observation` of a snapshot; None for what the training step measures of
+    itself.
+    """
+
+    name: str
+    label: str
+    measure: Callable[[Any], "Tensor"] | None
+    logarithmic: bool = False  # spans decades and is not negative
+
+
+NORMS: Choices[Norm] = Choices("norm", "normlab.networks.norms")
+MODELS: Choices[Model] = Choices("model", "normlab.networks.mlp", "normlab.networks.convnet")
+DATA_SETS: Choices[DataSet] = Choices(
+    "data",
+    *("normlab.data.digits", "normlab.data.idx", "normlab.data.cifar", "normlab.data.gaussian"),
+)
+OPTIMIZERS: Choices[Optimizer] = Choices("optimizer", "normlab.training.optimizers")
+SCHEDULES: Choices[Schedule] = Choices("schedule", "normlab.training.schedules")
+LAUNCHERS: Choices[Launcher] = Choices(
+    "launcher",
+    *("normlab.runs.launchers.local", "normlab.runs.launchers.ray"),
+    "normlab.runs.launchers.slurm",
+)
+ACTIVATIONS: Registry[Activation] = Registry("model.activation", "normlab.networks.activations")
+INITIALIZERS: Registry[Initializer] = Registry("model.init", "normlab.networks.initializers")
+PROBES: Registry[Probe] = Registry("probe", "normlab.measurement.probes")

@@ -1,0 +1,282 @@
+"""What mean-field theory predicts of a network at initialization, before any training.
+
+For wide layers zˡ = Wˡφ(zˡ⁻¹) + bˡ with W ~ N(0, σ_w²/N) and b ~ N(0, σ_b²), z is Gaussian with a
+variance q that each layer maps to the next, q ← σ_w² E[φ(√q u)²] + σ_b² with u ~ N(0, 1), and the
+squared gradient by z grows from layer to layer towards the input by χ = σ_w² E[φ′(√q u)²] (Poole et
+al. 2016; Schoenholz et al. 2017). At the map's fixed point q* that is χ₁: the gradient vanishes
+below 1 (the ordered phase) and explodes above (the chaotic one).
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from normlab.config import Config
+from normlab.measurement.diagnosis import interior
+
+Values = NDArray[np.float64]
+
+_erf: Callable[[Values], Values] = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def _sigmoid(x: Values) -> Values:
+    return np.exp(-np.logaddexp(0, -x))
+
+
+def _normal_density(x: Values) -> Values:
+    return np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+
+
+def _normal_cdf(x: Values) -> Values:
+    return (1 + _erf(x / math.sqrt(2))) / 2
+
+
+# φ and φ′ of every nonlinearity of `layers.ACTIVATIONS`.
+FUNCTIONS: dict[str, tuple[Callable[[Values], Any], Callable[[Values], Any]]] = {
+    "relu": (lambda x: np.maximum(x, 0), lambda x: (x > 0) * 1.0),
+    "leaky_relu": (lambda x: np.where(x > 0, x, 0.01 * x), lambda x: np.where(x > 0, 1, 0.01)),
+    "gelu": (
+        lambda x: x * _normal_cdf(x),
+        lambda x: _normal_cdf(x) + x * _normal_density(x),
+    ),
+    "silu": (
+        lambda x: x * _sigmoid(x),
+        lambda x: _sigmoid(x) * (1 + x * (1 - _sigmoid(x))),
+    ),
+    "tanh": (np.tanh, lambda x: 1 - np.tanh(x) ** 2),
+    "erf": (_erf, lambda x: 2 / math.sqrt(math.pi) * np.exp(-(x**2))),
+    "sigmoid": (_sigmoid, lambda x: _sigmoid(x) * (1 - _sigmoid(x))),
+    "identity": (lambda x: x, lambda x: np.ones_like(x)),
+}
+
+# φ″ is odd, so that E[φ″] = 0. Otherwise a residual network's weights and slopes are correlated,
+# E[Wᵢⱼφ′(zᵢ)] = E[hⱼ]σ_w²E[φ″]/N, and its gradient outgrows 1 + σ_w²E[φ′²] a layer: a ReLU network
+# of 24 layers of 512 was measured at 1.53 for δ, where that gives √2.
+ODD_SLOPED = ("tanh", "erf", "sigmoid", "identity")
+HOMOGENEOUS = ("relu", "leaky_relu", "identity")
+
+# E over u ~ N(0, 1) by the midpoint rule, which converges as fast as any on a density that has
+# died out at both ends; no point lies on the kink of a rectifier.
+_STEP = 1 / 256
+_POINTS = np.arange(-12 + _STEP / 2, 12, _STEP)
+_WEIGHTS = _normal_density(_POINTS) * _STEP
+# Variances beyond these are taken to die out or to grow for ever.
+_LEAST, _MOST = 1e-9, 1e9
+
+
+def mean(function: Callable[[Values], Any], q: float) -> float:
+    """E[f(√q u)] over u ~ N(0, 1)."""
+    return float(_WEIGHTS @ function(math.sqrt(q) * _POINTS))
+
+
+@functools.lru_cache(maxsize=100_000)
+def moments(activation: str, q: float) -> tuple[float, float, float]:
+    """E[φ], E[φ²] and E[φ′²] of φ(√q u) over u ~ N(0, 1)."""
+    phi, slope = FUNCTIONS[activation]
+    return mean(phi, q), mean(lambda x: phi(x) ** 2, q), mean(lambda x: slope(x) ** 2, q)
+
+
+def fixed_point(activation: str, weight_variance: float, bias_variance: float) -> float:
+    """q*, the variance of z to which layers lead one of 1; 0 or ∞ where it dies out or grows.
+
+    1 where a layer leaves every variance as it is, as He's initialization of rectifiers does.
+    """
+
+    def growth(q: float) -> float:
+        return weight_variance * moments(activation, q)[1] + bias_variance - q
+
+    at_start = growth(1.0)
+    if abs(at_start) < 1e-12:
+        return 1.0
+    # The map is monotonic, so that its iteration ends at the nearest root on its way.
+    limit = _MOST if at_start > 0 else _LEAST
+    before = 1.0
+    for q in np.geomspace(1.0, limit, 200)[1:].tolist():
+        if growth(q) * at_start <= 0:
+            return _root(growth, before, q)
+        before = q
+    return math.inf if at_start > 0 else 0.0
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function between its signs is 0, by bisection."""
+    sign = function(low)
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if function(middle) * sign > 0 else (low, middle)
+    return (low + high) / 2
+
+
+def chi(activation: str, q: float, weight_variance: float) -> float:
+    """χ = σ_w² E[φ′(√q u)²]: a layer's factor of the squared gradient towards the input."""
+    return weight_variance * moments(activation, min(q, 1e12))[2]
+
+
+def critical_weight_variance(activation: str, bias_variance: float) -> float:
+    """The least σ_w² at which χ₁ = 1 for this σ_b²; NaN where there is none.
+
+    Where φ′ does not depend on the size of z, as a rectifier's, it is 1/E[φ′²] for every σ_b². Else
+    the critical line is σ_w² = 1/E[φ′²] and σ_b² = q* − E[φ²]/E[φ′²], and the second gives q*.
+    """
+
+    if activation in HOMOGENEOUS:
+        return 1 / moments(activation, 1.0)[2]
+
+    def excess(q: float) -> float:
+        _, square, slope = moments(activation, q)
+        return q - square / slope - bias_variance
+
+    places = np.geomspace(_LEAST, 1e4, 400).tolist()
+    signs = [excess(q) for q in places]
+    if abs(signs[0]) < 1e-8:  # without biases a smooth φ is critical where q* is 0
+        return 1 / moments(activation, places[0])[2]
+    for low, high, before, after in zip(places, places[1:], signs, signs[1:], strict=False):
+        if before * after <= 0:
+            found = 1 / moments(activation, _root(excess, low, high))[2]
+            # Of several fixed points a network comes to one, which need not be the critical one.
+            q = fixed_point(activation, found, bias_variance)
+            if abs(chi(activation, q, found) - 1) < 1e-3:
+                return found
+    return math.nan
+
+
+def correlation(
+    activation: str, q: float, weight_variance: float, bias_variance: float
+) -> tuple[float, float]:
+    """c*, the correlation that two inputs' z end with, and the factor of their way to it a layer.
+
+    |c − c*| shrinks by σ_w² E[φ′(z)φ′(z′)] (Schoenholz et al. 2017, eq. 9). 1 in the ordered phase.
+    """
+    phi, slope = FUNCTIONS[activation]
+    chi_1 = chi(activation, q, weight_variance)
+    if chi_1 <= 1 + 1e-9:
+        return 1.0, chi_1
+    u = np.arange(-8 + 1 / 16, 8, 1 / 8)
+    first, second = u[:, None], u[None, :]
+    weights = _normal_density(first) * _normal_density(second) / 64
+    left = math.sqrt(q) * first
+
+    def overlap(function: Callable[[Values], Any], c: float) -> float:
+        right = math.sqrt(q) * (c * first + math.sqrt(1 - c * c) * second)
+        return float((weights * function(left) * function(right)).sum())
+
+    def approach(c: float) -> float:
+        return (weight_variance * overlap(phi, c) + bias_variance) / q - c
+
+    c = _root(approach, 0.0, 0.999) if approach(0.0) > 1e-9 else 0.0
+    return c, weight_variance * overlap(slope, c)
+
+
+def weight_variance(config: Config) -> float:
+    """σ_w², a hidden layer's fan-in times the variance of its weights."""
+    model = config.model
+    if model.init == "normal":
+        assert model.init_std is not None  # Config refuses it
+        return model.width * (model.init_std * model.init_gain) ** 2
+    scale = 2.0 if model.init.startswith("he") else 1.0
+    return scale * model.init_gain**2
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The factor of `delta_rms` from each hidden layer to the one before it, at initialization."""
+
+    factors: Values  # of layer l's δ over layer l+1's, from the input: one fewer than hidden layers
+    source: str
+
+    @property
+    def factor(self) -> float:
+        """The geometric mean over the interior layers, as `diagnosis` measures it."""
+        if not len(self.factors):
+            return math.nan
+        logs = np.concatenate([[0.0], -np.cumsum(np.log(self.factors))])
+        index = interior(len(logs))
+        return float(np.exp(-np.polyfit(index, logs[index], deg=1)[0]))
+
+
+def predict(config: Config) -> Prediction | None:
+    """The gradient's factors of an MLP, or None where theory does not cover the config.
+
+    Covered: no norm or weight norm, plain with any nonlinearity, residual with tanh, erf, sigmoid
+    or identity, where δ² grows by 1 + σ_w²E[φ′²] a layer; BatchNorm before a
+    rectifier without skips, where δ² grows by π/(π−1) a layer (Yang et al. 2019, theorem 8, for
+    large batches). Inputs are taken to have a second moment of 1, as standardized ones have.
+    """
+    model, norm = config.model, config.norm
+    hidden = model.depth - 1
+    if model.name != "mlp" or hidden < 2:
+        return None
+    if norm.name == "bn":
+        # Without affine parameters or with them, γ and β are 1 and 0 at the start.
+        if model.activation != "relu" or model.residual or norm.position != "before" or norm.noise:
+            return None
+        factor = math.sqrt(math.pi / (math.pi - 1))
+        return Prediction(np.full(hidden - 1, factor), "Yang et al. 2019")
+    if norm.name not in ("none", "wn"):
+        return None
+    variance, biases = weight_variance(config), model.bias_std**2
+    if variance == 0:
+        return None
+    if model.residual and model.activation not in ODD_SLOPED:
+        return None
+    # E[h] and E[h²] of a layer's activation, E[φ′²] at its z.
+    first, second = 0.0, 1.0
+    slopes = []
+    for layer in range(hidden):
+        q = variance * second + biases
+        if not 1e-30 < q < 1e30:
+            return None
+        average, square, slope = moments(model.activation, q)
+        slopes.append(slope)
+        if model.residual and layer:
+            # z is as likely to be −z, whatever h is: E[hφ(z)] = E[h]E[φ].
+            second += square + 2 * first * average
+            first += average
+        else:
+            first, second = average, square
+    factors = []
+    for slope, following in itertools.pairwise(slopes):
+        # δˡ = φ′(zˡ)·∂L/∂hˡ, and ∂L/∂hˡ = Wᵀδˡ⁺¹, beside the skip.
+        back = variance + (1 / following if model.residual else 0.0)
+        factors.append(math.sqrt(slope * back))
+    return Prediction(np.array(factors), "mean field, Schoenholz et al. 2017")
+
+
+def overview(config: Config) -> dict[str, Any]:
+    """What `normlab theory` prints: the phase of a plain MLP without norm, and its figures."""
+    model = config.model
+    variance, biases = weight_variance(config), model.bias_std**2
+    q = fixed_point(model.activation, variance, biases)
+    chi_1 = chi(model.activation, q, variance)
+    distance = abs(math.log(chi_1)) if chi_1 > 0 else math.inf
+    critical = critical_weight_variance(model.activation, biases)
+    alike, approach = (
+        correlation(model.activation, q, variance, biases)
+        if math.isfinite(q) and q > 0
+        else (math.nan, math.nan)
+    )
+    prediction = predict(config)
+    return {
+        "activation": model.activation,
+        "weight_variance": variance,
+        "bias_variance": biases,
+        "q": q,
+        "chi_1": chi_1,
+        "phase": "critical" if distance < 1e-3 else "ordered" if chi_1 < 1 else "chaotic",
+        "gradient_depth": 1 / distance if distance > 1e-6 else math.inf,
+        "correlation": alike,
+        "correlation_depth": (
+            1 / abs(math.log(approach)) if approach > 0 and abs(approach - 1) > 1e-6 else math.inf
+        ),
+        "critical_weight_variance": critical,
+        "factor": prediction.factor if prediction else None,
+        "ratio": float(np.prod(prediction.factors)) if prediction else None,
+        "depth": model.depth,
+        "residual": model.residual,
+    }

@@ -1,0 +1,5 @@
+"""What is under study: norms, activations, initializers, blocks, MLP and ConvNet."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,11 @@
+from .initializers import standard_deviation as standard_deviation
+from .layers import Activation as Activation
+from .layers import NormActivation as NormActivation
+from .layers import build_norm as build_norm
+from .layers import cross_entropy as cross_entropy
+from .layers import fill_softmax as fill_softmax
+from .layers import masked_softmax as masked_softmax
+from .models import ConvNet as ConvNet
+from .models import WeightLayer as WeightLayer
+from .models import build_model as build_model
+from .models import weight_layers as weight_layers

@@ -1,0 +1,80 @@
+"""Parts by name: norms, data sets, probes, pictures, …, those of normlab and those from outside.
+
+A part is a class, function or object that holds all facts of one thing. It enters its registry
+where it is defined; everybody else asks the registry, and nobody matches on a part's name.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from normlab.errors import ConfigError
+from normlab.text import did_you_mean
+
+T = TypeVar("T")
+Registered = TypeVar("Registered")
+
+
+class Registry(Generic[T]):
+    """The parts of one kind, in the order in which they were registered.
+
+    `modules` define normlab's own parts; they are imported at the first question, so that making a
+    registry costs nothing.
+    """
+
+    def __init__(self, kind: str, *modules: str):
+        self.kind = kind
+        self._modules = list(modules)
+        self._parts: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[Registered], Registered]:
+        """Decorate a class or function to enter it under a name; ValueError for a second one."""
+
+        def enter(part: Registered) -> Registered:
+            self.add(name, part)  # type: ignore[arg-type]  # the decorator keeps the exact type
+            return part
+
+        return enter
+
+    def add(self, name: str, part: T) -> None:
+        """Enter a part; ValueError where the name is taken."""
+        if name in self._parts:
+            raise ValueError(f"{self.kind}={name}: there is one already; give it another name")
+        self._parts[name] = part
+
+    def remove(self, name: str) -> None:
+        """Take a part out, as a test does with its own."""
+        del self._parts[name]
+
+    def __getitem__(self, name: str) -> T:
+        """The part of a name; raises ConfigError with the choices."""
+        self._load()
+        if name not in self._parts:
+            raise ConfigError(
+                f"{self.kind}={name}: no such choice; choices: {', '.join(self._parts)}"
+                f"{did_you_mean(name, list(self._parts))}"
+            )
+        return self._parts[name]
+
+    def get(self, name: str) -> T | None:
+        """The part of a name, or None: what is asked of it is then not known."""
+        self._load()
+        return self._parts.get(name)
+
+    def __contains__(self, name: object) -> bool:
+        self._load()
+        return name in self._parts
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        return iter(tuple(self._parts))
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """Names and parts."""
+        self._load()
+        return iter(tuple(self._parts.items()))
+
+    def _load(self) -> None:
+        # One at a time and taken off first: a module may ask its own registry as it is imported.
+        while self._modules:
+            importlib.import_module(self._modules.pop(0))

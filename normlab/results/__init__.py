@@ -1,0 +1,5 @@
+"""Many runs as frames: reading, filters, statistics, findings, export."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

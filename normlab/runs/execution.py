@@ -1,0 +1,323 @@
+"""One run from config to finished folder: training, records and diagnosis together."""
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from normlab.config import Config, describe, run_id
+from normlab.errors import BusyError, NormlabError, RunError
+from normlab.measurement import diagnose, predict
+from normlab.runs.locks import read_lock
+from normlab.runs.records import (
+    FINAL,
+    Recorder,
+    command_line,
+    read_checkpoint,
+    read_summary,
+    run_folder,
+)
+from normlab.training import (
+    Checkpoint,
+    Ended,
+    Evaluation,
+    Event,
+    Measurement,
+    Progress,
+    Started,
+    select_device,
+    train,
+)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run's files are whole; `summary` is the content of summary.json."""
+
+    folder: Path
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a person should know of a run's start."""
+
+    text: str
+
+
+def execute(
+    config: Config, *, force: bool = False, stop: Callable[[], bool] = lambda: False
+) -> Generator[Event | Note | Finished, None, None]:
+    """Train, record every event, and end with a Finished.
+
+    A run that is interrupted or fails keeps what was measured and says so in its summary. One that
+    has left a checkpoint goes on from there, unless `force`; one that `stop` ends, between two
+    steps, makes a checkpoint first. Raises RunError where it fails while running; what `train` and
+    `Recorder` raise comes through, such as BusyError where the run is finished already, unless
+    `force`, or is being made elsewhere.
+    """
+    recorder: Recorder | None = None
+    status, step, reason = "interrupted", 0, ""
+    failure: Exception | None = None
+    entered = time.perf_counter()
+    device = select_device(config.runtime.device)
+    checkpoint, note = (None, "") if force else read_checkpoint(config, str(device))
+    kept = checkpoint["state"]["step"] if checkpoint else 0
+    if note:
+        yield Note(note)
+    try:
+        for event in train(config, resume=checkpoint and checkpoint["state"], stop=stop):
+            match event:
+                case Started():
+                    started, began = event, time.perf_counter()
+                    began -= checkpoint["state"]["seconds"] if checkpoint else 0.0
+                    step = event.resumed
+                    recorder = Recorder(
+                        config,
+                        device=event.device,
+                        command=command_line(),
+                        force=force,
+                        checkpoint=checkpoint,
+                    )
+                    recorder.lock.progress |= {"step": step, "steps": event.steps}
+                case Evaluation(row):
+                    assert recorder is not None  # train yields Started first
+                    recorder.add_metrics(row)
+                    step = row["step"]
+                    recorder.lock.progress |= {"step": step, "train_acc": row["train_acc"]}
+                case Measurement(rows):
+                    assert recorder is not None
+                    recorder.add_layers(rows)
+                case Progress(step, loss):
+                    assert recorder is not None
+                    recorder.lock.progress |= {"step": step, "loss": loss}
+                case Checkpoint(state):
+                    assert recorder is not None
+                    recorder.save_checkpoint(state)
+                    kept = state["step"]
+                case Ended():
+                    if config.output.weights:
+                        assert recorder is not None
+                        recorder.save_weights(event.model)
+                    status, step = event.status, event.step  # not before its weights are there
+                    break
+            yield event
+        if status == "interrupted":
+            reason = _stopped(step, kept)
+    except NormlabError as error:
+        status, reason = "failed", str(error)
+        raise
+    except Exception as error:
+        failure, status, reason = error, "failed", _failure(error, config)
+        if recorder is None:  # while the network was built
+            record_failure(config, reason, time.perf_counter() - entered)
+    except BaseException:
+        reason = _stopped(step, kept) if status == "interrupted" else ""
+        raise
+    finally:
+        if recorder is not None:
+            with _shielded():
+                seconds = time.perf_counter() - began
+                summary = _summary(config, started, recorder, status, step, reason, seconds)
+                recorder.finish(summary)
+    if failure is not None:
+        raise RunError(reason) from failure
+    assert recorder is not None
+    yield Finished(recorder.folder, summary)
+
+
+def _stopped(step: int, kept: int) -> str:
+    advice = f" The same command, without --force, goes on from step {kept}." if kept else ""
+    return f"Stopped at step {step}.{advice}"
+
+
+def record_failure(config: Config, reason: str, seconds: float) -> None:
+    """Leave a `failed` summary where a run died without one, beside what it had measured.
+
+    A run that is finished, or that a live process is making, is left as it is.
+    """
+    # What the dead process has told of its progress, in its lock or at its own end.
+    lock, before = read_lock(run_folder(config)) or {}, read_summary(run_folder(config)) or {}
+    # What cannot be written here the outcome alone must tell.
+    with contextlib.suppress(NormlabError), _shielded():
+        recorder = Recorder(config, device=config.runtime.device, command=command_line())
+        summary = {
+            "run_id": run_id(config),
+            "name": describe(config),
+            "status": "failed",
+            "verdict": None,
+            "reason": reason,
+            "steps": lock.get("progress", {}).get("step", before.get("steps", 0)),
+            "seconds": seconds,
+            "parameters": None,
+            "device": config.runtime.device,
+            "config": config.model_dump(mode="json"),
+        }
+        recorder.finish(summary, keep_tables=True)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one run of a sweep ended; `seconds` of its own, start of a worker aside."""
+
+    run_id: str
+    status: str  # finished | diverged | failed | interrupted | busy
+    reason: str
+    verdict: str | None
+    seconds: float
+
+
+def outcome_of(config: Config, *, force: bool, stop: Callable[[], bool]) -> Outcome:
+    """Execute a run in a sweep's worker: every failure becomes an Outcome.
+
+    A run that another process has finished since it was planned is not made again unless `force`;
+    one that another is making is `busy`. `stop` is asked between steps.
+    """
+    identity, began = run_id(config), time.perf_counter()
+
+    def outcome(status: str, reason: str = "", verdict: str | None = None) -> Outcome:
+        return Outcome(identity, status, reason, verdict, time.perf_counter() - began)
+
+    summary = read_summary(run_folder(config))
+    if summary is not None and summary["status"] in FINAL and not force:
+        return outcome(summary["status"], summary.get("reason", ""), summary.get("verdict"))
+    notes = []
+    try:
+        for event in execute(config, force=force, stop=stop):
+            if isinstance(event, Note):
+                notes.append(f"{event.text}.")
+            if isinstance(event, Finished):
+                summary = event.summary
+                reason = " ".join([*notes, summary["reason"]])
+                return outcome(summary["status"], reason, summary["verdict"])
+    except BusyError as error:
+        return outcome("busy", str(error))
+    except NormlabError as error:
+        return outcome("failed", str(error))
+    raise AssertionError("execute ends with a Finished")
+
+
+@contextmanager
+def holding_signals() -> Iterator[Callable[[], bool]]:
+    """A `stop` for `execute` that Ctrl-C and other polite ends make true; they strike on leaving.
+
+    Until `stop` is first asked, when training goes on, they strike at once, as does another one
+    `PATIENCE_SECONDS` after the first. Of the main thread.
+    """
+    struck: list[int] = []
+    patient_until = -math.inf
+
+    def stop() -> bool:
+        nonlocal patient_until
+        if not struck:
+            patient_until = math.inf
+        return bool(struck)
+
+    def hold(number: int, _: object) -> None:
+        nonlocal patient_until
+        if time.monotonic() > patient_until:
+            give_back()
+            signal.raise_signal(number)
+        struck.append(number)
+        patient_until = min(patient_until, time.monotonic() + PATIENCE_SECONDS)
+
+    def give_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {number: signal.signal(number, hold) for number in _heeded()}
+    try:
+        yield stop
+    finally:
+        give_back()
+    if struck:
+        signal.raise_signal(struck[0])
+
+
+# A terminal or a cluster may send the same end twice.
+PATIENCE_SECONDS = 2.0
+
+
+def _heeded() -> list[int]:
+    """The polite ends that the process does not ignore, as nohup and background shells have it.
+
+    Nor those that another library handles in C, whose handlers cannot be given back.
+    """
+    numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+    return [n for n in numbers if n and signal.getsignal(n) not in (signal.SIG_IGN, None)]
+
+
+@contextmanager
+def _shielded() -> Iterator[None]:
+    """Put off Ctrl-C: an impatient second one must not cost what the first one keeps."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    struck: list[int] = []
+    before = {n: signal.signal(n, lambda number, _: struck.append(number)) for n in _heeded()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if struck:
+            signal.raise_signal(struck[0])
+
+
+def _summary(
+    config: Config,
+    started: Started,
+    recorder: Recorder,
+    status: str,
+    step: int,
+    reason: str,
+    seconds: float,
+) -> dict[str, Any]:
+    metrics, layers = recorder.frames()
+    prediction = predict(config)
+    diagnosis = diagnose(
+        config,
+        metrics,
+        layers,
+        status=status,
+        step=step,
+        classes=started.classes,
+        steps_per_epoch=started.steps_per_epoch,
+    )
+    return {
+        "run_id": run_id(config),
+        "name": describe(config),
+        "status": status,
+        "verdict": diagnosis.pop("verdict"),
+        "reason": " ".join(filter(None, (reason, diagnosis.pop("reason")))),
+        **diagnosis,
+        "gradient_factor_theory": prediction.factor if prediction else math.nan,
+        "steps": step,
+        "seconds": seconds,
+        "parameters": started.parameters,
+        "layers": started.layers,
+        "classes": started.classes,
+        "device": started.device,
+        "config": config.model_dump(mode="json"),
+    }
+
+
+def _failure(error: Exception, config: Config) -> str:
+    """An unforeseen error in one line, out of memory with what to do."""
+    text = str(error)
+    memory = ("allocate memory", "out of memory", "not enough memory")
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(m in text for m in memory):
+        batch = config.training.batch_size
+        return (
+            f"out of memory with training.batch_size={batch}, model.width={config.model.width}, "
+            f"model.depth={config.model.depth}; make one of them, or the data set, smaller"
+        )
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"

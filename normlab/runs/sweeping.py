@@ -1,0 +1,188 @@
+"""Overrides to a list of configs; minus what is finished; outcomes as they arrive."""
+
+import contextlib
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from normlab.config import Config, Grid, compose_grids, flatten, from_plain, run_id
+from normlab.errors import ConfigError
+from normlab.runs.execution import Outcome
+from normlab.runs.launchers import launch
+from normlab.runs.records import FINAL, read_summary, run_folder, tidy
+
+BUSY_SECONDS = 2.0
+# So many of the latest finished runs are looked at for an estimate.
+KNOWN_RUNS = 200
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep has to do."""
+
+    configs: tuple[Config, ...]  # every run once, in the order of its grids
+    pending: tuple[Config, ...]  # to be run
+    finished: int  # finished or diverged before
+    failed: int  # failed before and left alone
+    merged: int  # points of the grids that are the same run as another
+    seconds: float  # estimate of all pending runs' own time together; NaN without any finished run
+
+
+def plan(
+    grids: Sequence[Grid],
+    config_dir: Path | None = None,
+    *,
+    force: bool = False,
+    retry_failed: bool = False,
+) -> Plan:
+    """Compose every run, look which are finished, and estimate the rest; writes nothing.
+
+    Raises ConfigError where a combination cannot be or nothing is left of the grids.
+    """
+    points = list(compose_grids(grids, config_dir))
+    unique = {run_id(config): config for config in points}
+    if not unique:
+        raise ConfigError("the sweep is empty: one of its overrides has no value")
+    summaries = {identity: read_summary(run_folder(c)) for identity, c in unique.items()}
+    pending: list[Config] = []
+    states: Counter[str] = Counter()
+    for identity, config in unique.items():
+        status = (summaries[identity] or {}).get("status", "missing")
+        states[status] += 1
+        again = force or (status == "failed" and retry_failed)
+        if again or (status not in FINAL and status != "failed"):
+            pending.append(config)
+    known = _known(next(iter(unique.values())).output.root) if pending else []
+    return Plan(
+        configs=tuple(unique.values()),
+        pending=tuple(pending),
+        finished=sum(states[status] for status in FINAL) if not force else 0,
+        failed=0 if force or retry_failed else states["failed"],
+        merged=len(points) - len(unique),
+        seconds=sum((estimate(config, known) for config in pending), 0.0),
+    )
+
+
+def sweep(
+    plan: Plan,
+    *,
+    force: bool = False,
+    fail_fast: bool = False,
+    waiting: Callable[[int], object] = lambda _: None,
+) -> Generator[Outcome, None, None]:
+    """Run what is pending and yield outcomes as they arrive; a busy run is asked for again.
+
+    `waiting` is told when nothing but so many busy runs is left. With `fail_fast` the first failure
+    is the last outcome. Closing the generator, as that does, stops the runs that are going on.
+    """
+    for config in plan.configs:
+        tidy(run_folder(config))
+    left, told = list(plan.pending), 0
+    while left:
+        configs = {run_id(config): config for config in left}
+        left = []
+        with contextlib.closing(launch(list(configs.values()), force=force)) as outcomes:
+            for outcome in outcomes:
+                if outcome.status == "busy":
+                    left.append(configs[outcome.run_id])
+                else:
+                    yield outcome
+                    if fail_fast and outcome.status == "failed":
+                        return
+        if left:
+            if len(left) != told:
+                told = len(left)
+                waiting(told)
+            time.sleep(BUSY_SECONDS)
+
+
+def estimate(config: Config, known: Sequence[tuple[Config, float]]) -> float:
+    """Seconds of a run by the finished run most like it, scaled by depth and length.
+
+    NaN where none is finished.
+    """
+
+    def unlike(other: Config) -> float:
+        model, theirs = config.model, other.model
+        return (
+            100 * (model.name != theirs.name or config.data.name != other.data.name)
+            + 10 * abs(math.log(model.width / theirs.width))
+            + abs(math.log(model.depth / theirs.depth))
+            + abs(math.log(_length(config) / _length(other)))
+            + (config.norm.name != other.norm.name)
+        )
+
+    if not known:
+        return math.nan
+    nearest, seconds = min(known, key=lambda pair: unlike(pair[0]))
+    deeper = config.model.depth / nearest.model.depth
+    return seconds * deeper * _length(config) / _length(nearest)
+
+
+def _known(root: str) -> list[tuple[Config, float]]:
+    """The latest finished runs below a results folder and the seconds they took."""
+    dated = []
+    for file in Path(root).glob("*/*/summary.json"):
+        with contextlib.suppress(OSError):  # taken away since, by another process
+            dated.append((file.stat().st_mtime, file.parent))
+    found = []
+    for _, folder in sorted(dated, reverse=True)[:KNOWN_RUNS]:
+        summary = read_summary(folder)
+        if summary and summary["status"] == "finished" and "config" in summary:
+            with contextlib.suppress(ConfigError, KeyError, TypeError, ValueError):  # damaged
+                found.append((from_plain(summary["config"]), float(summary["seconds"])))
+    return found
+
+
+def _length(config: Config) -> float:
+    training = config.training
+    epochs = training.epochs if training.steps is None else training.steps / 10
+    return max(1.0, float(epochs or 0))
+
+
+def labels(configs: Sequence[Config]) -> dict[str, str]:
+    """Each run by what sets it apart in its experiment, such as `norm=bn depth=56`, by run id."""
+    experiments: dict[str, list[Config]] = {}
+    for config in configs:
+        experiments.setdefault(config.output.experiment, []).append(config)
+    if len(experiments) == 1:
+        return _labels(configs)
+    return {
+        identity: f"{name} {label}".removesuffix(f" {identity}")
+        for name, own in experiments.items()
+        for identity, label in _labels(own).items()
+    }
+
+
+def _labels(configs: Sequence[Config]) -> dict[str, str]:
+    flat = {
+        run_id(config): dict(
+            flatten(config.model_dump(mode="json", exclude={"runtime", "launcher"}))
+        )
+        for config in configs
+    }
+    values: dict[str, set[str]] = {}
+    for settings in flat.values():
+        for key, value in settings.items():
+            values.setdefault(key, set()).add(str(value))
+    varying = [key for key, found in values.items() if len(found) > 1]
+    plain = {key: key.removesuffix(".name") for key in varying}
+    ends = Counter(key.rpartition(".")[2] for key in plain.values())
+    short = {
+        key: end if ends[end := name.rpartition(".")[2]] == 1 else name
+        for key, name in plain.items()
+    }
+    return {
+        identity: " ".join(
+            f"{short[key]}={_shown(settings[key])}" for key in varying if key in settings
+        )
+        or identity
+        for identity, settings in flat.items()
+    }
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,5 @@
+"""What a person sees, and nothing computed: the terminal, charts, a page."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,49 @@
+"""How a value is written for a person: numbers, shares, durations, plurals; each in one place."""
+
+import difflib
+from collections.abc import Sequence
+
+
+def number(value: float) -> str:
+    """A figure of three significant digits, or of two and a power of ten, in little room."""
+    if value != value:
+        return "–"
+    if value == 0:
+        return "0"
+    if 0.001 <= abs(value) < 999.5:
+        return f"{value:#.3g}".rstrip(".")
+    return f"{value:.1e}"
+
+
+def percent(share: float) -> str:
+    """A share of 1 as `12.3%`."""
+    return f"{100 * share:.1f}%"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: `45 s`, `3 min`, `2 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def plural(count: int, word: str) -> str:
+    """`1 run`, `24 runs`, `10,008 runs`."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def capitalized(sentence: str) -> str:
+    """A sentence with a capital first letter, all others as they are."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its kind where it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def did_you_mean(word: str, choices: Sequence[str]) -> str:
+    """`; did you mean norm?`, or nothing where no choice is near."""
+    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.75)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,13 @@
+from .loop import Checkpoint as Checkpoint
+from .loop import Ended as Ended
+from .loop import Evaluation as Evaluation
+from .loop import Event as Event
+from .loop import Measurement as Measurement
+from .loop import Progress as Progress
+from .loop import Started as Started
+from .loop import available_devices as available_devices
+from .loop import evaluate as evaluate
+from .loop import matrix_products as matrix_products
+from .loop import random_stream as random_stream
+from .loop import select_device as select_device
+from .loop import train as train

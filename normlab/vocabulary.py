@@ -1,0 +1,124 @@
+"""The words of a run's outcome and its figures: label, colour, scale, and which way is better."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+# ------------------------------------------------------------------------------- statuses
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run has come."""
+
+    name: str
+    final: bool = False  # a result, which need not be made again
+    style: str = ""  # rich's
+
+
+STATUSES: dict[str, Status] = {
+    status.name: status
+    for status in (
+        Status("finished", final=True),
+        Status("diverged", final=True, style="red"),
+        Status("failed", style="red"),
+        Status("interrupted", style="yellow"),
+        Status("running", style="cyan"),
+        Status("unfinished"),
+    )
+}
+FINAL = tuple(name for name, status in STATUSES.items() if status.final)
+
+# ------------------------------------------------------------------------------ diagnoses
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What became of a network, as the `verdict` of a run's summary says it."""
+
+    name: str
+    mark: str  # after a cell's figures, as colour alone would not reach a pipe
+    style: str  # rich's
+
+
+# From the best to the worst; where two are equally frequent, the worse one is shown.
+DIAGNOSES: dict[str, Diagnosis] = {
+    diagnosis.name: diagnosis
+    for diagnosis in (
+        Diagnosis("trains", "", "green"),
+        Diagnosis("healthy", "", "green"),
+        Diagnosis("undertrained", "u", "yellow"),
+        Diagnosis("collapsed", "c", "magenta"),
+        Diagnosis("vanishing", "v", "blue"),
+        Diagnosis("exploding", "e", "red"),
+        Diagnosis("diverged", "d", "red"),
+    )
+}
+
+# -------------------------------------------------------------------------------- metrics
+
+Better = Literal["higher", "lower", "nearest 1"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of a whole run, which can be averaged over seeds."""
+
+    name: str  # a field of summary.json
+    label: str
+    short: str  # where room is scarce
+    better: Better | None = None  # None: neither way
+    logarithmic: bool = False  # spans decades: averaged as logarithms, a geometric mean
+    share: bool = False  # a fraction in [0, 1]
+    by_epoch: bool = False  # a column of metrics.parquet too
+
+
+def _metrics() -> list[Metric]:
+    found = []
+    for part in ("train", "test"):
+        accuracy, loss = f"{part}_acc", f"{part}_loss"
+        found.append(
+            Metric(accuracy, f"{part} accuracy", accuracy, "higher", share=True, by_epoch=True)
+        )
+        found.append(Metric(loss, f"{part} loss", loss, "lower", by_epoch=True))
+    for when, words in (
+        ("init", "at init"),
+        ("first_epoch", "after the first epoch"),
+        ("end", "at the end"),
+        ("theory", "predicted at init"),
+    ):
+        short = when.replace("_", " ")
+        if when != "theory":
+            found.append(
+                Metric(
+                    f"gradient_ratio_{when}",
+                    f"first over last layer's gradient {words}",
+                    f"ratio {short}",
+                    "nearest 1",
+                    logarithmic=True,
+                )
+            )
+            found.append(
+                Metric(
+                    f"sample_cosine_{when}",
+                    f"cosine between samples {words}",
+                    f"sample_cosine_{when}",
+                )
+            )
+        found.append(
+            Metric(
+                f"gradient_factor_{when}",
+                f"gradient's factor per layer {words}",
+                f"factor {short}",
+                "nearest 1",
+                logarithmic=True,
+            )
+        )
+    found.append(Metric("seconds", "seconds", "seconds", "lower"))
+    return found + [Metric(n, n, n) for n in ("steps", "parameters", "layers", "classes")]
+
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _metrics()}
+COMMON_METRICS = (
+    *("train_acc", "train_loss", "test_acc", "test_loss"),
+    *("gradient_ratio_init", "gradient_ratio_end", "gradient_factor_init", "seconds"),
+)

@@ -1,0 +1,370 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from normlab.config import (
+    Config,
+    compose,
+    config_folder,
+    describe,
+    from_yaml,
+    run_id,
+    to_yaml,
+    value_choices,
+)
+from normlab.config.composing import group_choices, leaves
+from normlab.errors import ConfigError
+
+DEFAULT = compose()
+GROUPS = group_choices()
+CHOICES = [f"{group}={choice}" for group, choices in GROUPS.items() for choice in choices]
+
+
+def changed(config: Config, key: str, value: Any) -> Config:
+    """The config with one dotted key changed, validated anew."""
+    values = config.model_dump(mode="json")
+    *parents, last = key.split(".")
+    place = values
+    for parent in parents:
+        place = place[parent]
+    place[last] = value
+    return from_yaml(json.dumps(values))
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes_and_loads_back(choice: str) -> None:
+    config = compose([choice])
+    assert from_yaml(to_yaml(config)) == config
+
+
+def test_every_yaml_is_in_a_group() -> None:
+    files = {file.relative_to(config_folder()) for file in config_folder().rglob("*.yaml")}
+    in_groups = {Path(g) / f"{c}.yaml" for g, choices in GROUPS.items() for c in choices}
+    assert files == in_groups | {Path("config.yaml")}
+
+
+def test_the_schema_has_no_default_of_its_own() -> None:
+    """Every default value lives in YAML: each field must be given."""
+
+    def fields(model: Any) -> list[Any]:
+        found = list(model.model_fields.values())
+        for part in model.__subclasses__():
+            found += fields(part)
+        return found
+
+    base = Config.__mro__[1]
+    assert len(fields(base)) > 50
+    assert all(field.is_required() for field in fields(base))
+
+
+def test_defaults() -> None:
+    assert (DEFAULT.model.name, DEFAULT.model.depth) == ("cnn", 20)
+    assert (DEFAULT.norm.name, DEFAULT.data.name) == ("bn", "digits")
+
+
+def test_resnet_is_cnn_with_residual() -> None:
+    assert compose(["model=resnet"]) == compose(["model=cnn", "model.residual=true"])
+
+
+def test_steps_replace_epochs() -> None:
+    assert compose(["training.steps=10"]) == compose(["training.steps=10", "training.epochs=3"])
+    assert compose(["training.steps=10"]).training.epochs is None
+
+
+def test_probes_are_a_set() -> None:
+    one = compose(["probes.measure=[grad_norm,delta_rms,grad_norm]"])
+    two = compose(["probes.measure=[delta_rms,grad_norm]"])
+    assert one == two
+    assert one.probes.measure == ("grad_norm", "delta_rms")
+
+
+def test_negative_zero_is_zero() -> None:
+    negative, zero = (compose([f"optimizer.weight_decay={value}"]) for value in ("-0.0", "0.0"))
+    assert run_id(negative) == run_id(zero)
+
+
+def test_config_is_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        DEFAULT.seed = 1  # type: ignore[misc]
+
+
+# ------------------------------------------------------------------------------ identity
+
+# A second valid value for every key of the default config.
+OTHER_VALUES = {
+    "seed": 1,
+    "data.name": "mnist",
+    "data.train_size": 100,
+    "data.test_size": 100,
+    "data.subset": "first",
+    "data.seed": 1,
+    "data.standardize": "none",
+    "data.crop_padding": 1,
+    "data.flip": True,
+    "model.name": None,  # another name is another schema
+    "model.depth": 26,
+    "model.width": 16,
+    "model.activation": "gelu",
+    "model.residual": True,
+    "model.shortcut": "B",
+    "model.block": "pre",
+    "model.bias": False,
+    "model.init": "orthogonal",
+    "model.init_gain": 1.5,
+    "model.init_std": None,  # only with init=normal
+    "model.bias_std": 0.1,
+    "norm.name": None,
+    "norm.position": "after",
+    "norm.affine": False,
+    "norm.eps": 1e-3,
+    "norm.momentum": 0.2,
+    "norm.noise": 0.5,
+    "optimizer.name": None,
+    "optimizer.lr": 0.2,
+    "optimizer.momentum": 0.8,
+    "optimizer.nesterov": True,
+    "optimizer.weight_decay": 0.0,
+    "optimizer.decay": "weights",
+    "schedule.name": None,
+    "schedule.warmup_steps": 5,
+    "schedule.warmup_factor": 0.2,
+    "schedule.warmup_shape": "constant",
+    "schedule.final_factor": 0.1,
+    "training.epochs": 3,
+    "training.steps": 7,
+    "training.batch_size": 64,
+    "training.loss": "sigmoid",
+    "training.clip_norm": 1.0,
+    "training.precision": "bf16",
+    "training.evaluate_every_epochs": 2,
+    "probes.measure": ["delta_rms"],
+    "probes.batch_size": 64,
+    "probes.snapshots": 3,
+    "probes.grad_norm_steps": 3,
+}
+NO_PART = ("runtime", "launcher", "experiment")  # of what a group choice alone decides
+OUTSIDE = {
+    "data.root": "/elsewhere",
+    "runtime.device": "cpu",
+    "runtime.threads": 2,
+    "runtime.checkpoint_seconds": 5,
+    "output.root": "/elsewhere",
+    "output.experiment": "other",
+    "output.weights": True,
+    "launcher.name": "local",
+    "launcher.workers": 3,
+    "launcher.runs_per_device": 2,
+    "launcher.timeout_seconds": 5.0,
+}
+
+
+def test_the_table_of_other_values_is_complete() -> None:
+    assert set(leaves()) == set(OTHER_VALUES) & set(leaves()) | set(OUTSIDE)
+
+
+@pytest.mark.parametrize("key", [k for k in leaves() if OTHER_VALUES.get(k) is not None])
+def test_what_can_change_the_outcome_changes_the_id(key: str) -> None:
+    other = changed(DEFAULT, key, OTHER_VALUES[key])
+    assert other != DEFAULT
+    assert run_id(other) != run_id(DEFAULT)
+
+
+def test_other_groups_change_the_id() -> None:
+    configs = [compose([choice]) for choice in CHOICES if choice.split("=")[0] not in NO_PART]
+    assert len(configs) > 20
+    assert len({run_id(c) for c in configs}) == len({c.model_dump_json() for c in configs})
+
+
+@given(
+    device=st.sampled_from(["auto", "cpu", "mps", "cuda", "cuda:3"]),
+    threads=st.integers(1, 1024),
+    root=st.text(min_size=1),
+    experiment=st.from_regex(r"[\w][\w .+-]{0,40}", fullmatch=True),
+)
+def test_runtime_and_output_do_not_change_the_id(
+    device: str, threads: int, root: str, experiment: str
+) -> None:
+    values = DEFAULT.model_dump()
+    values["runtime"] = {"device": device, "threads": threads, "checkpoint_seconds": 0}
+    values["output"] |= {"root": root, "experiment": experiment}
+    values["data"]["root"] = root
+    assert run_id(Config.model_validate(values)) == run_id(DEFAULT)
+
+
+@given(
+    seed=st.integers(0, 2**63 - 1),
+    lr=st.floats(0, 1e300),
+    width=st.integers(1, 10**9),
+    root=st.none() | st.text(),
+)
+@settings(max_examples=50)
+def test_yaml_round_trip_keeps_config_and_id(
+    seed: int, lr: float, width: int, root: str | None
+) -> None:
+    config = DEFAULT.model_copy(
+        update={
+            "seed": seed,
+            "data": DEFAULT.data.model_copy(update={"root": root}),
+            "model": DEFAULT.model.model_copy(update={"width": width}),
+            "optimizer": DEFAULT.optimizer.model_copy(update={"lr": lr}),
+        }
+    )
+    back = from_yaml(to_yaml(config))
+    assert back == config
+    assert run_id(back) == run_id(config)
+
+
+def test_the_id_does_not_depend_on_order_or_spelling() -> None:
+    one = compose(["optimizer.lr=1", "seed=3", "model.depth=26"])
+    two = compose(["model.depth=26", "seed=3", "optimizer.lr=1.0"])
+    assert run_id(one) == run_id(two)
+
+
+# ------------------------------------------------------------------------------ bad input
+
+REFUSED = {
+    "model.dept=3": "model.dept=3: no such key; did you mean model.depth?",
+    "nrom=bn": "nrom=bn: no such key; did you mean norm?",
+    "norm=bm": "norm=bm: no such choice; choices: bn, gn, in, ln, none, rms, wn",
+    "model=resent": "model=resent: no such choice; choices: cnn, mlp, resnet; did you mean resnet?",
+    "model.depth=7": "nearest are 8 and 14",
+    "model.depth=21": "model.depth=21: a CNN's depth is 6n+2; nearest are 20 and 26",
+    "model.depth=2": "model.depth=2: a CNN's depth is 6n+2; nearest are 8 and 14",
+    "model.depth=999": "model.depth=999: a CNN's depth is 6n+2; nearest are 992 and 998",
+    "model.depth=1001": "model.depth=1001: must be at most 1000",
+    "model.depth=abc": "model.depth=abc: must be a whole number",
+    "model.depth=2.5": "model.depth=2.5: must be a whole number",
+    "model.depth=true": "model.depth=true: must be a whole number",
+    "model.depth=": "model.depth=: must be a whole number",
+    "model.depth=8,20": "model.depth=8,20: one run takes one value for model.depth",
+    "seed=range(3)": "seed=range(3): one run takes one value for seed",
+    **{
+        text: f"{text}: its range must have an end, and at most 1,000,000 values"
+        for text in (
+            *("seed=range(0,1e9)", "seed=shuffle(range(1000001))", "seed=range(0,1,0)"),
+            *("optimizer.lr=range(nan,1)", "optimizer.lr=range(0,inf)", "seed=range(0,1,1e-400)"),
+            f"seed=range(1{'0' * 99})",
+        )
+    },
+    "seed=range(1,3),range(2)": "give values or one range, not ranges in a list",
+    "seed=interval(0,1),2": "give values or one range, not ranges in a list",
+    "norm=bn,ln": "norm=bn,ln: one run takes one value for norm",
+    "model.depth=[": "model.depth=[: not an override",
+    "norm.groups=3": "norm.groups=3: no such key; norm has norm.name",
+    "+extra=1": "extra=1: no such key",
+    "+model.extra=1": "model.extra=1: no such key",
+    "~norm": "norm: is missing",
+    "~model.depth": "model.depth: is missing",
+    "model.activation=relux": "choices: relu, leaky_relu",
+    "model.name=foo": "model.name=foo: no such choice; choices: mlp, cnn",
+    "model={depth:20}": "model takes one of cnn, mlp, resnet",
+    "norm@other=bn": "norm takes one of",
+    "lr=0.1": "did you mean optimizer.lr?",
+    "epochs=3": "did you mean training.epochs?",
+    "model.norm=ln": "did you mean norm?",
+    "runtime.threads=100000": "must be at most 1024",
+    "model.width=99999999999999999999": "must be at most 1000000000",
+    "hydra.run.dir=x": "hydra.run.dir=x: no such key",
+    "optimizer.lr=nan": "optimizer.lr=nan: must be a finite number",
+    "optimizer.lr=inf": "optimizer.lr=inf: must be a finite number",
+    "optimizer.lr=-1": "optimizer.lr=-1: must be at least 0",
+    "optimizer.momentum=1": "optimizer.momentum=1: must be below 1",
+    "training.epochs=null": "training.epochs=null: give training.epochs or training.steps",
+    "training=3": "training=3: must be a mapping",
+    "runtime.device=gpu": "choices: auto, cpu, cuda, cuda:N, mps",
+    "runtime.threads=0": "runtime.threads=0: must be at least 1",
+    "output.experiment=../up": "must be one folder name",
+    "output.experiment='..'": "must be one folder name",
+    "output.root=''": "output.root=: must not be empty",
+    "data.root=${oc.env:HOME}": "only other keys can be interpolated",
+    "data.root=${hydra:runtime.cwd}": "only other keys can be interpolated",
+    "data.root=${model.depth}": "must be text",
+    "probes.measure=[grad]": "probes.measure.0=grad: no such choice; choices: grad_norm",
+    "probes.measure=grad_norm": "must be a list",
+    "model.init=normal": "model.init=normal: needs a standard deviation",
+    "model.init_std=0.1": "model.init_std=0.1: only model.init=normal has one",
+    "optimizer.nesterov=true optimizer.momentum=0": "needs optimizer.momentum above 0",
+    "model=mlp training.batch_size=1": "BatchNorm has no variance over one sample",
+    "model.bias=false model.bias_std=1.0": "there are no biases",
+    "norm=gn norm.groups=3": "norm.groups=3: must divide the layers' channels, 8, 16, 32",
+    "+=1": "+=1: not an override",
+    "": "not an override",
+}
+
+
+@pytest.mark.parametrize("overrides", REFUSED)
+def test_refused_in_one_line(overrides: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose(overrides.split(" "))
+    message = str(caught.value)
+    assert REFUSED[overrides] in message
+    assert "\n" not in message
+    assert len(message) < 300
+
+
+def test_the_environment_cannot_be_read_from_a_yaml_either(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    text = "defaults:\n  - digits\n  - _self_\nroot: ${oc.env:HOME}\n"
+    (tmp_path / "data" / "mine.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"data.root: Unsupported interpolation type oc.env"):
+        compose(["data=mine"], tmp_path)
+
+
+# -------------------------------------------------------------------- a person's own groups
+
+
+def test_config_dir_adds_choices(tmp_path: Path) -> None:
+    folder = tmp_path / "my groups"
+    (folder / "norm").mkdir(parents=True)
+    text = "defaults:\n  - bn\n  - _self_\nmomentum: 0.5\n"
+    (folder / "norm" / "slow.yaml").write_text(text, encoding="utf-8")
+    assert compose(["norm=slow"], folder) == compose(["norm.momentum=0.5"])
+    assert "slow" in group_choices(folder)["norm"]
+    with pytest.raises(ConfigError, match="no such choice"):
+        compose(["norm=slow"])
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "no such folder"),
+        ({"norms/mine.yaml": "name: bn"}, "no such group 'norms'.*did you mean norm"),
+        ({"norm/mine.yaml": "name: bn"}, "norm.position: is missing"),
+        ({"norm/mine.yaml": "name: [bn"}, r"norm/mine.yaml, line 1: not valid YAML"),
+        ({"norm/mine.yaml": "defaults:\n  - mine\n"}, "a YAML cannot be read|mine"),
+        ({"norm/bn.yaml": "name: bn"}, "has the name of one of normlab's own"),
+        ({"norm/mine.yaml": "defaults:\n  - absent\n"}, "Could not load 'norm/absent'"),
+    ],
+)
+def test_a_bad_config_dir_is_refused(tmp_path: Path, files: dict[str, str], message: str) -> None:
+    folder = tmp_path / "own"
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        compose(["norm=mine"], folder)
+
+
+def test_value_choices() -> None:
+    assert value_choices("model.residual") == ["true", "false"]
+    assert "tanh" in value_choices("model.activation")
+    assert value_choices("model.block") == ["post", "pre"]
+    assert value_choices("model.depth") == []
+    assert value_choices("nothing.here") == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ([], "CNN-20 bn on digits"),
+        (["model=resnet", "model.depth=56", "norm=none"], "ResNet-56 without norm on digits"),
+        (["model=mlp", "model.activation=tanh"], "MLP-20 tanh bn on digits"),
+        (["model=mlp", "model.residual=true"], "residual MLP-20 bn on digits"),
+    ],
+)
+def test_describe(overrides: list[str], words: str) -> None:
+    assert describe(compose(overrides)) == words

@@ -1,0 +1,131 @@
+"""The rows that pictures are made of, against figures by hand."""
+
+import math
+from pathlib import Path
+
+import pytest
+from pandas import DataFrame, read_parquet
+
+from normlab.errors import ConfigError
+from normlab.results import read_results, series
+from tests.tools.synthetic_results import SNAPSHOTS, write_runs
+
+
+def runs_in(root, count=80):
+    write_runs(count, root, with_tables=True)
+    frame, problems = read_results([root])
+    assert problems == []
+    return series.with_variants(frame[frame["optimizer.lr"] == 0.1])
+
+
+def test_a_variant_names_norm_and_skips_whatever_varies(tmp_path):
+    runs = runs_in(tmp_path)
+    assert list(dict.fromkeys(runs["variant"])) == [
+        "no-norm plain",
+        "bn plain",
+        "bn residual",
+        "ln plain",
+        "ln residual",
+    ]
+    alone = series.with_variants(runs[(runs["norm"] == "bn") & ~runs["model.residual"]].iloc[:1])
+    assert list(alone["variant"]) == ["bn plain"]
+
+
+def test_profiles_are_geometric_means_with_the_least_and_greatest_seed(tmp_path):
+    runs = runs_in(tmp_path)
+    table = series.profiles(runs, "delta_rms", by="step")
+    mine = runs[(runs["variant"] == "bn residual") & (runs["model.depth"] == 20)]
+    assert len(mine) == 2
+    values = [
+        read_parquet(f"{folder}/layers.parquet").query("step == 5 and layer == 7")["delta_rms"]
+        for folder in mine["folder"]
+    ]
+    a, b = (float(v.iloc[0]) for v in values)
+    chosen = table.query("variant == 'bn residual' and depth == 20 and step == 5 and layer == 7")
+    (row,) = chosen.to_dict("records")
+    assert row["value"] == pytest.approx(math.sqrt(a * b))
+    assert (row["low"], row["high"]) == (pytest.approx(min(a, b)), pytest.approx(max(a, b)))
+    assert (row["n"], row["zeros"], row["broken"]) == (2, 0, 0)
+    assert set(table["step"]) == set(SNAPSHOTS)
+    assert table.query("depth == 20")["layer"].max() == 19  # the output layer is left out
+
+
+def test_a_cosine_is_averaged_as_it_is(tmp_path):
+    table = series.profiles(runs_in(tmp_path, 40), "sample_cosine")
+    assert table.query("layer == 2")["value"].unique() == pytest.approx(0.75)
+
+
+def spoil(folder, layer, value):
+    file = f"{folder}/layers.parquet"
+    layers = read_parquet(file)
+    layers.loc[layers["layer"] == layer, "delta_rms"] = value
+    layers.to_parquet(file)
+
+
+def test_zeros_and_infinities_are_counted_and_left_out(tmp_path):
+    runs = runs_in(tmp_path)
+    mine = runs[(runs["variant"] == "bn plain") & (runs["model.depth"] == 8)]
+    spoil(mine["folder"].iloc[0], 3, 0.0)
+    spoil(mine["folder"].iloc[0], 4, math.inf)
+    for folder in mine["folder"]:
+        spoil(folder, 5, 0.0)
+    table = series.profiles(runs, "delta_rms")
+    rows = table.query("variant == 'bn plain' and depth == 8 and place == 'init'").set_index(
+        "layer"
+    )
+    assert rows.loc[3, ["n", "zeros", "broken"]].tolist() == [1, 1, 0]
+    assert rows.loc[4, ["n", "zeros", "broken"]].tolist() == [1, 0, 1]
+    assert rows.loc[5, ["n", "zeros", "broken"]].tolist() == [0, 2, 0]
+    assert math.isnan(rows.loc[5, "value"])
+    assert rows.loc[3, "value"] > 0
+
+
+def test_a_run_that_ended_early_has_its_end_among_the_ends(tmp_path):
+    runs = runs_in(tmp_path, 120)  # three seeds
+    mine = runs[(runs["variant"] == "bn plain") & (runs["model.depth"] == 8)]
+    file = f"{mine['folder'].iloc[0]}/layers.parquet"
+    layers = read_parquet(file)
+    layers[layers["step"] <= 5].replace({"step": {5: 3}}).to_parquet(file)  # it diverged at step 3
+    chosen = "variant == 'bn plain' and depth == 8"
+    ends = series.profiles(runs, "delta_rms").query(f"{chosen} and place == 'end'")
+    assert ends["layer"].tolist() == list(range(1, 8))
+    assert set(ends["n"]) == {3}
+    steps = series.profiles(runs, "delta_rms", by="step").query(chosen)
+    assert set(steps["step"]) == set(SNAPSHOTS)  # not its own last step
+
+
+def test_data_drawn_with_the_seed_are_no_variant(tmp_path):
+    runs = runs_in(tmp_path).assign(**{"data.seed": lambda t: t["seed"]})
+    assert len(set(series.with_variants(runs)["variant"])) == 5
+
+
+def test_damaged_tables_are_left_out_and_none_at_all_is_said(tmp_path):
+    runs = runs_in(tmp_path, 40)
+    whole = series.profiles(runs, "delta_rms")
+    for folder in runs["folder"].iloc[1:]:
+        Path(f"{folder}/layers.parquet").write_bytes(b"PAR1 not a table")
+    assert 0 < len(series.profiles(runs, "delta_rms")) < len(whole)
+    with pytest.raises(ConfigError, match="grad_norm: was measured in none of the 20 runs"):
+        series.profiles(runs, "grad_norm")
+
+
+def test_errors_and_curves_are_means(tmp_path):
+    runs = runs_in(tmp_path)
+    error = series.errors(runs).query("variant == 'ln plain' and depth == 56").iloc[0]
+    mine = runs[(runs["variant"] == "ln plain") & (runs["model.depth"] == 56)]
+    assert error["value"] == pytest.approx(1 - mine["train_acc"].mean())
+    assert error["low"] == pytest.approx(1 - mine["train_acc"].max())
+    curve = series.curves(runs, "train_acc").query("variant == 'ln plain' and depth == 56")
+    assert curve.query("epoch == 15")["value"].iloc[0] == pytest.approx(mine["train_acc"].mean())
+    assert len(curve) == 16
+
+
+def test_runs_that_theory_does_not_cover_are_no_prediction(tmp_path):
+    with pytest.raises(ConfigError, match="theory covers none of these runs"):
+        series.predicted(runs_in(tmp_path, 40))
+
+
+def test_nothing_to_draw_is_said():
+    frame = DataFrame({"status": ["failed"], "run_id": ["a"]})
+    with pytest.raises(ConfigError, match="no finished run is there to draw"):
+        series.with_variants(frame)

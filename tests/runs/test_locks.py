@@ -1,0 +1,200 @@
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from normlab.errors import BusyError
+from normlab.runs import is_running, locks, read_lock
+from normlab.runs.locks import RunLock
+
+
+def test_one_holder_at_a_time(tmp_path: Path) -> None:
+    lock = RunLock(tmp_path)
+    assert is_running(tmp_path)
+    with pytest.raises(BusyError, match=f"process {os.getpid()} on "):
+        RunLock(tmp_path)
+    lock.release()
+    assert not is_running(tmp_path)
+    RunLock(tmp_path).release()
+    assert not list(tmp_path.iterdir())
+
+
+def test_progress_is_read_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 0.01)
+    lock = RunLock(tmp_path)
+    lock.progress |= {"step": 12345}
+    deadline = time.monotonic() + 10
+    while (read_lock(tmp_path) or {}).get("progress") != {"step": 12345}:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    before = (tmp_path / "lock.json").stat().st_mtime_ns
+    time.sleep(0.1)
+    assert (tmp_path / "lock.json").stat().st_mtime_ns > before
+    lock.release()
+
+
+def dead_lock(folder: Path, *, pid: int, machine: str, age: float) -> None:
+    """What a holder leaves that was killed so many seconds ago."""
+    file = folder / "lock.json"
+    file.write_text(json.dumps({"token": "dead", "machine": machine, "pid": pid, "progress": {}}))
+    then = time.time() - age
+    os.utime(file, (then, then))
+
+
+def unreadable_lock(folder: Path) -> None:
+    """What a holder leaves that was killed while it wrote, long enough ago."""
+    (folder / "lock.json").write_bytes(b"{half")
+    then = time.time() - locks.EXPIRES_SECONDS - 5
+    os.utime(folder / "lock.json", (then, then))
+
+
+NO_PROCESS = 2**22 + 1  # above Linux's largest process number
+
+
+@pytest.mark.parametrize(
+    ("alive", "here", "age", "free"),
+    [
+        (False, True, 0, True),  # its process is dead
+        (True, True, 0, False),
+        (False, False, 1, False),  # on another machine, and it has just given a sign of life
+        (True, False, locks.EXPIRES_SECONDS + 5, True),  # it has given none for long
+    ],
+)
+def test_a_dead_holders_lock_is_taken_over(
+    tmp_path: Path, alive: bool, here: bool, age: float, free: bool
+) -> None:
+    pid, machine = os.getpid() if alive else NO_PROCESS, locks.machine() if here else "elsewhere"
+    dead_lock(tmp_path, pid=pid, machine=machine, age=age)
+    if free:
+        lock = RunLock(tmp_path)
+        assert (read_lock(tmp_path) or {})["pid"] == os.getpid()
+        lock.release()
+        assert not list(tmp_path.iterdir())
+    else:
+        with pytest.raises(BusyError):
+            RunLock(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_killed_process_that_its_parent_has_not_noticed_is_dead(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as holder:
+        dead_lock(tmp_path, pid=holder.pid, machine=locks.machine(), age=0)
+        assert is_running(tmp_path)
+        holder.kill()
+        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # it is dead, and not collected
+        os.kill(holder.pid, 0)
+        assert not is_running(tmp_path)
+        RunLock(tmp_path).release()
+
+
+def test_what_askers_left_who_died_goes(tmp_path: Path) -> None:
+    old, young = (tmp_path / f".lock.json.{name}.tmp" for name in ("old", "young"))
+    for file in (old, young):
+        file.touch()
+    then = time.time() - locks.EXPIRES_SECONDS - 5
+    os.utime(old, (then, then))
+    RunLock(tmp_path).release()
+    assert list(tmp_path.iterdir()) == [young]
+
+
+def test_what_cannot_be_taken_away_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another user's file in a folder of many."""
+    old, unlink = tmp_path / ".lock.json.old.tmp", Path.unlink
+    old.touch()
+    os.utime(old, (1, 1))
+
+    def refuse(file: Path, missing_ok: bool = False) -> None:
+        if file == old:
+            raise PermissionError
+        unlink(file, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    RunLock(tmp_path).release()
+    assert list(tmp_path.iterdir()) == [old]
+
+
+def test_an_unreadable_lock_is_held_until_it_expires(tmp_path: Path) -> None:
+    (tmp_path / "lock.json").write_bytes(b"{half")
+    with pytest.raises(BusyError):
+        RunLock(tmp_path)
+    unreadable_lock(tmp_path)
+    RunLock(tmp_path).release()
+
+
+def test_a_lock_that_is_taken_over_names_its_holder_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty one would be taken for the unreadable one, and taken over once more."""
+    seen: list[str] = []
+    replace = Path.replace
+
+    def watched(source: Path, target: Path) -> Path:
+        seen.append(source.read_text())
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    unreadable_lock(tmp_path)
+    RunLock(tmp_path).release()
+    assert [json.loads(text)["pid"] for text in seen] == [os.getpid()]
+
+
+def test_a_lock_expires_in_a_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    dead_lock(tmp_path, pid=1, machine="elsewhere", age=1)
+    assert is_running(tmp_path)
+    dead_lock(tmp_path, pid=1, machine="elsewhere", age=locks.EXPIRES_SECONDS + 5)
+    assert not is_running(tmp_path)
+
+
+def test_a_holder_knows_that_it_was_taken_over(tmp_path: Path) -> None:
+    slow = RunLock(tmp_path)
+    (tmp_path / "lock.json").unlink()
+    other = RunLock(tmp_path)
+    assert slow.lost
+    assert not other.lost
+    slow.release()  # which must not take the other's lock away
+    assert is_running(tmp_path)
+    other.release()
+
+
+def _claim(folder: Path, barrier: Any, won: Path) -> None:
+    barrier.wait()
+    try:
+        RunLock(folder)
+    except BusyError:
+        return
+    (won / str(os.getpid())).touch()
+    time.sleep(2)
+    os._exit(0)  # dies holding it
+
+
+@pytest.mark.parametrize("before", ["nothing", "dead", "unreadable"])
+def test_of_many_at_once_one_wins(tmp_path: Path, before: str) -> None:
+    folder, won = tmp_path / "run", tmp_path / "won"
+    folder.mkdir()
+    won.mkdir()
+    if before == "dead":
+        dead_lock(folder, pid=NO_PROCESS, machine=locks.machine(), age=100)
+    elif before == "unreadable":
+        unreadable_lock(folder)
+    context = multiprocessing.get_context("fork" if os.name == "posix" else "spawn")
+    barrier = context.Barrier(8)
+    processes = [context.Process(target=_claim, args=(folder, barrier, won)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert len(list(won.iterdir())) == 1

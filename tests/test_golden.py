@@ -1,0 +1,54 @@
+"""What the program answered before its modules were moved, it answers still.
+
+`python -m tests.tools.golden tests/golden` writes the files anew where a change is meant.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+
+from normlab.config import run_id
+from normlab.runs import read_run
+from tests.tools import golden
+
+FOLDER = Path(__file__).parent / "golden"
+
+
+def kept(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def test_run_ids_stay() -> None:
+    assert golden.as_json(golden.run_ids()) == kept("ids.json")
+
+
+def test_help_stays() -> None:
+    first, _, text = kept("help.txt").partition("\n")
+    if first != golden.help_maker():
+        pytest.skip(f"written with {first}, here is typer {typer.__version__}")
+    assert golden.helps() == text
+
+
+def test_comparisons_stay() -> None:
+    for name, text in golden.comparisons().items():
+        assert text == kept(name), name
+
+
+def test_verdicts_stay() -> None:
+    for name, text in golden.verdicts().items():
+        assert text == kept(name), name
+
+
+def test_bits_stay() -> None:
+    before = json.loads(kept("bits.json"))
+    if before["machine"] != golden.machine():
+        pytest.skip(f"trained on {before['machine']}")
+    assert golden.bits() == before
+
+
+def test_an_old_run_can_be_read() -> None:
+    run = read_run(FOLDER / "old" / "566ce0d1e1")
+    assert run_id(run.config) == "566ce0d1e1"
+    assert len(run.metrics) == 41
