@@ -731,21 +731,22 @@ def plot(
 ) -> None:
     """Draw runs: into a file, or as characters in the terminal."""
     from normlab.results import read_selected
-    from normlab.show import draw, find_folders, sketch
+    from normlab.show import PICTURES, PictureOptions, draw, find_folders, sketch
 
     console = _console()
-    if picture is Picture.heatmap and not runs:
+    if PICTURES[picture.value].of_one_run and not runs:
         from normlab.runs import find_run
 
         folders = [find_run(None, root)]
     else:
         folders = find_folders(runs or [str(root)], root)
     frame, problems = read_selected(folders, where or [])
+    options = PictureOptions(probe, metric)
     with _reading(console) as tell:
         if output is None:
-            console.print(sketch(picture.value, frame, probe, metric, console.width, tell))
+            console.print(sketch(picture.value, frame, options, console.width, tell))
         else:
-            draw(picture.value, frame, probe, metric, output, tell)
+            draw(picture.value, frame, options, output, tell)
     if output is not None:
         print(f"written to {output}")
     _tell(problems, verbose)
@@ -779,14 +780,15 @@ def _write_report(
     verbose: bool = False,
 ) -> None:
     from normlab.results import read_selected
-    from normlab.show import verdicts_of, write_report
+    from normlab.show import Selection, verdicts_of, write_report
 
     console = _console(stderr=True)
     frame, problems = read_selected(folders, where)
     if ids is not None:
         frame = frame[frame["run_id"].isin(ids)]
     with _reading(console) as tell:
-        write_report(frame, folders, output, verdicts_of(frame, folders), tell, where)
+        chosen = Selection(frame, folders, where)
+        write_report(chosen, output, verdicts_of(frame, folders), tell)
     print(f"written to {output} ({output.stat().st_size / 1e6:.1f} MB)")
     _tell(problems, verbose)
 

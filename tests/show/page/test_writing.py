@@ -10,8 +10,8 @@ import pytest
 
 from normlab.errors import ConfigError
 from normlab.results import read_results
-from normlab.show import write_report
-from normlab.show.page import page_of
+from normlab.show import ClaimVerdict, Selection, write_report
+from normlab.show.page.writing import page_text
 from tests.tools.synthetic_results import write_runs
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -26,7 +26,8 @@ def report_on(root, *, count=80, experiment="synthetic", keep=None, **options):
     frame, _ = read_results([root])
     frame = frame[frame["optimizer.lr"] == 0.1]
     file = root.parent / "report.html"
-    write_report(frame if keep is None else keep(frame), [root], file, **options)
+    kept = frame if keep is None else keep(frame)
+    write_report(Selection(kept, [root]), file, **options)
     return file
 
 
@@ -204,7 +205,7 @@ def test_the_page_lists_every_command_commit_and_machine_of_its_runs(tmp_path):
     for folder, environment in zip(write_runs(3, root), environments, strict=True):
         (folder / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
     frame, _ = read_results([root])
-    page = page_of(frame, [root], where=["seed=0"])
+    page = page_text(Selection(frame, [root], ["seed=0"]))
     told = page[page.index("To repeat it") : page.index("<details>")]
     lines = told[told.index("<pre>") + 5 : told.index("</pre>")].splitlines()
     assert sorted(lines[:2]) == ["normlab sweep model.depth=8,20", "normlab sweep norm=bn"]
@@ -219,9 +220,9 @@ def test_a_page_of_very_many_commands_shows_the_first(tmp_path):
         environment = {"command": ["normlab", "run", f"seed={index}"]}
         (folder / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
     frame, _ = read_results([root])
-    page = page_of(frame, [root])
+    page = page_text(Selection(frame, [root]))
     assert page.count("normlab run seed=") == 6
-    assert "# 3 more, in the runs&#x27; environment.json" in page
+    assert "# 3 more, in the runs&#39; environment.json" in page
 
 
 @pytest.mark.parametrize(
@@ -243,12 +244,12 @@ def test_runs_without_layers_say_so(tmp_path):
     root = tmp_path / "results"
     write_runs(40, root)
     frame, _ = read_results([root])
-    page = page_of(frame, [root])
+    page = page_text(Selection(frame, [root]))
     assert "No picture of the gradient: no layers.parquet of 40 runs can be read." in page
 
 
 def test_verdicts_are_listed(tmp_path):
-    row = {"id": "C14", "title": "deeper <nets>", "verdict": "PASS"}
+    row = ClaimVerdict("C14", "deeper <nets>", "PASS")
     page = report_on(tmp_path / "results", count=40, verdicts=[row]).read_text()
     assert "deeper &lt;nets&gt;" in page
     assert ">PASS<" in page
@@ -259,7 +260,7 @@ def test_a_report_is_html_of_finished_runs(tmp_path):
     write_runs(2, root)
     frame, _ = read_results([root])
     with pytest.raises(ConfigError, match=r"a report is a page; name it .*out.html"):
-        write_report(frame, [root], Path("out.pdf"))
+        write_report(Selection(frame, [root]), Path("out.pdf"))
     with pytest.raises(ConfigError, match="no finished run is there to draw"):
-        write_report(frame.iloc[:0], [root], tmp_path / "out.html")
+        write_report(Selection(frame.iloc[:0], [root]), tmp_path / "out.html")
     assert not (tmp_path / "out.html").exists()
