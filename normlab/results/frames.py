@@ -270,7 +270,7 @@ def _table(keys: Sequence[str], parts: Any, rows: list[_Row]) -> pyarrow.Table:
         "experiment": pyarrow.array([_parent(folder) for folder in folders]),
     }
     for key in keys:
-        if key != "config":
+        if key not in ("config", "version"):  # the file's, not the run's
             columns[key] = _array(key, [summary[key] for summary in summaries])
     for group, members in parts:
         if group == "output":  # where the folder lies now counts, not where it was written

@@ -122,9 +122,9 @@ def predicted(runs: DataFrame, tell: Tell | None = None) -> DataFrame:
     """
     parts = []
     for row, layers in _tables(runs, "layers", tell):
-        summary = read_summary(Path(row["folder"])) or {}
+        summary = read_summary(Path(row["folder"]))
         try:
-            prediction = predict(from_plain(summary.get("config")))
+            prediction = predict(from_plain(summary.config if summary else None))
         except ConfigError:
             continue
         if prediction is None or "delta_rms" not in layers:
