@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from normlab.config import Config, describe, run_id
+from normlab.config import Config, run_id
 from normlab.errors import BusyError, NormlabError, RunError
-from normlab.measurement import diagnose, predict
+from normlab.runs.conclusion import Ending, conclude
 from normlab.runs.locks import read_lock
 from normlab.runs.outcomes import Outcome
 from normlab.runs.records import (
@@ -24,7 +24,7 @@ from normlab.runs.records import (
     read_checkpoint,
     run_folder,
 )
-from normlab.runs.summary import SUMMARY_VERSION, Summary, read_summary
+from normlab.runs.summary import Summary, read_summary
 from normlab.training import (
     Checkpoint,
     Ended,
@@ -67,6 +67,7 @@ def execute(
     recorder: Recorder | None = None
     status, step, reason = "interrupted", 0, ""
     failure: Exception | None = None
+    fault: Exception | None = None
     entered = time.perf_counter()
     device = select_device(config.runtime.device)
     checkpoint, note = (None, "") if force else read_checkpoint(config, str(device))
@@ -125,9 +126,11 @@ def execute(
     finally:
         if recorder is not None:
             with _shielded():
-                seconds = time.perf_counter() - began
-                summary = _summary(config, started, recorder, status, step, reason, seconds)
+                ending = Ending(status, step, reason, time.perf_counter() - began)
+                summary, fault = conclude(config, started, ending, recorder.frames)
                 recorder.finish(summary)
+    if fault is not None:
+        raise RunError(summary.reason) from fault
     if failure is not None:
         raise RunError(reason) from failure
     assert recorder is not None
@@ -245,50 +248,6 @@ def _shielded() -> Iterator[None]:
             signal.signal(number, handler)
         if struck:
             signal.raise_signal(struck[0])
-
-
-def _summary(
-    config: Config,
-    started: Started,
-    recorder: Recorder,
-    status: str,
-    step: int,
-    reason: str,
-    seconds: float,
-) -> Summary:
-    metrics, layers = recorder.frames()
-    prediction = predict(config)
-    diagnosis = diagnose(
-        config,
-        metrics,
-        layers,
-        status=status,
-        step=step,
-        classes=started.classes,
-        steps_per_epoch=started.steps_per_epoch,
-    )
-    reason = " ".join(filter(None, (reason, diagnosis.pop("reason"))))
-    return Summary(
-        version=SUMMARY_VERSION,
-        run_id=run_id(config),
-        name=describe(config),
-        status=status,
-        reason=reason,
-        gradient_factor_theory=_finite(prediction.factor) if prediction else None,
-        steps=step,
-        seconds=seconds,
-        parameters=started.parameters,
-        layers=started.layers,
-        classes=started.classes,
-        device=started.device,
-        config=config.model_dump(mode="json"),
-        **{key: _finite(value) for key, value in diagnosis.items()},
-    )
-
-
-def _finite(value: Any) -> Any:
-    """None for a number that is not finite, as summary.json has it."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _failure(error: Exception, config: Config) -> str:
