@@ -41,7 +41,7 @@ class RunLock:
             self.path.unlink(missing_ok=True)
             os.close(self._file)
             raise
-        self._tidy()
+        self._remove_leftovers()
         self._released = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
         self._heart.start()
@@ -55,7 +55,7 @@ class RunLock:
             return True
 
     def release(self) -> None:
-        """Give the folder free."""
+        """Let others have the folder."""
         self._released.set()
         self._heart.join()
         if not self.lost:
@@ -108,8 +108,8 @@ class RunLock:
                 taken.unlink(missing_ok=True)
         return file
 
-    def _tidy(self) -> None:
-        """Take away what those left who died while they asked."""
+    def _remove_leftovers(self) -> None:
+        """Remove the files of processes that died while they asked for the lock."""
         folder = self.path.parent
         for left in folder.glob(f".{LOCK_FILE}.*.tmp"):
             with contextlib.suppress(OSError):  # another user's, in a folder of many
