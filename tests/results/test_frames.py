@@ -1,0 +1,62 @@
+"""Summaries become tidy rows."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pandas import DataFrame
+
+from normlab.config import compose
+from normlab.results import export
+from normlab.results.frames import to_frame
+from tests.results.sample import COUNT, row
+from tests.tools.synthetic_results import write_runs
+
+
+def test_every_run_is_a_row(many: tuple[Path, DataFrame]) -> None:
+    _, frame = many
+    assert len(frame) == COUNT
+    assert set(frame["norm"]) == {"none", "ln", "bn"}
+    assert frame["experiment"].unique().tolist() == ["synthetic"]
+    one = frame.iloc[17]
+    raw = json.loads((Path(one["folder"]) / "summary.json").read_text())
+    assert one["run_id"] == raw["run_id"] == Path(one["folder"]).name
+    assert one["model.depth"] == raw["config"]["model"]["depth"]
+    assert one["optimizer.lr"] == raw["config"]["optimizer"]["lr"]
+    assert one["train_acc"] == raw["train_acc"]
+    assert one["schedule"] == "cosine"
+    assert one["probes.measure"].startswith("[grad_norm,delta_rms")
+    assert not any(column.startswith("output") for column in frame)
+    assert frame["folder"].is_monotonic_increasing
+
+
+def test_columns_of_unlike_types_become_text(tmp_path: Path) -> None:
+    runs = [row(seed=0), row(seed=1), row("norm=bn", seed=2)]
+    runs[0][1]["device"], runs[1][1]["device"], runs[2][1]["device"] = "cpu", 3, True
+    frame = to_frame(runs)
+    assert frame["device"].tolist() == ["cpu", "3", "true"]
+    export(frame, tmp_path / "all.parquet")
+
+
+def test_the_generator_writes_what_runs_write(tmp_path: Path) -> None:
+    from normlab.measurement import diagnose
+
+    keys = diagnose(
+        compose(), DataFrame(), DataFrame(), status="failed", step=0, classes=10, steps_per_epoch=1
+    )
+    folder = write_runs(1, tmp_path)[0]
+    assert set(keys) <= set(json.loads((folder / "summary.json").read_text()))
+    from normlab.config import from_yaml, run_id
+
+    assert run_id(from_yaml((folder / "config.yaml").read_text())) == folder.name
+
+
+@pytest.mark.parametrize("group", ["data", "model", "norm", "optimizer", "training"])
+@pytest.mark.parametrize("value", [None, "bn"])
+def test_a_config_without_one_of_its_groups_is_no_run(group: str, value: str | None) -> None:
+    folder, summary = row("norm=bn")
+    problems: list[str] = []
+    broken = summary | {"config": {**summary["config"], group: value}}
+    frame = to_frame([(folder, broken), row("norm=bn", seed=1)], problems)
+    assert frame["seed"].tolist() == [1]
+    assert problems == [f"{folder}: summary.json is not normlab's, its config has no {group}"]
