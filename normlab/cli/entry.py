@@ -179,7 +179,7 @@ def run(
             finished = watch(events, console, describe(config))
     except KeyboardInterrupt:
         summary = read_summary(folder)
-        kept = summary is not None and summary["status"] == "interrupted"
+        kept = summary is not None and summary.status == "interrupted"
         advice = f"; normlab show {folder} prints what was measured" if kept else ""
         if (folder / CHECKPOINT_FILE).exists():
             command = "the same command without --force" if force else "the same command"
@@ -896,7 +896,7 @@ def _show(folder: Path, output_format: Format) -> None:
 
     run = read_run(folder)
     if output_format is Format.json:
-        print(to_json(run.summary))
+        print(to_json(run.summary.to_plain()))
     else:
         console = _console()
         console.print(run_report(run, console.width))

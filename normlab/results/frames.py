@@ -1,11 +1,12 @@
 """Summaries to one DataFrame, a tidy row a run.
 
 A column is a config key (`model.depth`; a group's choice stands under the group's own name, `norm`
-for norm.name) or a field of summary.json (`train_acc`).
+for norm.name) or a key of summary.json (`train_acc`).
 """
 
 import itertools
 import json
+import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,16 +18,20 @@ from pandas import DataFrame
 
 from normlab.config import from_yaml
 from normlab.errors import ConfigError
+from normlab.runs import SUMMARY_FILE, Summary
 from normlab.text import first_line
 from normlab.vocabulary import METRICS
 
 _CHUNK = 100
+# The fields of a summary that are columns, under their keys in summary.json: the version is the
+# file's, and a config has columns of its own.
+_FIELDS = {
+    name: field.alias or name
+    for name, field in Summary.model_fields.items()
+    if name not in ("version", "config")
+}
+_values_of = operator.attrgetter(*_FIELDS)
 _FIRST = ("run_id", "experiment", "name", "status", "verdict", "seed")
-# A frame has these though no run of it may have been measured yet.
-_ALWAYS = (
-    *("train_acc", "train_loss", "test_acc", "test_loss", "seconds"),
-    *("verdict_init", "gradient_ratio_init", "verdict_end", "gradient_ratio_end"),
-)
 _LAST = ("reason", "try", "folder")
 _GROUPS = ("data", "model", "norm", "optimizer", "training")  # what no config is without
 
@@ -34,19 +39,19 @@ _GROUPS = ("data", "model", "norm", "optimizer", "training")  # what no config i
 class _Row(NamedTuple):
     place: int  # among all runs, in the order in which they were read
     folder: str
-    summary: Mapping[str, Any]
+    summary: Summary
     config: Mapping[str, Any]
 
 
 class _Kind(NamedTuple):
     """What runs have in common whose columns are built together: all names, of whatever values."""
 
-    fields: tuple[str, ...]  # of the summary
+    further: tuple[str, ...]  # keys of the summary that a later version added
     groups: tuple[tuple[str, tuple[str, ...] | None], ...]  # of the config; None for a lone value
 
 
 def to_frame(
-    runs: Iterable[tuple[str | Path, Mapping[str, Any]]], problems: list[str] | None = None
+    runs: Iterable[tuple[str | Path, Summary]], problems: list[str] | None = None
 ) -> DataFrame:
     """Folders and their summaries as tidy rows; `problems` gets a line for what is damaged."""
     problems = [] if problems is None else problems
@@ -56,9 +61,8 @@ def to_frame(
     tables: list[tuple[list[int], pyarrow.Table]] = []
 
     def build(kind: _Kind) -> None:
-        rows = _sound_rows(kind.fields, kinds.pop(kind), problems)
-        if rows:
-            tables.append(([row.place for row in rows], _columns(kind, rows)))
+        rows = kinds.pop(kind)
+        tables.append(([row.place for row in rows], _columns(kind, rows)))
 
     for place, (folder, summary) in enumerate(runs):
         try:
@@ -67,7 +71,7 @@ def to_frame(
             problems.append(f"{folder}: {in_one_line(error)}")
             continue
         groups = tuple((k, tuple(v) if type(v) is dict else None) for k, v in config.items())
-        kind = _Kind(tuple(summary), groups)
+        kind = _Kind(tuple(summary.model_extra or ()), groups)
         rows = kinds.setdefault(kind, [])
         rows.append(_Row(place, str(folder), summary, config))
         if len(rows) == _CHUNK:
@@ -82,45 +86,33 @@ def in_one_line(error: Exception) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
 
 
-def _config(folder: str, summary: Mapping[str, Any]) -> Mapping[str, Any]:
+def _config(folder: str, summary: Summary) -> Mapping[str, Any]:
     """The config of a run as nested dicts; raises ValueError where it cannot be normlab's."""
-    config = summary.get("config")
+    config = summary.config
     if config is None:  # written before summaries held their config
         text = (Path(folder) / "config.yaml").read_text(encoding="utf-8")
         config = from_yaml(text).model_dump(mode="json")
-    if not isinstance(config, dict) or type(config.get("seed")) is not int:
-        raise ValueError("summary.json is not normlab's, its config has no seed")
+    if type(config.get("seed")) is not int:
+        raise ValueError(f"{SUMMARY_FILE} is not normlab's, its config has no seed")
     lacking = [group for group in _GROUPS if not isinstance(config.get(group), dict)]
     if lacking:
-        raise ValueError(f"summary.json is not normlab's, its config has no {lacking[0]}")
+        raise ValueError(f"{SUMMARY_FILE} is not normlab's, its config has no {lacking[0]}")
     return config
-
-
-def _sound_rows(fields: Sequence[str], rows: list[_Row], problems: list[str]) -> list[_Row]:
-    """The rows whose figures are figures."""
-    allowed = {float, int, type(None)}
-    for key in filter(METRICS.__contains__, fields):
-        if not {type(row.summary[key]) for row in rows} <= allowed:
-            damaged = [row for row in rows if type(row.summary[key]) not in allowed]
-            problems.extend(
-                f"{row.folder}: summary.json is damaged, its {key} is not a number"
-                for row in damaged
-            )
-            rows = [row for row in rows if type(row.summary[key]) in allowed]
-    return rows
 
 
 def _columns(kind: _Kind, rows: list[_Row]) -> pyarrow.Table:
     """The columns of runs of one kind."""
     folders = [row.folder for row in rows]
     summaries, configs = [row.summary for row in rows], [row.config for row in rows]
+    by_field = zip(*map(_values_of, summaries), strict=True)
     columns = {
         "folder": pyarrow.array(folders),
         "experiment": pyarrow.array([_parent(folder) for folder in folders]),
     }
-    for key in kind.fields:
-        if key != "config":
-            columns[key] = _column(key, [summary[key] for summary in summaries])
+    for key, values in zip(_FIELDS.values(), by_field, strict=True):
+        columns[key] = _column(key, values)
+    for key in kind.further:
+        columns[key] = _column(key, [(summary.model_extra or {})[key] for summary in summaries])
     for group, members in kind.groups:
         if group == "output":  # where the folder lies now counts, not where it was written
             continue
@@ -131,12 +123,12 @@ def _columns(kind: _Kind, rows: list[_Row]) -> pyarrow.Table:
         same = all(part == chosen[0] for part in chosen)  # as most groups are: one cell will do
         for key in members:
             name = group if key == "name" else f"{group}.{key}"
-            values = _column(name, [part[key] for part in (chosen[:1] if same else chosen)])
-            columns[name] = pyarrow.repeat(values[0], len(rows)) if same else values
+            column = _column(name, [part[key] for part in (chosen[:1] if same else chosen)])
+            columns[name] = pyarrow.repeat(column[0], len(rows)) if same else column
     return pyarrow.table(columns)
 
 
-def _column(name: str, values: list[Any]) -> pyarrow.Array:
+def _column(name: str, values: Sequence[Any]) -> pyarrow.Array:
     """Values as a column of one type: of metrics a number, of unlike or nested values text."""
     metric = METRICS.get(name)
     if metric is not None and not metric.whole:
@@ -153,7 +145,7 @@ def _text(value: Any) -> str:
     """A value as one writes it in an override."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{','.join(map(_text, value))}]"
     return json.dumps(value, sort_keys=True) if isinstance(value, dict) else str(value)
 
@@ -167,7 +159,7 @@ def _parent(folder: str) -> str:
 def _in_order(tables: list[tuple[list[int], pyarrow.Table]]) -> DataFrame:
     """Tables with the places of their rows as one frame, rows and columns in their order."""
     table = _concatenated([table for _, table in tables])
-    found = dict.fromkeys([*_FIRST, *table.column_names, *_ALWAYS])
+    found = dict.fromkeys([*_FIRST, *_FIELDS.values(), *table.column_names])
     frame: DataFrame = table.to_pandas().reindex(
         columns=[*(n for n in found if n not in _LAST), *_LAST]
     )

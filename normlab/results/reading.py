@@ -1,20 +1,17 @@
 """Results folders to a frame: walk them, read every run's summary, name what cannot be read."""
 
 import gc
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from pandas import DataFrame
 
-from normlab.config import describe, from_yaml, run_id
+from normlab.config import from_yaml
 from normlab.errors import ConfigError, RecordError
 from normlab.results.filters import where
 from normlab.results.frames import in_one_line, to_frame
-from normlab.runs import LOCK_FILE, is_running
-from normlab.vocabulary import STATUSES
+from normlab.runs import LOCK_FILE, SUMMARY_FILE, Summary, is_running, parse_summary
 
 # Ten times what a summary takes; a buffer of more would cost more than reading does.
 _SUMMARY_BYTES = 1 << 16
@@ -45,7 +42,7 @@ def read_selected(paths: Sequence[Path], expressions: Sequence[str]) -> tuple[Da
     return where(frame, expressions), problems
 
 
-def _summaries(paths: Sequence[Path], problems: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _summaries(paths: Sequence[Path], problems: list[str]) -> Iterator[tuple[str, Summary]]:
     """Each run folder once, with its summary; `problems` gets a line for one that has none."""
     seen: set[str] = set()
     for path in paths:
@@ -58,7 +55,7 @@ def _summaries(paths: Sequence[Path], problems: list[str]) -> Iterator[tuple[str
                     continue
                 seen.add(place)
             try:
-                yield folder, _pending(folder) if text is None else _parse(text)
+                yield folder, _pending(folder) if text is None else parse_summary(text)
             except (ValueError, RecursionError, ConfigError, OSError) as error:
                 problems.append(f"{folder}: {in_one_line(error)}")
 
@@ -69,7 +66,7 @@ def _run_folders(root: str, problems: list[str]) -> Iterator[tuple[str, bytes | 
     while stack:
         folder = stack.pop()
         try:
-            yield folder, _read_file(f"{folder}/summary.json")
+            yield folder, _read_file(f"{folder}/{SUMMARY_FILE}")
             continue
         except FileNotFoundError:
             pass
@@ -89,7 +86,7 @@ def _run_folders(root: str, problems: list[str]) -> Iterator[tuple[str, bytes | 
         elif LOCK_FILE in files:
             problems.append(f"{folder}: just begun, it has no config.yaml yet")
         elif not below and folder != root:
-            problems.append(f"{folder}: not a run, it has neither config.yaml nor summary.json")
+            problems.append(f"{folder}: not a run, it has neither config.yaml nor {SUMMARY_FILE}")
         stack.extend(sorted(below, reverse=True))
 
 
@@ -101,31 +98,11 @@ def _read_file(path: str) -> bytes:
     finally:
         os.close(file)
     if len(text) == _SUMMARY_BYTES:
-        raise ValueError("summary.json is not normlab's, it is too large")
+        raise ValueError(f"{SUMMARY_FILE} is not normlab's, it is too large")
     return text
 
 
-def _parse(text: bytes) -> dict[str, Any]:
-    try:
-        summary = json.loads(text.decode())
-    except ValueError as error:
-        raise ValueError(f"summary.json is damaged ({in_one_line(error)})") from error
-    if (
-        not isinstance(summary, dict)
-        or not isinstance(summary.get("run_id"), str)
-        or summary.get("status") not in STATUSES
-    ):
-        raise ValueError("summary.json is not normlab's")
-    return summary
-
-
-def _pending(folder: str) -> dict[str, Any]:
+def _pending(folder: str) -> Summary:
     """A stand-in for the summary of a run that has none yet."""
     config = from_yaml((Path(folder) / "config.yaml").read_text(encoding="utf-8"))
-    return {
-        "run_id": run_id(config),
-        "name": describe(config),
-        "status": "running" if is_running(Path(folder)) else "unfinished",
-        "verdict": None,
-        "config": config.model_dump(mode="json"),
-    }
+    return Summary.pending(config, "running" if is_running(Path(folder)) else "unfinished")

@@ -165,9 +165,9 @@ def predicted(runs: DataFrame, progress: Progress | None = None) -> DataFrame:
 
 def _predicted_factors(folder: Path) -> Any:
     """Theory's factors of a run's net, or None where it does not cover it."""
-    summary = read_summary(folder) or {}
+    summary = read_summary(folder)
     try:
-        prediction = predict(from_plain(summary.get("config")))
+        prediction = predict(from_plain(summary.config if summary else None))
     except ConfigError:
         return None
     return None if prediction is None else prediction.factors

@@ -17,14 +17,14 @@ from normlab.config import Config, describe, run_id
 from normlab.errors import BusyError, NormlabError, RunError
 from normlab.measurement import diagnose, predict
 from normlab.runs.locks import read_lock
+from normlab.runs.outcomes import Outcome
 from normlab.runs.records import (
-    FINAL,
     Recorder,
     command_line,
     read_checkpoint,
-    read_summary,
     run_folder,
 )
+from normlab.runs.summary import SUMMARY_VERSION, Summary, read_summary
 from normlab.training import (
     Checkpoint,
     Ended,
@@ -40,10 +40,10 @@ from normlab.training import (
 
 @dataclass(frozen=True)
 class Finished:
-    """The run's files are whole; `summary` is the content of summary.json."""
+    """The run's files are whole; `summary` is what summary.json says."""
 
     folder: Path
-    summary: dict[str, Any]
+    summary: Summary
 
 
 @dataclass(frozen=True)
@@ -145,34 +145,15 @@ def record_failure(config: Config, reason: str, seconds: float) -> None:
     A run that is finished, or that a live process is making, is left as it is.
     """
     # What the dead process has told of its progress, in its lock or at its own end.
-    lock, before = read_lock(run_folder(config)) or {}, read_summary(run_folder(config)) or {}
+    lock, before = read_lock(run_folder(config)) or {}, read_summary(run_folder(config))
+    steps = lock.get("progress", {}).get("step", before.steps if before else 0)
     # What cannot be written here the outcome alone must tell.
     with contextlib.suppress(NormlabError), _shielded():
         recorder = Recorder(config, device=config.runtime.device, command=command_line())
-        summary = {
-            "run_id": run_id(config),
-            "name": describe(config),
-            "status": "failed",
-            "verdict": None,
-            "reason": reason,
-            "steps": lock.get("progress", {}).get("step", before.get("steps", 0)),
-            "seconds": seconds,
-            "parameters": None,
-            "device": config.runtime.device,
-            "config": config.model_dump(mode="json"),
-        }
+        device = config.runtime.device
+        known: dict[str, Any] = {"steps": steps, "seconds": seconds, "device": device}
+        summary = Summary.pending(config, "failed", reason=reason, **known)
         recorder.finish(summary, keep_tables=True)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one run of a sweep ended; `seconds` of its own, start of a worker aside."""
-
-    run_id: str
-    status: str  # finished | diverged | failed | interrupted | busy
-    reason: str
-    verdict: str | None
-    seconds: float
 
 
 def outcome_of(config: Config, *, force: bool, stop: Callable[[], bool]) -> Outcome:
@@ -181,27 +162,21 @@ def outcome_of(config: Config, *, force: bool, stop: Callable[[], bool]) -> Outc
     A run that another process has finished since it was planned is not made again unless `force`;
     one that another is making is `busy`. `stop` is asked between steps.
     """
-    identity, began = run_id(config), time.perf_counter()
-
-    def outcome(status: str, reason: str = "", verdict: str | None = None) -> Outcome:
-        return Outcome(identity, status, reason, verdict, time.perf_counter() - began)
-
+    began, note = time.perf_counter(), ""
     summary = read_summary(run_folder(config))
-    if summary is not None and summary["status"] in FINAL and not force:
-        return outcome(summary["status"], summary.get("reason", ""), summary.get("verdict"))
-    notes = []
+    if summary is not None and summary.final and not force:
+        return Outcome.from_summary(summary, seconds=time.perf_counter() - began)
     try:
         for event in execute(config, force=force, stop=stop):
             if isinstance(event, Note):
-                notes.append(f"{event.text}.")
+                note = f"{event.text}."
             if isinstance(event, Finished):
-                summary = event.summary
-                reason = " ".join([*notes, summary["reason"]])
-                return outcome(summary["status"], reason, summary["verdict"])
-    except BusyError as error:
-        return outcome("busy", str(error))
+                seconds = time.perf_counter() - began
+                return Outcome.from_summary(event.summary, seconds=seconds, note=note)
     except NormlabError as error:
-        return outcome("failed", str(error))
+        status = "busy" if isinstance(error, BusyError) else "failed"
+        seconds = time.perf_counter() - began
+        return Outcome(run_id(config), status, str(error), seconds=seconds)
     raise AssertionError("execute ends with a Finished")
 
 
@@ -280,7 +255,7 @@ def _summary(
     step: int,
     reason: str,
     seconds: float,
-) -> dict[str, Any]:
+) -> Summary:
     metrics, layers = recorder.frames()
     prediction = predict(config)
     diagnosis = diagnose(
@@ -292,22 +267,28 @@ def _summary(
         classes=started.classes,
         steps_per_epoch=started.steps_per_epoch,
     )
-    return {
-        "run_id": run_id(config),
-        "name": describe(config),
-        "status": status,
-        "verdict": diagnosis.pop("verdict"),
-        "reason": " ".join(filter(None, (reason, diagnosis.pop("reason")))),
-        **diagnosis,
-        "gradient_factor_theory": prediction.factor if prediction else math.nan,
-        "steps": step,
-        "seconds": seconds,
-        "parameters": started.parameters,
-        "layers": started.layers,
-        "classes": started.classes,
-        "device": started.device,
-        "config": config.model_dump(mode="json"),
-    }
+    reason = " ".join(filter(None, (reason, diagnosis.pop("reason"))))
+    return Summary(
+        version=SUMMARY_VERSION,
+        run_id=run_id(config),
+        name=describe(config),
+        status=status,
+        reason=reason,
+        gradient_factor_theory=_finite(prediction.factor) if prediction else None,
+        steps=step,
+        seconds=seconds,
+        parameters=started.parameters,
+        layers=started.layers,
+        classes=started.classes,
+        device=started.device,
+        config=config.model_dump(mode="json"),
+        **{key: _finite(value) for key, value in diagnosis.items()},
+    )
+
+
+def _finite(value: Any) -> Any:
+    """None for a number that is not finite, as summary.json has it."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _failure(error: Exception, config: Config) -> str:

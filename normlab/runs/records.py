@@ -28,6 +28,7 @@ from normlab import __version__
 from normlab.config import Config, from_yaml, run_id, to_yaml
 from normlab.errors import BusyError, ConfigError, RecordError
 from normlab.runs.locks import LOCK_FILE, RunLock
+from normlab.runs.summary import SUMMARY_FILE, Summary, parse_summary, read_summary
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 5.0
 WEIGHTS_FILE = "weights.pt"
 CHECKPOINT_FILE = "checkpoint.pt"
-# A run that ended in one of these ways is a result and need not run again.
-FINAL = ("finished", "diverged")
 METRIC_COLUMNS = (
     "step",
     "epoch",
@@ -64,7 +63,7 @@ class Run:
     environment: dict[str, Any]
     metrics: "DataFrame"
     layers: "DataFrame"
-    summary: dict[str, Any]
+    summary: Summary
 
 
 def run_folder(config: Config) -> Path:
@@ -72,20 +71,10 @@ def run_folder(config: Config) -> Path:
     return Path(config.output.root) / config.output.experiment / run_id(config)
 
 
-def read_summary(folder: Path) -> dict[str, Any] | None:
-    """A folder's summary, or None where there is none to trust."""
-    try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    sound = isinstance(summary, dict) and isinstance(summary.get("status"), str)
-    return summary if sound else None
-
-
 def is_final(folder: Path) -> bool:
     """Whether a folder holds a run that need not run again."""
     summary = read_summary(folder)
-    return summary is not None and summary["status"] in FINAL
+    return summary is not None and summary.final
 
 
 def tidy(folder: Path) -> None:
@@ -198,7 +187,7 @@ class Recorder:
         self._check_lock()
         write_whole(self.folder / CHECKPOINT_FILE, lambda path: _save(content, path))
 
-    def finish(self, summary: Mapping[str, Any], *, keep_tables: bool = False) -> None:
+    def finish(self, summary: Summary, *, keep_tables: bool = False) -> None:
         """Write the tables, then the summary, which makes the run whole; give the folder free.
 
         A run with a result keeps no checkpoint.
@@ -209,8 +198,8 @@ class Recorder:
         try:
             if not (keep_tables and all((self.folder / name).exists() for name in tables)):
                 self.flush()
-            _write_json(self.folder / "summary.json", summary)
-            if summary["status"] in FINAL:
+            _write_json(self.folder / SUMMARY_FILE, summary.to_plain())
+            if summary.final:
                 (self.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         finally:
             self.lock.release()
@@ -281,8 +270,8 @@ def read_run(folder: Path) -> Run:
     file = folder / "config.yaml"
     try:
         config = from_yaml(file.read_text(encoding="utf-8"))
-        file = folder / "summary.json"
-        summary = json.loads(file.read_text(encoding="utf-8"))
+        file = folder / SUMMARY_FILE
+        text = file.read_bytes()
         file = folder / "environment.json"
         versions = json.loads(file.read_text(encoding="utf-8"))
         file = folder / "metrics.parquet"
@@ -290,14 +279,18 @@ def read_run(folder: Path) -> Run:
         file = folder / "layers.parquet"
         layers = read_parquet(file)
     except FileNotFoundError as error:
-        if file.name == "summary.json":
+        if file.name == SUMMARY_FILE:
             raise RecordError(f"{folder}: unfinished, it has no summary.json yet") from error
         raise RecordError(f"{folder}: not a whole run, {file.name} is missing") from error
     except (OSError, ValueError, ConfigError, ArrowException) as error:
         raise RecordError(
             f"{file}: damaged ({_first_line(error)}); run it again with --force"
         ) from error
-    lacking = not isinstance(summary, dict) or any(key not in summary for key in SUMMARY_KEYS)
+    try:
+        summary = parse_summary(text)
+    except ValueError as error:
+        raise RecordError(f"{folder}: {error}; run it again with --force") from error
+    lacking = not summary.model_fields_set.issuperset(SUMMARY_KEYS)
     if lacking or not isinstance(versions, dict) or "command" not in versions:
         raise RecordError(
             f"{folder}: its summary or environment is not normlab's; run it again with --force"

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from normlab.config import Config, Grid, compose_grids, flatten, from_plain, run_id
 from normlab.errors import ConfigError
-from normlab.runs.execution import Outcome
 from normlab.runs.launchers import launch
-from normlab.runs.records import FINAL, read_summary, run_folder, tidy
+from normlab.runs.outcomes import Outcome
+from normlab.runs.records import run_folder, tidy
+from normlab.runs.summary import read_summary
+from normlab.vocabulary import FINAL
 
 BUSY_SECONDS = 2.0
 # So many of the latest finished runs are looked at for an estimate.
@@ -50,7 +52,8 @@ def plan(
     pending: list[Config] = []
     states: Counter[str] = Counter()
     for identity, config in unique.items():
-        status = (summaries[identity] or {}).get("status", "missing")
+        summary = summaries[identity]
+        status = summary.status if summary else "missing"
         states[status] += 1
         again = force or (status == "failed" and retry_failed)
         if again or (status not in FINAL and status != "failed"):
@@ -131,9 +134,9 @@ def _known(root: str) -> list[tuple[Config, float]]:
     found = []
     for _, folder in sorted(dated, reverse=True)[:KNOWN_RUNS]:
         summary = read_summary(folder)
-        if summary and summary["status"] == "finished" and "config" in summary:
-            with contextlib.suppress(ConfigError, KeyError, TypeError, ValueError):  # damaged
-                found.append((from_plain(summary["config"]), float(summary["seconds"])))
+        if summary and summary.status == "finished" and summary.seconds is not None:
+            with contextlib.suppress(ConfigError):  # damaged, or of another version
+                found.append((from_plain(summary.config), summary.seconds))
     return found
 
 

@@ -49,7 +49,7 @@ def trained(tmp_path, *overrides):
 def test_identity_layers_change_no_prediction(tmp_path):
     finished = trained(tmp_path)
     errors = grown_error(finished.folder, depth=20)
-    assert errors["shallow"] == pytest.approx(1 - finished.summary["train_acc"], abs=1e-6)
+    assert errors["shallow"] == pytest.approx(1 - finished.summary.train_acc, abs=1e-6)
     assert errors["grown"] == pytest.approx(errors["shallow"], abs=1e-3)
     assert 0 < errors["shallow"] < 0.9
     assert errors["layers"] == 12

@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from normlab.config import compose
+from normlab.runs import Summary
 
 COUNT = 300
 
@@ -13,7 +14,7 @@ COUNT = 300
 CONFIGS: dict[tuple[str, ...], dict[str, Any]] = {}
 
 
-def row(*overrides: str, **summary: Any) -> tuple[str, dict[str, Any]]:
+def row(*overrides: str, **summary: Any) -> tuple[str, Summary]:
     """One run's folder and summary."""
     if overrides not in CONFIGS:
         CONFIGS[overrides] = compose(overrides).model_dump(mode="json")
@@ -29,7 +30,7 @@ def row(*overrides: str, **summary: Any) -> tuple[str, dict[str, Any]]:
         **summary,
         "config": config,
     }
-    return f"results/runs/{abs(hash(identity))}", content
+    return f"results/runs/{abs(hash(identity))}", Summary.model_validate(content)
 
 
 figures = st.floats(-1e3, 1e3).map(lambda x: round(x, 6))

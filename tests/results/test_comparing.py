@@ -109,7 +109,7 @@ def test_only_results_enter_the_means_and_all_are_counted() -> None:
 
 def test_a_copy_of_a_run_counts_once() -> None:
     (folder, content), other = row("norm=bn", seed=0), row("norm=bn", seed=1, train_acc=0.0)
-    copy = {**content, "status": "interrupted", "train_acc": 0.3}
+    copy = content.model_copy(update={"status": "interrupted", "train_acc": 0.3})
     frame = to_frame([("a/other/x", copy), (folder, content), other])
     assert counts(frame)["repeated"] == 1
     cell = summarize(frame, ["norm"], [], ["train_acc"]).iloc[0]

@@ -44,12 +44,10 @@ def test_findings_say_where_and_how_much() -> None:
 
 
 def test_findings_say_where_seeds_disagree() -> None:
-    vanished, healthy = (
-        net("none", 56, 0.1, end, end, 1e-3)[0] for end in ("vanishing", "healthy")
-    )
-    other = row("norm=none", "model.depth=56", seed=1, **{
-        key: healthy[1][key] for key in ("verdict", "verdict_init", "verdict_end", "train_acc")
-    }, gradient_ratio_init=1.0, gradient_ratio_end=1.0)  # fmt: skip
+    vanished, _ = net("none", 56, 0.1, "vanishing", "vanishing", 1e-3)
+    seen = {"verdict": "undertrained", "verdict_init": "healthy", "verdict_end": "healthy"}
+    figures = {"train_acc": 0.1, "gradient_ratio_init": 1.0, "gradient_ratio_end": 1.0}
+    other = row("norm=none", "model.depth=56", seed=1, **seen, **figures)
     gradients, *_ = findings(to_frame([vanished, other]))
     assert "vanished in every net at depth 56 in 1 of 2 runs" in gradients
 

@@ -1,6 +1,7 @@
 """Summaries become tidy rows."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from pandas import DataFrame
 from normlab.config import compose
 from normlab.results import export
 from normlab.results.frames import to_frame
+from normlab.runs import Summary
 from tests.results.sample import COUNT, row
 from tests.tools.synthetic_results import write_runs
 
@@ -31,11 +33,20 @@ def test_every_run_is_a_row(many: tuple[Path, DataFrame]) -> None:
 
 
 def test_columns_of_unlike_types_become_text(tmp_path: Path) -> None:
-    runs = [row(seed=0), row(seed=1), row("norm=bn", seed=2)]
-    runs[0][1]["device"], runs[1][1]["device"], runs[2][1]["device"] = "cpu", 3, True
-    frame = to_frame(runs)
-    assert frame["device"].tolist() == ["cpu", "3", "true"]
+    values = ("cpu", 3, True, ["a", 1.5])
+    frame = to_frame([row(seed=seed, later=value) for seed, value in enumerate(values)])
+    assert frame["later"].tolist() == ["cpu", "3", "true", "[a,1.5]"]
     export(frame, tmp_path / "all.parquet")
+
+
+def test_every_field_of_a_summary_is_a_column_but_those_of_the_file() -> None:
+    older = Summary(run_id="a", status="finished", config=row()[1].config)
+    frame = to_frame([("results/old/a", older), row(seed=1, version=1)])
+    fields = {field.alias or name for name, field in Summary.model_fields.items()}
+    assert fields - set(frame) == {"version", "config"}
+    assert math.isnan(frame["gradient_factor_theory"][0])
+    assert frame["train_acc"].tolist()[1:] == [1.0]
+    assert set(to_frame([])) >= fields - {"version", "config"}
 
 
 def test_the_generator_writes_what_runs_write(tmp_path: Path) -> None:
@@ -56,7 +67,8 @@ def test_the_generator_writes_what_runs_write(tmp_path: Path) -> None:
 def test_a_config_without_one_of_its_groups_is_no_run(group: str, value: str | None) -> None:
     folder, summary = row("norm=bn")
     problems: list[str] = []
-    broken = summary | {"config": {**summary["config"], group: value}}
+    config = {**(summary.config or {}), group: value}
+    broken = summary.model_copy(update={"config": config})
     frame = to_frame([(folder, broken), row("norm=bn", seed=1)], problems)
     assert frame["seed"].tolist() == [1]
     assert problems == [f"{folder}: summary.json is not normlab's, its config has no {group}"]

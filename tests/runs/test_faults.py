@@ -101,7 +101,7 @@ def test_a_full_disk(tmp_path, size):
         assert table.stat().st_size < size
     code, _, _ = normlab("run", *overrides, cwd=tmp_path)
     assert code == 0
-    assert read_run(folder).summary["status"] == "finished"
+    assert read_run(folder).summary.status == "finished"
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_a_real_full_disk(monkeypatch, small_disk, left):
     assert not list(small_disk.rglob("lock.json"))
     ballast.unlink()
     assert in_process(monkeypatch, "run", *words)[0] == 0
-    assert read_run(folder).summary["status"] == "finished"
+    assert read_run(folder).summary.status == "finished"
 
 
 def test_a_folder_without_permission(place):
@@ -206,8 +206,8 @@ def test_out_of_memory_in_the_process(tmp_path):
     assert "out of memory with training.batch_size=16, model.width=100000" in err
     (folder,) = (tmp_path / "results" / "runs").iterdir()
     summary = read_summary(folder)
-    assert summary["status"] == "failed"
-    assert "out of memory" in summary["reason"]
+    assert summary.status == "failed"
+    assert "out of memory" in summary.reason
 
 
 # -------------------------------------------------------------------------------- clocks
@@ -241,7 +241,7 @@ def test_a_clock_that_was_set_under_a_live_holder(tmp_path, monkeypatch):
 def test_a_run_measures_time_by_no_clock_that_can_be_set(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: 0.0)
     *_, last = runs.execute(config_in(tmp_path))
-    assert last.summary["seconds"] > 0
+    assert last.summary.seconds > 0
 
 
 # ------------------------------------------------------------------------ names and places
@@ -364,19 +364,19 @@ WORKS = {
 @pytest.mark.parametrize("name", sorted(WORKS))
 def test_extremes_that_work(tmp_path, name):
     *_, last = runs.execute(config_in(tmp_path, *WORKS[name]))
-    assert last.summary["status"] == "finished"
+    assert last.summary.status == "finished"
 
 
 def test_a_thousand_layers(tmp_path):
     config = config_in(tmp_path, "model.depth=1000", "training.steps=1", "norm=none")
     events = list(runs.execute(config))
-    assert events[-1].summary["status"] == "finished"
+    assert events[-1].summary.status == "finished"
     assert next(e.layers for e in events if isinstance(e, Started)) == 1000
 
 
 def test_a_huge_learning_rate_diverges_and_says_so(tmp_path):
     *_, last = runs.execute(config_in(tmp_path, "optimizer.lr=1e10", "norm=none"))
-    assert last.summary["status"] == last.summary["verdict"] == "diverged"
+    assert last.summary.status == last.summary.verdict == "diverged"
 
 
 REFUSED = {

@@ -42,6 +42,12 @@ pytestmark = [
 LONG = ("training.epochs=null", "training.steps=1000", "training.evaluate_every_epochs=100")
 
 
+def status_kept(config: Config) -> str | None:
+    """What a run's summary says, None where there is none."""
+    summary = read_summary(run_folder(config))
+    return summary and summary.status
+
+
 def configs_in(root: Path, count: int, *overrides: str) -> list[Config]:
     one = compose([*TINY, f"output.root='{root}'", *overrides])
     return [one.model_copy(update={"seed": seed}) for seed in range(count)]
@@ -130,7 +136,7 @@ def test_a_lost_node_costs_no_run(
     assert [outcome.status for outcome in outcomes] == ["finished"] * 4
     assert {outcome.run_id for outcome in outcomes} == {run_id(config) for config in configs}
     for config in configs:
-        assert read_run(run_folder(config)).summary["status"] == "finished"
+        assert read_run(run_folder(config)).summary.status == "finished"
     assert capfd.readouterr() == ("", "")
 
 
@@ -146,8 +152,8 @@ def test_a_run_lost_after_all_its_tries_is_recorded_as_failed(tmp_path: Path) ->
     assert isinstance(lock, RunLock)
     outcome = ray_launcher._receive(lost, "job", config, lock, config.launcher)
     summary = read_run(run_folder(config)).summary
-    assert (outcome.status, summary["status"]) == ("failed", "failed")
-    assert summary["reason"] == outcome.reason
+    assert (outcome.status, summary.status) == ("failed", "failed")
+    assert summary.reason == outcome.reason
     assert not list(run_folder(config).glob("*lock.json*"))
 
 
@@ -193,7 +199,7 @@ def test_files_name_the_sweep_and_its_folder(tmp_path: Path) -> None:
     list(launch([config], force=False))
     folder = run_folder(config)
     assert from_yaml((folder / "config.yaml").read_text()) == config
-    assert read_run(folder).summary["config"] == json.loads(config.model_dump_json())
+    assert read_run(folder).summary.config == json.loads(config.model_dump_json())
     assert read_run(folder).environment["command"][0] == Path(sys.argv[0]).name
     assert not [file for file in folder.iterdir() if file.name.startswith((".", LOCK_FILE))]
 
@@ -257,7 +263,7 @@ def test_closing_marks_runs_interrupted(tmp_path: Path) -> None:
     assert next(outcomes).status == "finished"
     time.sleep(1.0)
     outcomes.close()
-    states = [(read_summary(run_folder(config)) or {}).get("status") for config in configs]
+    states = [status_kept(config) for config in configs]
     assert set(states) == {"interrupted", None}
     assert not list(tmp_path.rglob(LOCK_FILE))
     # Those that never began leave nothing.

@@ -21,6 +21,12 @@ pytest.importorskip("submitit", reason="needs the package submitit")
 LOCAL = ("launcher.cluster=local", "launcher.cpus_per_job=1")
 
 
+def status_kept(config: Config) -> str | None:
+    """What a run's summary says, None where there is none."""
+    summary = read_summary(run_folder(config))
+    return summary and summary.status
+
+
 def configs_in(root: Path, count: int, *overrides: str) -> list[Config]:
     one = compose([*TINY, f"output.root='{root}'", "launcher=slurm", *overrides])
     return [one.model_copy(update={"seed": seed}) for seed in range(count)]
@@ -37,12 +43,12 @@ def test_jobs_make_many_runs_each_until_the_sweep_is_closed(tmp_path: Path) -> N
     assert [seen[run_id(config)].status for config in short] == ["finished"] * 3
     assert seen[run_id(bad)].status == "failed"
     assert "/nowhere/at/all" in seen[run_id(bad)].reason
-    assert read_run(run_folder(short[0])).summary["status"] == "finished"
+    assert read_run(run_folder(short[0])).summary.status == "finished"
     deadline = time.monotonic() + 20
     while not all(is_running(run_folder(c)) for c in long[:2]) and time.monotonic() < deadline:
         time.sleep(0.1)
     outcomes.close()
-    states = [(read_summary(run_folder(config)) or {}).get("status") for config in long]
+    states = [status_kept(config) for config in long]
     assert states == ["interrupted", "interrupted", None, None]
     assert not list(tmp_path.rglob(LOCK_FILE))
     assert len(list((tmp_path / slurm.LOGS).glob("*_log.out"))) == 2

@@ -151,14 +151,12 @@ def stopped_at(step):
 
 def assert_same(one: Path, two: Path):
     first, second = read_run(one), read_run(two)
-    drop = {"seconds"}
     assert_frame_equal(
         first.metrics.drop(columns="seconds"), second.metrics.drop(columns="seconds")
     )
     assert_frame_equal(first.layers, second.layers)
-    assert {k: v for k, v in first.summary.items() if k not in drop | {"config"}} == {
-        k: v for k, v in second.summary.items() if k not in drop | {"config"}
-    }
+    others = {"seconds", "config"}
+    assert first.summary.model_dump(exclude=others) == second.summary.model_dump(exclude=others)
     weights, others = read_weights(one), read_weights(two)
     assert all(torch.equal(weights[key], others[key]) for key in weights)
 
@@ -168,8 +166,8 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(tmp_path):
     whole, config = config_in(tmp_path / "whole"), config_in(tmp_path / "cut")
     make(whole)
     *_, last = make(config, stop=stopped_at(3))
-    assert last.summary["status"] == "interrupted"
-    assert last.summary["reason"].startswith("Stopped at step 3. The same command, without")
+    assert last.summary.status == "interrupted"
+    assert last.summary.reason.startswith("Stopped at step 3. The same command, without")
     folder = run_folder(config)
     assert (folder / CHECKPOINT_FILE).exists()
     events = make(config)
@@ -238,7 +236,7 @@ def test_a_signal_waits_for_the_end_of_a_step(tmp_path, number, times):
 def test_a_signal_before_training_strikes_at_once(tmp_path):
     config = config_in(tmp_path)
     assert len(struck(config, 1, signal.SIGINT)) == 1
-    assert read_run(run_folder(config)).summary["reason"] == "Stopped at step 0."
+    assert read_run(run_folder(config)).summary.reason == "Stopped at step 0."
 
 
 @pytest.mark.usefixtures("at_every_step", "striking")
@@ -254,8 +252,8 @@ def test_a_second_signal_does_not_wait(tmp_path, monkeypatch):
 def test_0_seconds_keep_no_checkpoint(tmp_path):
     config = config_in(tmp_path, "runtime.checkpoint_seconds=0")
     *_, last = make(config, stop=stopped_at(3))
-    assert last.summary["reason"].startswith("Stopped at step 3. ")
-    assert "goes on" not in last.summary["reason"]
+    assert last.summary.reason.startswith("Stopped at step 3. ")
+    assert "goes on" not in last.summary.reason
     assert not (run_folder(config) / CHECKPOINT_FILE).exists()
 
 
@@ -418,7 +416,7 @@ def test_a_signal_while_the_summary_is_written_waits_and_is_not_lost(tmp_path, m
     monkeypatch.setattr(Recorder, "finish", struck_within)
     with pytest.raises(KeyboardInterrupt):
         make(config)
-    assert read_run(run_folder(config)).summary["status"] == "finished"
+    assert read_run(run_folder(config)).summary.status == "finished"
     assert not (run_folder(config) / LOCK_FILE).exists()
 
 

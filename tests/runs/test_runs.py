@@ -37,13 +37,13 @@ def test_a_run_from_config_to_files(tmp_path: Path) -> None:
     config = config_in(tmp_path)
     last = finished(config)
     run = read_run(last.folder)
-    assert run.summary == json.loads(json.dumps(last.summary)) == read_summary(last.folder)
-    assert set(run.summary) >= NAMED_IN_THE_SUMMARY
-    assert run.summary["run_id"] == run_id(config) == last.folder.name
-    assert run.summary["steps"] == 8
+    assert run.summary == last.summary == read_summary(last.folder)
+    assert set(json.loads((last.folder / "summary.json").read_text())) >= NAMED_IN_THE_SUMMARY
+    assert run.summary.run_id == run_id(config) == last.folder.name
+    assert run.summary.steps == 8
     assert run.metrics["step"].tolist() == [0, 4, 8]
-    assert run.summary["train_acc"] == run.metrics["train_acc"].iloc[-1]
-    assert run.summary["seconds"] >= run.metrics["seconds"].iloc[-1] > 0
+    assert run.summary.train_acc == run.metrics["train_acc"].iloc[-1]
+    assert run.summary.seconds >= run.metrics["seconds"].iloc[-1] > 0
     assert set(run.layers.groupby("step").size()) == {4}
     assert run.environment["device"] == "cpu"
 
@@ -53,26 +53,27 @@ def test_the_headline_is_computed_from_the_layers(tmp_path: Path) -> None:
     for when, step in (("init", 0), ("first_epoch", 4), ("end", 8)):
         rows = run.layers[run.layers["step"] == step].sort_values("layer")
         hidden = rows["delta_rms"].tolist()[:-1]
-        ratio = run.summary[f"gradient_ratio_{when}"]
+        ratio = getattr(run.summary, f"gradient_ratio_{when}")
         assert ratio == pytest.approx(hidden[0] / hidden[-1])
         interior = [math.log(value) for value in hidden[1:-1]]
         mean = (len(interior) - 1) / 2
         slope = sum((i - mean) * v for i, v in enumerate(interior)) / sum(
             (i - mean) ** 2 for i in range(len(interior))
         )
-        assert run.summary[f"gradient_factor_{when}"] == pytest.approx(math.exp(-slope))
+        factor = getattr(run.summary, f"gradient_factor_{when}")
+        assert factor == pytest.approx(math.exp(-slope))
 
 
 def test_diverged_is_a_result(tmp_path: Path) -> None:
     last = finished(config_in(tmp_path, "norm=none", "optimizer.lr=1e30"))
-    assert (last.summary["status"], last.summary["verdict"]) == ("diverged", "diverged")
-    assert f"step {last.summary['steps']}" in last.summary["reason"]
+    assert (last.summary.status, last.summary.verdict) == ("diverged", "diverged")
+    assert f"step {last.summary.steps}" in last.summary.reason
     run = read_run(last.folder)
     assert len(run.layers) > 0
     # The broken network's own score, not its last one before it broke.
-    assert run.metrics["step"].iloc[-1] > run.summary["steps"]
-    assert run.summary["train_acc"] == run.metrics["train_acc"].iloc[-1] < 0.4
-    assert run.summary["train_loss"] is None
+    assert run.metrics["step"].iloc[-1] > run.summary.steps
+    assert run.summary.train_acc == run.metrics["train_acc"].iloc[-1] < 0.4
+    assert run.summary.train_loss is None
 
 
 def raising(error: BaseException, after: int) -> Any:
@@ -111,8 +112,8 @@ def test_a_failure_is_recorded_and_told(
         list(runs.execute(config))
     assert caught.value.exit_code == 3
     run = read_run(run_folder(config))
-    assert (run.summary["status"], run.summary["verdict"]) == ("failed", None)
-    assert words in run.summary["reason"]
+    assert (run.summary.status, run.summary.verdict) == ("failed", None)
+    assert words in run.summary.reason
     assert len(run.layers) > 0
 
 
@@ -124,7 +125,7 @@ def test_an_interrupted_run_says_so_and_keeps_its_rows(
     with pytest.raises(KeyboardInterrupt):
         list(runs.execute(config))
     run = read_run(run_folder(config))
-    assert (run.summary["status"], run.summary["verdict"]) == ("interrupted", None)
+    assert (run.summary.status, run.summary.verdict) == ("interrupted", None)
     assert len(run.layers) > 0
 
 
@@ -135,7 +136,7 @@ def test_a_display_that_stops_listening_interrupts_the_run(tmp_path: Path) -> No
         if isinstance(event, Measurement):
             break
     events.close()  # type: ignore[attr-defined]
-    assert read_run(run_folder(config)).summary["status"] == "interrupted"
+    assert read_run(run_folder(config)).summary.status == "interrupted"
 
 
 @pytest.mark.parametrize(

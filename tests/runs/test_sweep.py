@@ -213,8 +213,8 @@ def test_one_failure_costs_no_other_run(tmp_path: Path) -> None:
     assert "out of memory" in found[run_id(configs[1])].reason
     run = read_run(run_folder(configs[1]))  # though it failed before its network stood
     assert run.config == configs[1]
-    assert run.summary["status"] == "failed"
-    assert "out of memory" in run.summary["reason"]
+    assert run.summary.status == "failed"
+    assert "out of memory" in run.summary.reason
     assert "out of memory" in printed(run_report(run, 80))
     frame, problems = read_results([tmp_path])
     assert counts(frame) == {"finished": 2, "failed": 1}
@@ -241,7 +241,7 @@ def test_a_failure_is_not_recorded_over_a_result_or_a_live_run(tmp_path: Path) -
     assert read_summary(run_folder(config)) is None
     list(execute(config))
     record_failure(config, "lost", 1.0)
-    assert read_run(run_folder(config)).summary["status"] == "finished"
+    assert read_run(run_folder(config)).summary.status == "finished"
 
 
 def test_a_recorded_failure_keeps_what_was_measured(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_a_recorded_failure_keeps_what_was_measured(tmp_path: Path) -> None:
     (before.folder / "summary.json").unlink()
     record_failure(config, "lost", 1.0)
     after = read_run(run_folder(config))
-    assert (after.summary["status"], after.summary["reason"]) == ("failed", "lost")
+    assert (after.summary.status, after.summary.reason) == ("failed", "lost")
     assert_frame_equal(after.layers, before.layers)
     assert_frame_equal(after.metrics, before.metrics)
 
@@ -281,8 +281,8 @@ def test_a_killed_worker_costs_its_own_run_only(tmp_path: Path) -> None:
     assert "SIGKILL" in last.reason
     assert next(outcomes, None) is None
     run = read_run(run_folder(several.configs[0]))
-    assert (run.summary["status"], run.summary["reason"]) == ("failed", last.reason)
-    assert run.summary["steps"] > 0
+    assert (run.summary.status, run.summary.reason) == ("failed", last.reason)
+    assert run.summary.steps > 0
     assert not list(run.folder.glob("*lock.json*"))
     again = planned(tmp_path, "zip(seed=1,2,3;training.epochs=1000000,2,2)")
     assert (again.failed, again.pending) == (1, ())
@@ -337,14 +337,15 @@ def test_closing_a_sweep_interrupts_what_runs(tmp_path: Path) -> None:
     wait_for(lambda: running(several.configs[1:]))
     outcomes.close()
     run = read_run(run_folder(several.configs[1]))
-    assert run.summary["status"] == "interrupted"
+    assert run.summary.status == "interrupted"
     assert len(run.layers) > 0
 
 
 def test_failed_runs_are_left_alone_until_they_are_asked_for(tmp_path: Path) -> None:
     (config,) = planned(tmp_path).configs
     run_folder(config).mkdir(parents=True)
-    (run_folder(config) / "summary.json").write_text('{"status": "failed"}')
+    text = json.dumps({"run_id": run_id(config), "status": "failed"})
+    (run_folder(config) / "summary.json").write_text(text)
     left = planned(tmp_path)
     assert (left.pending, left.failed) == ((), 1)
     assert planned(tmp_path, retry_failed=True).pending == (config,)
@@ -391,8 +392,8 @@ def test_a_time_limit(tmp_path: Path) -> None:
     assert outcome.status == "failed"
     assert "launcher.timeout_seconds=8" in outcome.reason
     run = read_run(run_folder(limited.configs[0]))
-    assert (run.summary["status"], run.summary["reason"]) == ("failed", outcome.reason)
-    assert run.summary["steps"] > 0
+    assert (run.summary.status, run.summary.reason) == ("failed", outcome.reason)
+    assert run.summary.steps > 0
 
 
 def test_labels_say_what_varies() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from normlab.runs import Finished
+from normlab.runs import Finished, Summary
 from normlab.show import watch
 from normlab.training import Evaluation, Event, Measurement, Progress, Started
 
@@ -26,7 +26,7 @@ def events() -> Iterator[Event | Finished]:
         yield Measurement([{"step": step, "layer": i, "grad_norm": 1.0} for i in (1, 2, 3)])
         if step < 20:
             yield Progress(step + 5, 1.25)
-    yield Finished(Path("folder"), {"status": "finished"})
+    yield Finished(Path("folder"), Summary(run_id="0123456789", status="finished"))
 
 
 def shown(width: int, terminal: bool) -> tuple[Finished, str]:
@@ -40,7 +40,7 @@ def shown(width: int, terminal: bool) -> tuple[Finished, str]:
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_elsewhere_plain_lines(width: int) -> None:
     finished, text = shown(width, terminal=False)
-    assert finished.summary == {"status": "finished"}
+    assert finished.summary.status == "finished"
     assert not CONTROL.search(text)
     lines = text.splitlines()
     assert lines[0] == "MLP-3 bn on digits: 3 layers, 1,234 parameters, 20 steps on cpu"

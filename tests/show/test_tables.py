@@ -9,7 +9,7 @@ from pandas import DataFrame
 from rich.console import Console, RenderableType
 
 from normlab.config import compose
-from normlab.runs import Run
+from normlab.runs import Run, Summary
 from normlab.show import run_report
 from normlab.show.terminal.tables import (
     BARS,
@@ -59,7 +59,8 @@ SUMMARY: dict[str, Any] = {
 def run_of(layers: DataFrame, summary: dict[str, Any] = SUMMARY) -> Run:
     metrics = DataFrame({"step": [summary["steps"]]})
     environment = {"command": ["normlab", "run", "seed=[1]"]}
-    return Run(Path("results/runs/0123456789"), compose(), environment, metrics, layers, summary)
+    typed = Summary.model_validate({"run_id": "0123456789", **summary})
+    return Run(Path("results/runs/0123456789"), compose(), environment, metrics, layers, typed)
 
 
 def printed(renderable: RenderableType, width: int = 80) -> str:
@@ -117,11 +118,10 @@ def test_the_report_names_the_command_and_stale_scores() -> None:
     text = printed(run_report(run_of(layers_frame(3)), 80))
     assert "normlab run 'seed=[1]'" in text
     assert "(at step" not in text
-    diverged = run_of(layers_frame(3), {**SUMMARY, "steps": 12})
-    diverged.metrics["step"] = 10
-    assert "loss 0.01 (at step 10)" in printed(run_report(diverged, 80))
-    diverged.summary["train_loss"] = None
-    assert "loss not finite (at step 10)" in printed(run_report(diverged, 80))
+    for loss, shown in ((0.01, "loss 0.01"), (None, "loss not finite")):
+        diverged = run_of(layers_frame(3), {**SUMMARY, "steps": 12, "train_loss": loss})
+        diverged.metrics["step"] = 10
+        assert f"{shown} (at step 10)" in printed(run_report(diverged, 80))
 
 
 def test_one_snapshot_has_no_end() -> None:

@@ -173,7 +173,7 @@ def _differences(folder: Path, twin: Path) -> list[str]:
     weights, others = read_weights(folder), read_weights(twin)
     if not all(torch.equal(weights[key], others[key]) for key in weights):
         wrong.append(f"{folder}: other weights")
-    if one.summary["status"] != "finished" or one.summary["train_acc"] != two.summary["train_acc"]:
+    if one.summary.status != "finished" or one.summary.train_acc != two.summary.train_acc:
         wrong.append(f"{folder}: another summary")
     return wrong
 

@@ -4,7 +4,7 @@ from collections.abc import Generator, Sequence
 
 from normlab.config import Config, LocalLauncher, RayLauncher, SlurmLauncher
 from normlab.errors import ConfigError
-from normlab.runs.execution import Outcome
+from normlab.runs.outcomes import Outcome
 
 
 def launch(configs: Sequence[Config], *, force: bool) -> Generator[Outcome, None, None]:

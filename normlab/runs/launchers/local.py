@@ -13,8 +13,11 @@ from pebble import ProcessExpired, ProcessPool
 
 from normlab.config import Config, LocalLauncher, run_id
 from normlab.errors import RunError
-from normlab.runs.execution import Outcome, holding_signals, outcome_of, record_failure
-from normlab.runs.records import FINAL, read_summary, run_folder
+from normlab.runs.execution import holding_signals, outcome_of, record_failure
+from normlab.runs.outcomes import Outcome
+from normlab.runs.records import run_folder
+from normlab.runs.summary import read_summary
+from normlab.vocabulary import FINAL
 
 STOP_SECONDS = 15.0
 
@@ -129,25 +132,24 @@ def _outcome(
         if told := _own_words(config, ended):  # in its last moment
             return told
     except BrokenProcessPool:  # its worker died as it started
-        return Outcome(identity, "interrupted", "it was not begun", None, 0.0)
+        return Outcome(identity, "interrupted", "it was not begun")
     except ProcessExpired as error:
         code = error.exitcode
         died = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
         if died == "SIGTERM":
             told = _own_words(config, (*ended, "interrupted", "failed"))
             reason = "its worker was asked to end (SIGTERM) before its first step"
-            return told or Outcome(identity, "interrupted", reason, None, 0.0)
+            return told or Outcome(identity, "interrupted", reason)
         reason = f"its worker process died ({died}), out of memory perhaps"
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
     record_failure(config, reason, seconds)
-    return Outcome(identity, "failed", reason, None, seconds)
+    return Outcome(identity, "failed", reason, seconds=seconds)
 
 
 def _own_words(config: Config, statuses: Sequence[str]) -> Outcome | None:
     """What a run's summary says, where its status is one of these."""
     summary = read_summary(run_folder(config))
-    if summary is None or summary["status"] not in statuses:
+    if summary is None or summary.status not in statuses:
         return None
-    reason, verdict = summary.get("reason", ""), summary.get("verdict")
-    return Outcome(run_id(config), summary["status"], reason, verdict, 0.0)
+    return Outcome.from_summary(summary)

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import logging
 import os
 import socket
@@ -15,20 +14,20 @@ from typing import Any
 
 from normlab.config import Config, RayLauncher, run_id, to_yaml
 from normlab.errors import BusyError, ConfigError, RecordError
-from normlab.runs.execution import Outcome, outcome_of, record_failure
+from normlab.runs.execution import outcome_of, record_failure
 from normlab.runs.launchers import cluster_device
 from normlab.runs.locks import LOCK_FILE, RunLock
+from normlab.runs.outcomes import Outcome
 from normlab.runs.records import (
     CHECKPOINT_FILE,
-    FINAL,
     WEIGHTS_FILE,
     command_line,
-    read_summary,
     run_folder,
     to_json,
     unwritable,
     write_whole,
 )
+from normlab.runs.summary import SUMMARY_FILE, parse_summary, read_summary
 
 STOP_SECONDS = 15.0
 CONNECT_SECONDS = 5.0
@@ -179,16 +178,16 @@ def _work(config: Config, device: str, command: list[str]) -> tuple[Outcome, Fil
         try:
             outcome = outcome_of(placed, force=True, stop=lambda: False)
         except KeyboardInterrupt:  # from ray.cancel
-            outcome = Outcome(run_id(config), "interrupted", "stopped before its end", None, 0.0)
+            outcome = Outcome(run_id(config), "interrupted", "stopped before its end")
         files = {
             file.name: file.read_bytes()
             for file in run_folder(placed).glob("[!.]*")
             if file.name != LOCK_FILE
         }
-    if "summary.json" in files:
-        summary = json.loads(files["summary.json"])
-        summary["config"] = config.model_dump(mode="json")
-        files["summary.json"] = (to_json(summary) + "\n").encode()
+    if SUMMARY_FILE in files:
+        summary = parse_summary(files[SUMMARY_FILE])
+        named = summary.model_copy(update={"config": config.model_dump(mode="json")})
+        files[SUMMARY_FILE] = (to_json(named.to_plain()) + "\n").encode()
         files["config.yaml"] = to_yaml(config).encode()
     return outcome, files
 
@@ -200,14 +199,13 @@ def _claim(config: Config, *, force: bool) -> RunLock | Outcome:
         folder.mkdir(parents=True, exist_ok=True)
         lock = RunLock(folder)
     except BusyError as error:
-        return Outcome(identity, "busy", str(error), None, 0.0)
+        return Outcome(identity, "busy", str(error))
     except OSError as error:
-        return Outcome(identity, "failed", str(unwritable(folder, error)), None, 0.0)
+        return Outcome(identity, "failed", str(unwritable(folder, error)))
     summary = read_summary(folder)
-    if summary is not None and summary["status"] in FINAL and not force:
+    if summary is not None and summary.final and not force:
         lock.release()
-        reason, verdict = summary.get("reason", ""), summary.get("verdict")
-        return Outcome(identity, summary["status"], reason, verdict, 0.0)
+        return Outcome.from_summary(summary)
     if force:
         (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return lock
@@ -220,7 +218,7 @@ def _receive(
     identity, folder, lost = run_id(config), run_folder(config), ""
 
     def failed(reason: str) -> Outcome:
-        return Outcome(identity, "failed", reason, None, 0.0)
+        return Outcome(identity, "failed", reason)
 
     try:
         outcome: Outcome
@@ -230,7 +228,7 @@ def _receive(
         _store(folder, files)
         return outcome
     except ray.exceptions.TaskCancelledError:
-        return Outcome(identity, "interrupted", "stopped before its start", None, 0.0)
+        return Outcome(identity, "interrupted", "stopped before its start")
     except ray.exceptions.RayTaskError as error:  # before OSError, which it also is at times
         text = next(iter(str(error.cause).splitlines()), "")
         return failed(f"{type(error.cause).__name__}: {text}")
@@ -253,9 +251,9 @@ def _receive(
 def _store(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write a run's files, and last the summary that makes it whole."""
     if files:
-        for name in ("summary.json", CHECKPOINT_FILE, WEIGHTS_FILE):
+        for name in (SUMMARY_FILE, CHECKPOINT_FILE, WEIGHTS_FILE):
             (folder / name).unlink(missing_ok=True)
-    for name in sorted(files, key=lambda name: name == "summary.json"):
+    for name in sorted(files, key=lambda name: name == SUMMARY_FILE):
         write_whole(folder / name, functools.partial(Path.write_bytes, data=files[name]))
 
 

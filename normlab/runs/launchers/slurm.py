@@ -19,9 +19,10 @@ from typing import Any
 
 from normlab.config import Config, LocalLauncher, SlurmLauncher, run_id
 from normlab.errors import ConfigError
-from normlab.runs.execution import Outcome
 from normlab.runs.launchers import cluster_device, local
-from normlab.runs.records import FINAL, command_line, read_summary, run_folder
+from normlab.runs.outcomes import Outcome
+from normlab.runs.records import command_line, run_folder
+from normlab.runs.summary import read_summary
 
 POLL_SECONDS = 0.5
 STATE_SECONDS = 30.0  # between questions to Slurm, which are dear
@@ -203,12 +204,11 @@ def _told(file: Path, start: int) -> tuple[list[Outcome], int]:
 
 def _left(config: Config, job: Any) -> Outcome:
     """The outcome of a run of which an ended job has told nothing."""
-    identity, summary = run_id(config), read_summary(run_folder(config))
-    if summary is not None and summary["status"] in FINAL:
-        reason, verdict = summary.get("reason", ""), summary.get("verdict")
-        return Outcome(identity, summary["status"], reason, verdict, 0.0)
+    summary = read_summary(run_folder(config))
+    if summary is not None and summary.final:
+        return Outcome.from_summary(summary)
     reason = f"its job {job.job_id} ended before it ({job.state}); see {job.paths.stderr}"
-    return Outcome(identity, "failed", reason, None, 0.0)
+    return Outcome(run_id(config), "failed", reason)
 
 
 def _stop(jobs: Sequence[Any], stop: Path) -> None:

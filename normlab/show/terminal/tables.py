@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from normlab.measurement import EXPLODING_RATIO, VANISHING_RATIO, predict
-from normlab.runs import Run
+from normlab.runs import Run, Summary
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -204,42 +204,42 @@ def run_report(run: Run, width: int) -> Group:
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
     facts.add_row("verdict", verdict_line(summary))
-    if summary.get("try"):
-        facts.add_row("try", Text("  or  ".join(summary["try"])))
+    if summary.advice:
+        facts.add_row("try", Text("  or  ".join(summary.advice)))
     measured_at = int(run.metrics["step"].iloc[-1]) if len(run.metrics) else 0
-    stale = f" (at step {measured_at})" if measured_at != summary["steps"] else ""
+    stale = f" (at step {measured_at})" if measured_at != summary.steps else ""
     theory = theory_line(run)
     if theory:
         facts.add_row("theory", theory)
     for which in ("train", "test"):
-        accuracy, loss = summary.get(f"{which}_acc"), summary.get(f"{which}_loss")
+        accuracy, loss = getattr(summary, f"{which}_acc"), getattr(summary, f"{which}_loss")
         if accuracy is not None:
             figure = "not finite" if loss is None else f"{loss:.4g}"
             facts.add_row(which, f"accuracy {accuracy:.4f}, loss {figure}{stale}")
-    steps, parameters = summary["steps"], summary["parameters"]
+    steps, parameters = summary.steps, summary.parameters
     size = f"{parameters:,} parameters, " if parameters is not None else ""  # never built
     facts.add_row(
         "run",
-        f"{summary['name']}: {size}"
-        f"{steps} step{'s' if steps != 1 else ''} in {summary['seconds']:.1f} s "
-        f"on {summary['device']}",
+        f"{summary.name}: {size}"
+        f"{steps} step{'s' if steps != 1 else ''} in {summary.seconds or 0.0:.1f} s "
+        f"on {summary.device}",
     )
     facts.add_row("command", Text(shlex.join(run.environment.get("command", []))))
     facts.add_row("files", Text(str(run.folder)))
     return Group(*parts, facts)
 
 
-def verdict_line(summary: Mapping[str, Any]) -> Text:
+def verdict_line(summary: Summary) -> Text:
     """The verdict in its colour and its reason."""
-    verdict = summary.get("verdict") or summary["status"]
+    verdict = summary.verdict or summary.status
     line = Text().append(verdict, style=f"bold {VERDICT_STYLES.get(verdict, '')}".strip())
-    return line.append(f". {summary['reason']}" if summary.get("reason") else "")
+    return line.append(f". {summary.reason}" if summary.reason else "")
 
 
 def theory_line(run: Run) -> str:
     """Predicted against measured factor per layer at initialization; empty where either lacks."""
     predicted = predict(run.config)
-    measured = run.summary.get("gradient_factor_init")
+    measured = run.summary.gradient_factor_init
     if predicted is None or measured is None or math.isnan(predicted.factor):
         return ""
     return (

@@ -1,0 +1,23 @@
+"""How one run of a sweep ended."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from normlab.runs.summary import Summary
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one run of a sweep ended; `seconds` of its own, start of a worker aside."""
+
+    run_id: str
+    status: str  # finished | diverged | failed | interrupted | busy
+    reason: str = ""
+    verdict: str | None = None
+    seconds: float = 0.0
+
+    @classmethod
+    def from_summary(cls, summary: Summary, *, seconds: float = 0.0, note: str = "") -> Self:
+        """As a summary tells it, after a note about the run's start."""
+        reason = " ".join(filter(None, (note, summary.reason)))
+        return cls(summary.run_id, summary.status, reason, summary.verdict, seconds)

@@ -1,0 +1,111 @@
+"""What summary.json says of a run: written, read, and stood in for by one class."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from normlab.config import Config, describe, run_id
+from normlab.vocabulary import FINAL as FINAL  # others take it from the door yet
+from normlab.vocabulary import METRICS
+
+SUMMARY_FILE = "summary.json"
+# Counted up when a key changes its meaning or goes; 0 for files older than the key.
+SUMMARY_VERSION = 1
+# How a run can have ended; `running` and `unfinished` are never written.
+ENDED = (*FINAL, "failed", "interrupted")
+
+# None where it was not measured, and where it was not finite, for which JSON has no number.
+Figure = float | None
+
+
+class Summary(BaseModel):
+    """A run in short. What is not known is None; keys of a later version are kept as they are."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, populate_by_name=True)
+
+    version: int = 0
+    run_id: str
+    name: str = ""  # MLP-4 bn on digits
+    status: str  # a name in vocabulary.STATUSES
+    verdict: str | None = None  # a name in vocabulary.DIAGNOSES
+    reason: str = ""
+    advice: Annotated[tuple[str, ...], Field(alias="try", strict=False)] = ()  # overrides
+    train_acc: Figure = None
+    train_loss: Figure = None
+    test_acc: Figure = None
+    test_loss: Figure = None
+    verdict_init: str | None = None
+    gradient_factor_init: Figure = None
+    gradient_ratio_init: Figure = None
+    sample_cosine_init: Figure = None
+    verdict_first_epoch: str | None = None
+    gradient_factor_first_epoch: Figure = None
+    gradient_ratio_first_epoch: Figure = None
+    sample_cosine_first_epoch: Figure = None
+    verdict_end: str | None = None
+    gradient_factor_end: Figure = None
+    gradient_ratio_end: Figure = None
+    sample_cosine_end: Figure = None
+    gradient_factor_theory: Figure = None
+    steps: int | None = None
+    seconds: Figure = None
+    parameters: int | None = None
+    layers: int | None = None
+    classes: int | None = None
+    device: str | None = None
+    config: dict[str, Any] | None = None  # the resolved config; older files have none
+
+    @property
+    def final(self) -> bool:
+        """Whether it is a result, which need not be made again."""
+        return self.status in FINAL
+
+    @classmethod
+    def pending(cls, config: Config, status: str, **known: Any) -> Self:
+        """The summary of a run that has none of its own, with what is known of it."""
+        return cls(
+            version=SUMMARY_VERSION,
+            run_id=run_id(config),
+            name=describe(config),
+            status=status,
+            config=config.model_dump(mode="json"),
+            **known,
+        )
+
+    def to_plain(self) -> dict[str, Any]:
+        """The content of summary.json."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def parse_summary(text: bytes) -> Summary:
+    """The summary in a file's text; raises ValueError with one line where it is none."""
+    try:
+        summary = Summary.model_validate_json(text)
+    except ValidationError as error:
+        raise ValueError(_fault(error)) from error
+    if summary.status not in ENDED:
+        raise ValueError(f"{SUMMARY_FILE} is not normlab's")
+    return summary
+
+
+def read_summary(folder: Path) -> Summary | None:
+    """A folder's summary, or None where there is none to trust."""
+    try:
+        return parse_summary((folder / SUMMARY_FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _fault(error: ValidationError) -> str:
+    """The first thing that is wrong with a summary, in words."""
+    first: Mapping[str, Any] = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return f"{SUMMARY_FILE} is damaged ({first['ctx']['error']})"
+    key = first["loc"][0] if first["loc"] else None
+    if key in METRICS:
+        return f"{SUMMARY_FILE} is damaged, its {key} is not a number"
+    if key == "config":
+        return f"{SUMMARY_FILE} is not normlab's, its config has no seed"
+    return f"{SUMMARY_FILE} is not normlab's"

@@ -1,0 +1,153 @@
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from normlab.config import Config, compose, from_yaml, run_id
+from normlab.runs import (
+    CHECKPOINT_FILE,
+    SUMMARY_VERSION,
+    Outcome,
+    Summary,
+    execute,
+    parse_summary,
+    read_run,
+    read_summary,
+    run_folder,
+    to_json,
+)
+from normlab.runs.records import _maker
+from normlab.training import Started
+from normlab.vocabulary import FINAL, METRICS, STATUSES
+
+OLD = Path(__file__).parents[1] / "golden" / "old"
+OLD_RUN, OLD_INTERRUPTED = OLD / "566ce0d1e1", OLD / "a03784ee9a"
+
+
+def text_of(summary: Summary) -> bytes:
+    return to_json(summary.to_plain()).encode()
+
+
+def test_every_metric_is_a_field() -> None:
+    assert set(METRICS) <= set(Summary.model_fields)
+
+
+def test_the_keys_are_those_of_before_after_the_version() -> None:
+    before = json.loads((OLD_RUN / "summary.json").read_text())
+    summary = parse_summary((OLD_RUN / "summary.json").read_bytes())
+    assert summary.version == 0
+    now = summary.to_plain()
+    assert list(now) == ["version", *before]
+    assert now == {"version": 0, **before}
+
+
+def test_what_is_written_is_read() -> None:
+    written = Summary.pending(compose(), "failed", reason="é×δ", advice=("norm=bn",), seconds=2.5)
+    assert written.version == SUMMARY_VERSION
+    assert parse_summary(text_of(written)) == written
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_json_stays_strict(value: float) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    summary = Summary(run_id="a", status="finished", train_loss=value)
+    assert json.loads(text_of(summary), parse_constant=refuse)["train_loss"] is None
+    assert parse_summary(text_of(summary)).train_loss is None
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_stand_in_knows_its_run(status: str) -> None:
+    config = compose(["norm=bn"])
+    summary = Summary.pending(config, status)
+    assert (summary.run_id, summary.status) == (run_id(config), status)
+    assert summary.final is (status in FINAL)
+    assert summary.verdict is summary.train_acc is summary.steps is None
+    assert Config.model_validate_json(json.dumps(summary.config)) == config
+
+
+def test_keys_of_a_later_version_are_kept() -> None:
+    later = b'{"version": 9, "run_id": "a", "status": "finished", "energy": [1.5]}'
+    assert json.loads(text_of(parse_summary(later)))["energy"] == [1.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "is damaged (EOF"),
+        (b"{", "is damaged (EOF"),
+        (b"\xff\xfe\x00", "is damaged ("),
+        (b"[" * 100_000, "is damaged (recursion limit"),
+        (b"[1, 2]", "is not normlab's"),
+        (b"null", "is not normlab's"),
+        (b'{"status": "finished"}', "is not normlab's"),
+        (b'{"run_id": "a", "status": "ok"}', "is not normlab's"),
+        (b'{"run_id": "a", "status": "running"}', "is not normlab's"),
+        (b'{"run_id": 1, "status": "finished"}', "is not normlab's"),
+        (b'{"run_id": "a", "status": "failed", "steps": true}', "its steps is not a number"),
+        (b'{"run_id": "a", "status": "failed", "seconds": "1"}', "its seconds is not a number"),
+        (b'{"run_id": "a", "status": "failed", "config": 3}', "its config has no seed"),
+    ],
+)
+def test_what_is_no_summary_is_refused_in_a_line(tmp_path: Path, text: bytes, words: str) -> None:
+    with pytest.raises(ValueError, match=r"^summary\.json is ") as caught:
+        parse_summary(text)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    (tmp_path / "summary.json").write_bytes(text)
+    assert read_summary(tmp_path) is None
+
+
+def test_an_outcome_says_what_the_summary_says() -> None:
+    summary = Summary(run_id="a", status="finished", verdict="trains", reason="It trains.")
+    outcome = Outcome.from_summary(summary, seconds=2.0, note="Started over.")
+    assert outcome == Outcome("a", "finished", "Started over. It trains.", "trains", 2.0)
+    assert Outcome.from_summary(summary).reason == "It trains."
+
+
+# ---------------------------------------------- what the version before summaries were typed wrote
+
+
+def test_an_old_run_is_read() -> None:
+    run = read_run(OLD_RUN)
+    assert (run.summary.status, run.summary.verdict) == ("finished", "undertrained")
+    assert run.summary.advice == ("model.residual=true", "training.epochs=80")
+    assert run.summary.train_acc == run.metrics["train_acc"].iloc[-1]
+
+
+@pytest.mark.parametrize("key", ["try", "config", "sample_cosine_end", "gradient_factor_theory"])
+def test_an_older_summary_without_a_key_is_read(key: str) -> None:
+    content = json.loads((OLD_RUN / "summary.json").read_text())
+    del content[key]
+    assert parse_summary(json.dumps(content).encode()).run_id == OLD_RUN.name
+
+
+def old_interrupted(root: Path) -> Config:
+    """An interrupted run of the old version, its checkpoint as though made by this one."""
+    config = from_yaml((OLD_INTERRUPTED / "config.yaml").read_text())
+    output = config.output.model_copy(update={"root": str(root)})
+    config = config.model_copy(update={"output": output})
+    folder = run_folder(config)
+    shutil.copytree(OLD_INTERRUPTED, folder)
+    content = torch.load(folder / CHECKPOINT_FILE, weights_only=True)
+    content["maker"] = _maker(config, "cpu")
+    torch.save(content, folder / CHECKPOINT_FILE)
+    return config
+
+
+def test_an_old_checkpoint_goes_on_to_the_end(tmp_path: Path) -> None:
+    config = old_interrupted(tmp_path)
+    before = read_run(run_folder(config))
+    assert before.summary.status == "interrupted"
+    events = list(execute(config))
+    assert [e.resumed for e in events if isinstance(e, Started)] == [before.summary.steps]
+    after = read_run(run_folder(config))
+    assert (after.summary.version, after.summary.status) == (SUMMARY_VERSION, "finished")
+    assert after.summary.steps == 1600
+    kept = after.metrics[: len(before.metrics) - 1]  # the last was of the moment it was stopped
+    assert kept.equals(before.metrics[: len(kept)])
+    assert not (run_folder(config) / CHECKPOINT_FILE).exists()
