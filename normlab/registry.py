@@ -26,6 +26,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self._modules = list(modules)
         self._parts: dict[str, T] = {}
+        self._loading = False
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
         """Decorate a class or function to enter it under a name; ValueError for a second one."""
@@ -38,6 +39,7 @@ class Registry(Generic[T]):
 
     def add(self, name: str, part: T) -> None:
         """Enter a part; ValueError where the name is taken."""
+        self._load()
         if name in self._parts:
             raise ValueError(f"{self.kind}={name}: there is one already; give it another name")
         self._parts[name] = part
@@ -75,6 +77,13 @@ class Registry(Generic[T]):
         return iter(tuple(self._parts.items()))
 
     def _load(self) -> None:
-        # One at a time and taken off first: a module may ask its own registry as it is imported.
-        while self._modules:
-            importlib.import_module(self._modules.pop(0))
+        """Import normlab's own parts, unless one of their modules is just being imported."""
+        if self._loading:
+            return
+        self._loading = True
+        try:
+            while self._modules:
+                importlib.import_module(self._modules[0])
+                del self._modules[0]
+        finally:
+            self._loading = False

@@ -16,11 +16,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from normlab.config import SGD, Config, compose
-from normlab.data import load
+from normlab.config import Config, compose
 from normlab.errors import ConfigError
 from normlab.networks import build_model, weight_layers
-from normlab.training import Event, Progress, matrix_products, random_stream, select_device, train
+from normlab.training import (
+    SGD,
+    Event,
+    Progress,
+    matrix_products,
+    random_stream,
+    select_device,
+    train,
+)
 
 NETS: dict[str, tuple[str, ...]] = {
     "mlp-30": ("model=mlp", "model.depth=30", "model.width=64"),
@@ -311,7 +318,7 @@ def _textbook(config: Config) -> tuple[Callable[[], None], nn.Module]:
 
 def _textbook_optimizer(config: Config, parameters: Any) -> torch.optim.SGD:
     optimizer = config.optimizer
-    assert isinstance(optimizer, SGD)
+    assert isinstance(optimizer, SGD)  # every benched net's
     return torch.optim.SGD(
         parameters,
         optimizer.lr,
@@ -322,7 +329,7 @@ def _textbook_optimizer(config: Config, parameters: Any) -> torch.optim.SGD:
 
 def _model_and_batches(config: Config) -> tuple[nn.Module, list[tuple[Tensor, Tensor]]]:
     device = select_device(config.runtime.device)
-    dataset = load(config.data, device)
+    dataset = config.data.load(device)
     model = build_model(config, dataset.shape, dataset.classes, random_stream(0, "init"))
     size = config.training.batch_size
     images, labels = (

@@ -9,17 +9,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from normlab.config import CNN, BatchNorm, Config, SampleNorm, compose
-from normlab.data import load
+from normlab.config import Config, compose
 from normlab.errors import RecordError
 from normlab.networks import (
+    CNN,
+    BatchNorm,
     ConvNet,
+    LayerNorm,
     NormActivation,
     build_model,
-    build_norm,
     fill_softmax,
+    he,
     masked_softmax,
-    standard_deviation,
 )
 from normlab.runs import read_run, read_weights
 from normlab.training import evaluate, random_stream
@@ -27,7 +28,7 @@ from normlab.training import evaluate, random_stream
 Figures = dict[str, float]
 
 _BATCH_NORM = BatchNorm(name="bn", position="before", affine=True, eps=1e-5, momentum=0.1, noise=0)
-_LAYER_NORM = SampleNorm(name="ln", position="before", affine=True, eps=1e-5)
+_LAYER_NORM = LayerNorm(name="ln", position="before", affine=True, eps=1e-5)
 
 
 def softmax(seed: int) -> Figures:
@@ -74,11 +75,11 @@ def statistics(seed: int) -> Figures:
     """C03: BatchNorm works on columns, LayerNorm on rows, BN(X) = LN(Xᵀ)ᵀ without γ and β."""
     x = 3 + 2 * torch.randn(128, 64, generator=_stream(seed, "statistics"), dtype=torch.float64)
     x = x * torch.logspace(-2, 1, 64, dtype=torch.float64)  # some variances are near ε
-    vertical = build_norm(_BATCH_NORM, 64, spatial=False).double()(x)
-    horizontal = build_norm(_LAYER_NORM, 128, spatial=False).double()(x.T).T
+    vertical = _BATCH_NORM.build(64, spatial=False).double()(x)
+    horizontal = _LAYER_NORM.build(128, spatial=False).double()(x.T).T
     variance = x.var(dim=0, correction=0)
     expected = variance / (variance + _BATCH_NORM.eps)
-    rows = build_norm(_LAYER_NORM, 64, spatial=False).double()(x)
+    rows = _LAYER_NORM.build(64, spatial=False).double()(x)
     return {
         "mean": vertical.mean(dim=0).abs().max().item(),
         "row_mean": rows.mean(dim=1).abs().max().item(),
@@ -92,7 +93,7 @@ def identity(seed: int) -> Figures:
     """C04: γ = √(Var+ε) and β = E give back the input; γ = √Var does not quite."""
     x = 3 + torch.randn(256, 64, generator=_stream(seed, "identity"), dtype=torch.float32)
     x = x * torch.logspace(-2, 0, 64)
-    norm = build_norm(_BATCH_NORM, 64, spatial=False)
+    norm = _BATCH_NORM.build(64, spatial=False)
     assert isinstance(norm, nn.BatchNorm1d)
     variance, mean = torch.var_mean(x, dim=0, correction=0)
     errors = {}
@@ -110,7 +111,7 @@ def invariance(seed: int) -> Figures:
     x = torch.randn(128, 32, generator=stream, dtype=torch.float64)
     weight = torch.randn(16, 32, generator=stream, dtype=torch.float64)
     direction = torch.randn(128, 16, generator=stream, dtype=torch.float64)
-    norm = build_norm(_BATCH_NORM.model_copy(update={"eps": 1e-12}), 16, spatial=False).double()
+    norm = _BATCH_NORM.model_copy(update={"eps": 1e-12}).build(16, spatial=False).double()
     outputs: list[Tensor] = []
     gradients: list[Tensor] = []
     for scale in (1.0, 10.0):
@@ -140,7 +141,7 @@ def _stream_variances(norm: str, seed: int, width: int = 1024) -> Tensor:
     """Of h ← h + W₂φ(N(W₁φ(N(h)))), He's initialization, over 128 samples."""
     config = compose([f"norm={norm}", "model=mlp"])
     stream = _stream(seed, f"residual stream {norm}")
-    deviation = standard_deviation(torch.empty(width, width), "he_normal", None)
+    deviation = he(width, width)
     h = torch.randn(128, width, generator=stream)
     variances = []
     with torch.no_grad():
@@ -169,7 +170,7 @@ def grown_error(folder: Path, depth: int) -> Figures:
         or not (config.norm.affine and config.norm.position == "before" and not config.norm.noise)
     ):
         raise RecordError(f"{folder}: only a plain CNN with ReLU after BatchNorm can be grown")
-    dataset = load(config.data, torch.device("cpu"))
+    dataset = config.data.load(torch.device("cpu"))
 
     def build(config: Config) -> ConvNet:
         stream = random_stream(config.seed, "init")

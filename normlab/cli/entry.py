@@ -557,13 +557,12 @@ normlab info --format json"""
 )
 def info(output_format: OutputFormat = Format.rich, debug: Debug = False) -> None:
     """Print versions, devices, and where data sets lie."""
-    from normlab.config import config_folder, value_choices
-    from normlab.data import locate
+    from normlab.config import DATA_SETS, config_folder
     from normlab.runs import to_json, versions
     from normlab.show import info_table
     from normlab.training import available_devices
 
-    places = {name: locate(name) for name in value_choices("data.name") if name != "gaussian"}
+    places = {name: part.locate() for name, part in DATA_SETS.items() if part.has_files()}
     facts = {
         **versions(),
         "devices": available_devices(),

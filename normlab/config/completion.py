@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from normlab.config.composing import group_choices, leaves, value_choices
+from normlab.config.composing import leaves
+from normlab.config.files import group_choices
+from normlab.config.schema import value_choices
 from normlab.errors import NormlabError
 
 

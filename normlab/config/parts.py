@@ -9,18 +9,24 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from normlab.registry import Registry
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import torch
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from normlab.config.composing import Config
+    from normlab.config.schema import Config
+
+    # What parts make is defined further down the house, for readers of types alone.
+    from normlab.data import Dataset
+    from normlab.training import ParameterGroup
 
     Values = NDArray[np.float64]
 
@@ -56,28 +62,41 @@ class Choices(Registry[type[P]], Generic[P]):
     """The registry of a config group: reads a group's mapping as the part that it names."""
 
     def read(self, values: Any) -> Any:
-        """The part of a mapping with `name`; pydantic calls it before it validates a config."""
+        """The part that a mapping names; pydantic calls it before it validates a config."""
         if isinstance(values, Part) or not isinstance(values, Mapping):
             return values
         if "name" not in values:
-            raise PydanticCustomError("part_missing", "is missing")
+            raise PydanticCustomError("missing", "is missing")
         part = self.get(str(values["name"]))
         if part is None:
             raise PydanticCustomError(
-                "part_unknown", "no such choice", {"name": values["name"], "choices": list(self)}
+                "unknown_part", "no such choice", {"name": values["name"], "choices": list(self)}
             )
         return part.model_validate(values)
 
 
-def one_of(registry: Registry[Any]) -> AfterValidator:
-    """Admit the names of a registry's parts."""
+@dataclass(frozen=True)
+class OneOf:
+    """Admit the names of a registry's parts: `Annotated[str, OneOf(NORMS)]`."""
 
-    def check(name: str) -> str:
-        if name not in registry:
-            raise PydanticCustomError("choice", "no such choice", {"choices": list(registry)})
+    registry: Registry[Any]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def check(self, name: str) -> str:
+        """The name itself; raises what pydantic tells where there is no such part."""
+        if name not in self.registry:
+            choices = list(self.registry)
+            raise PydanticCustomError("unknown_choice", "no such choice", {"choices": choices})
         return name
 
-    return AfterValidator(check)
+
+ACTIVATIONS: "Registry[Activation]" = Registry("model.activation", "normlab.networks.activations")
+INITIALIZERS: "Registry[Initializer]" = Registry("model.init", "normlab.networks.initializers")
+PROBES: "Registry[Probe]" = Registry("probe", "normlab.measurement.probes")
 
 
 # ------------------------------------------------------------------------------- networks
@@ -86,13 +105,24 @@ def one_of(registry: Registry[Any]) -> AfterValidator:
 class Norm(Part):
     """A normalization, of activations or of weights."""
 
-    label: ClassVar[str]  # BatchNorm
+    label: ClassVar[str]  # such as BatchNorm
     colour: ClassVar[str] = "#777777"  # in every picture
+    # Whether activations are normalized; else mean-field theory of networks without norm holds.
+    normalizes: ClassVar[bool] = True
+
+    @property
+    def phrase(self) -> str:
+        """How a run's description has it: `CNN-20 bn on digits`."""
+        return self.name
 
     @property
     def before_activation(self) -> bool:
         """Whether it stands before the nonlinearity."""
         return True
+
+    def check_images(self, config: "Config", sizes: Sequence[tuple[int, int]]) -> None:
+        """Raise ConfigError where a network's feature maps, of these heights and widths from its
+        first stage to its last, leave a single value to normalize."""
 
     def build(self, channels: int, *, spatial: bool) -> "nn.Module":
         """The module for outputs [B, C] of a linear layer, [B, C, H, W] if `spatial`."""
@@ -102,7 +132,7 @@ class Norm(Part):
         """Change how a layer keeps its weight; most norms leave it as it is."""
 
     def gradient_factor(self, config: "Config") -> tuple[float, str] | None:
-        """δ's factor per layer towards the input at initialization where a theorem gives it, with
+        """δ's factor per layer towards the input at initialization where a theorem gives it, and
         its source; None where none is known."""
         return None
 
@@ -115,50 +145,69 @@ class Activation:
     for mean-field theory; where they are not given, its predictions are not known.
     """
 
-    name: str
     function: "str | Callable[[Tensor], Tensor]"
-    phi: "Callable[[Values], Values] | None" = None
-    slope: "Callable[[Values], Values] | None" = None
-    odd_second: bool = False  # φ″ is odd, so that E[φ″] = 0 over a centred Gaussian
+    phi: "Callable[[Values], Any] | None" = None
+    slope: "Callable[[Values], Any] | None" = None
+    odd_curvature: bool = False  # φ″(−x) = −φ″(x), so that E[φ″] = 0 over a centred Gaussian
     homogeneous: bool = False  # φ(ax) = aφ(x) for a > 0
     saturates: bool = False
+    usual: bool = False  # a run's description does without its name
 
 
 @dataclass(frozen=True)
 class Initializer:
-    """A scheme for a layer's weights W [n_out, n_in, …]; fan-in and fan-out count positions too.
+    """A scheme for a layer's weight W [n_out, n_in, …]; fan-in and fan-out count positions too.
 
     `fill(weight, gain, std, generator)` fills W in place; `std` is model.init_std.
     `hidden_variance(width, std)` is n·Var(W) of a square hidden layer before its gain, for
-    mean-field theory; None where it is not known.
+    mean-field theory; where it is not given, it is not known.
     """
 
-    name: str
-    source: str  # its paper
     fill: "Callable[[Tensor, float, float | None, torch.Generator], None]"
+    source: str  # its paper
     hidden_variance: Callable[[int, float | None], float] | None = None
     takes_std: bool = False  # needs model.init_std
 
 
 class Model(Part):
-    """A network: what `model` chooses."""
+    """A network."""
 
     depth: Annotated[int, Field(ge=1, le=1000)]
     width: Count
-    activation: str
+    activation: Annotated[str, OneOf(ACTIVATIONS)]
     residual: bool
+    bias: bool
+    init: Annotated[str, OneOf(INITIALIZERS)]
+    init_gain: NonNegative
+    init_std: NonNegative | None
+    bias_std: NonNegative
+
+    # Whether its layers keep height and width of an image; else each has one value a channel.
+    spatial: ClassVar[bool]
+
+    @property
+    def family(self) -> str:
+        """The kind of network, such as `ResNet`."""
+        return self.name
 
     @property
     def title(self) -> str:
-        """Such as `ResNet-56`."""
-        return f"{self.name}-{self.depth}"
+        """Such as `ResNet-56`, with its nonlinearity where that is an unusual one."""
+        usual = ACTIVATIONS[self.activation].usual
+        return f"{self.family}-{self.depth}{'' if usual else f' {self.activation}'}"
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """The different numbers of its hidden layers' channels or units, from the input."""
+        return (self.width,)
 
     def build(self, config: "Config", shape: tuple[int, int, int], classes: int) -> "nn.Module":
         """The network for images of a shape [C, H, W], with PyTorch's own initialization."""
         raise NotImplementedError
 
-    def check_images(self, config: "Config", shape: tuple[int, int, int]) -> None:
-        """Raise ConfigError where images are too small for it."""
+    def feature_maps(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Heights and widths of its feature maps, from the first stage to the last."""
+        return []
 
 
 # ----------------------------------------------------------------- data, training, running
@@ -167,6 +216,25 @@ class Model(Part):
 class DataSet(Part):
     """Training and test images with labels."""
 
+    @property
+    def augmentation(self) -> tuple[int, bool]:
+        """Zeros that a random crop pads with on each side, and whether images are mirrored."""
+        return 0, False
+
+    def load(self, device: "torch.device") -> "Dataset":
+        """The data set found, downloaded or drawn, cut to size, standardized, on the device."""
+        raise NotImplementedError
+
+    @classmethod
+    def locate(cls, root: str | None = None) -> "Path | None":
+        """The folder or file that holds it, or None where it is not on this machine."""
+        return None
+
+    @classmethod
+    def has_files(cls) -> bool:
+        """Whether it lies in files; else it is drawn anew."""
+        return False
+
 
 class Optimizer(Part):
     """An update of the weights along their gradients."""
@@ -174,6 +242,13 @@ class Optimizer(Part):
     lr: NonNegative
     weight_decay: NonNegative
     decay: Literal["all", "weights"]
+
+    def remember(self, group: "ParameterGroup") -> None:
+        """Give a group of parameters what the optimizer remembers before its first step."""
+
+    def update(self, group: "ParameterGroup", gradients: "list[Tensor]", lr: float) -> None:
+        """One step of a group's parameters, in place."""
+        raise NotImplementedError
 
 
 class Schedule(Part):
@@ -210,7 +285,7 @@ class Probe:
 
 
 NORMS: Choices[Norm] = Choices("norm", "normlab.networks.norms")
-MODELS: Choices[Model] = Choices("model", "normlab.networks.mlp", "normlab.networks.convnet")
+MODELS: Choices[Model] = Choices("model", "normlab.networks.models")
 DATA_SETS: Choices[DataSet] = Choices(
     "data",
     *("normlab.data.digits", "normlab.data.idx", "normlab.data.cifar", "normlab.data.gaussian"),
@@ -222,6 +297,3 @@ LAUNCHERS: Choices[Launcher] = Choices(
     *("normlab.runs.launchers.local", "normlab.runs.launchers.ray"),
     "normlab.runs.launchers.slurm",
 )
-ACTIVATIONS: Registry[Activation] = Registry("model.activation", "normlab.networks.activations")
-INITIALIZERS: Registry[Initializer] = Registry("model.init", "normlab.networks.initializers")
-PROBES: Registry[Probe] = Registry("probe", "normlab.measurement.probes")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from normlab.config import PROBES
 from normlab.measurement.norms import accumulator
-from normlab.networks import Activation, WeightLayer, cross_entropy
+from normlab.networks import Nonlinearity, WeightLayer, cross_entropy
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _recording(
         outputs.append(output)
 
     def record_slope(activation: nn.Module, args: tuple[Tensor], _: Tensor) -> None:
-        assert isinstance(activation, Activation)
+        assert isinstance(activation, Nonlinearity)
         x = args[0].detach().requires_grad_()
         (slope,) = torch.autograd.grad(activation.function(x).sum(), x)
         slopes.append(slope)

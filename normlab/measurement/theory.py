@@ -17,55 +17,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from normlab.config import Config
+from normlab.config import ACTIVATIONS, INITIALIZERS, Config
+from normlab.errors import ConfigError
 from normlab.measurement.diagnosis import interior
 
 Values = NDArray[np.float64]
-
-_erf: Callable[[Values], Values] = np.vectorize(math.erf, otypes=[np.float64])
-
-
-def _sigmoid(x: Values) -> Values:
-    return np.exp(-np.logaddexp(0, -x))
-
-
-def _normal_density(x: Values) -> Values:
-    return np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
-
-
-def _normal_cdf(x: Values) -> Values:
-    return (1 + _erf(x / math.sqrt(2))) / 2
-
-
-# φ and φ′ of every nonlinearity of `layers.ACTIVATIONS`.
-FUNCTIONS: dict[str, tuple[Callable[[Values], Any], Callable[[Values], Any]]] = {
-    "relu": (lambda x: np.maximum(x, 0), lambda x: (x > 0) * 1.0),
-    "leaky_relu": (lambda x: np.where(x > 0, x, 0.01 * x), lambda x: np.where(x > 0, 1, 0.01)),
-    "gelu": (
-        lambda x: x * _normal_cdf(x),
-        lambda x: _normal_cdf(x) + x * _normal_density(x),
-    ),
-    "silu": (
-        lambda x: x * _sigmoid(x),
-        lambda x: _sigmoid(x) * (1 + x * (1 - _sigmoid(x))),
-    ),
-    "tanh": (np.tanh, lambda x: 1 - np.tanh(x) ** 2),
-    "erf": (_erf, lambda x: 2 / math.sqrt(math.pi) * np.exp(-(x**2))),
-    "sigmoid": (_sigmoid, lambda x: _sigmoid(x) * (1 - _sigmoid(x))),
-    "identity": (lambda x: x, lambda x: np.ones_like(x)),
-}
-
-# φ″ is odd, so that E[φ″] = 0. Otherwise a residual network's weights and slopes are correlated,
-# E[Wᵢⱼφ′(zᵢ)] = E[hⱼ]σ_w²E[φ″]/N, and its gradient outgrows 1 + σ_w²E[φ′²] a layer: a ReLU network
-# of 24 layers of 512 was measured at 1.53 for δ, where that gives √2.
-ODD_SLOPED = ("tanh", "erf", "sigmoid", "identity")
-HOMOGENEOUS = ("relu", "leaky_relu", "identity")
 
 # E over u ~ N(0, 1) by the midpoint rule, which converges as fast as any on a density that has
 # died out at both ends; no point lies on the kink of a rectifier.
 _STEP = 1 / 256
 _POINTS = np.arange(-12 + _STEP / 2, 12, _STEP)
-_WEIGHTS = _normal_density(_POINTS) * _STEP
+_WEIGHTS = np.exp(-(_POINTS**2) / 2) / math.sqrt(2 * math.pi) * _STEP
 # Variances beyond these are taken to die out or to grow for ever.
 _LEAST, _MOST = 1e-9, 1e9
 
@@ -75,10 +37,21 @@ def mean(function: Callable[[Values], Any], q: float) -> float:
     return float(_WEIGHTS @ function(math.sqrt(q) * _POINTS))
 
 
+def functions(activation: str) -> tuple[Callable[[Values], Any], Callable[[Values], Any]]:
+    """φ and φ′ of a nonlinearity; raises ConfigError where they are not known."""
+    part = ACTIVATIONS[activation]
+    if part.phi is None or part.slope is None:
+        raise ConfigError(
+            f"model.activation={activation}: its φ and φ′ on arrays are not known, so that theory "
+            "predicts nothing of it"
+        )
+    return part.phi, part.slope
+
+
 @functools.lru_cache(maxsize=100_000)
 def moments(activation: str, q: float) -> tuple[float, float, float]:
     """E[φ], E[φ²] and E[φ′²] of φ(√q u) over u ~ N(0, 1)."""
-    phi, slope = FUNCTIONS[activation]
+    phi, slope = functions(activation)
     return mean(phi, q), mean(lambda x: phi(x) ** 2, q), mean(lambda x: slope(x) ** 2, q)
 
 
@@ -125,7 +98,7 @@ def critical_weight_variance(activation: str, bias_variance: float) -> float:
     the critical line is σ_w² = 1/E[φ′²] and σ_b² = q* − E[φ²]/E[φ′²], and the second gives q*.
     """
 
-    if activation in HOMOGENEOUS:
+    if ACTIVATIONS[activation].homogeneous:
         return 1 / moments(activation, 1.0)[2]
 
     def excess(q: float) -> float:
@@ -153,13 +126,13 @@ def correlation(
 
     |c − c*| shrinks by σ_w² E[φ′(z)φ′(z′)] (Schoenholz et al. 2017, eq. 9). 1 in the ordered phase.
     """
-    phi, slope = FUNCTIONS[activation]
+    phi, slope = functions(activation)
     chi_1 = chi(activation, q, weight_variance)
     if chi_1 <= 1 + 1e-9:
         return 1.0, chi_1
     u = np.arange(-8 + 1 / 16, 8, 1 / 8)
     first, second = u[:, None], u[None, :]
-    weights = _normal_density(first) * _normal_density(second) / 64
+    weights = np.exp(-(first**2 + second**2) / 2) / (2 * math.pi) / 64
     left = math.sqrt(q) * first
 
     def overlap(function: Callable[[Values], Any], c: float) -> float:
@@ -174,13 +147,12 @@ def correlation(
 
 
 def weight_variance(config: Config) -> float:
-    """σ_w², a hidden layer's fan-in times the variance of its weights."""
+    """σ_w², a hidden layer's fan-in times the variance of its weights; NaN where not known."""
     model = config.model
-    if model.init == "normal":
-        assert model.init_std is not None  # Config refuses it
-        return model.width * (model.init_std * model.init_gain) ** 2
-    scale = 2.0 if model.init.startswith("he") else 1.0
-    return scale * model.init_gain**2
+    known = INITIALIZERS[model.init].hidden_variance
+    if known is None:
+        return math.nan
+    return known(model.width, model.init_std) * model.init_gain**2
 
 
 @dataclass(frozen=True)
@@ -203,33 +175,47 @@ class Prediction:
 def predict(config: Config) -> Prediction | None:
     """The gradient's factors of an MLP, or None where theory does not cover the config.
 
-    Covered: no norm or weight norm, plain with any nonlinearity, residual with tanh, erf, sigmoid
-    or identity, where δ² grows by 1 + σ_w²E[φ′²] a layer; BatchNorm before a
-    rectifier without skips, where δ² grows by π/(π−1) a layer (Yang et al. 2019, theorem 8, for
-    large batches). Inputs are taken to have a second moment of 1, as standardized ones have.
+    Covered: no norm or weight norm, plain with any nonlinearity whose φ is known, residual with one
+    whose φ″ is odd, where δ² grows by 1 + σ_w²E[φ′²] a layer; and a norm of which a theorem gives
+    the factor, as BatchNorm before a rectifier without skips, where δ² grows by π/(π−1) a layer
+    (Yang et al. 2019, theorem 8, for large batches). Inputs are taken to have a second moment of 1,
+    as standardized ones have.
     """
     model, norm = config.model, config.norm
     hidden = model.depth - 1
-    if model.name != "mlp" or hidden < 2:
+    if model.spatial or hidden < 2:
         return None
-    if norm.name == "bn":
-        # Without affine parameters or with them, γ and β are 1 and 0 at the start.
-        if model.activation != "relu" or model.residual or norm.position != "before" or norm.noise:
-            return None
-        factor = math.sqrt(math.pi / (math.pi - 1))
-        return Prediction(np.full(hidden - 1, factor), "Yang et al. 2019")
-    if norm.name not in ("none", "wn"):
+    if norm.normalizes:
+        known = norm.gradient_factor(config)
+        return None if known is None else Prediction(np.full(hidden - 1, known[0]), known[1])
+    activation = ACTIVATIONS[model.activation]
+    variance = weight_variance(config)
+    if activation.phi is None or activation.slope is None or not variance > 0:
         return None
-    variance, biases = weight_variance(config), model.bias_std**2
-    if variance == 0:
+    # φ″ is odd, so that E[φ″] = 0. Otherwise a residual network's weights and slopes are
+    # correlated, E[Wᵢⱼφ′(zᵢ)] = E[hⱼ]σ_w²E[φ″]/N, and its gradient outgrows 1 + σ_w²E[φ′²] a layer:
+    # a ReLU network of 24 layers of 512 was measured at 1.53 for δ, where that gives √2.
+    if model.residual and not activation.odd_curvature:
         return None
-    if model.residual and model.activation not in ODD_SLOPED:
+    slopes = _slopes(config, variance, hidden)
+    if slopes is None:
         return None
-    # E[h] and E[h²] of a layer's activation, E[φ′²] at its z.
+    factors = []
+    for slope, following in itertools.pairwise(slopes):
+        # δˡ = φ′(zˡ)·∂L/∂hˡ, and ∂L/∂hˡ = Wᵀδˡ⁺¹, beside the skip.
+        back = variance + (1 / following if model.residual else 0.0)
+        factors.append(math.sqrt(slope * back))
+    return Prediction(np.array(factors), "mean field, Schoenholz et al. 2017")
+
+
+def _slopes(config: Config, variance: float, hidden: int) -> list[float] | None:
+    """E[φ′(z)²] of every hidden layer; None where z dies out or outgrows every number."""
+    model = config.model
+    # E[h] and E[h²] of a layer's activation.
     first, second = 0.0, 1.0
     slopes = []
     for layer in range(hidden):
-        q = variance * second + biases
+        q = variance * second + model.bias_std**2
         if not 1e-30 < q < 1e30:
             return None
         average, square, slope = moments(model.activation, q)
@@ -240,18 +226,18 @@ def predict(config: Config) -> Prediction | None:
             first += average
         else:
             first, second = average, square
-    factors = []
-    for slope, following in itertools.pairwise(slopes):
-        # δˡ = φ′(zˡ)·∂L/∂hˡ, and ∂L/∂hˡ = Wᵀδˡ⁺¹, beside the skip.
-        back = variance + (1 / following if model.residual else 0.0)
-        factors.append(math.sqrt(slope * back))
-    return Prediction(np.array(factors), "mean field, Schoenholz et al. 2017")
+    return slopes
 
 
 def overview(config: Config) -> dict[str, Any]:
     """What `normlab theory` prints: the phase of a plain MLP without norm, and its figures."""
     model = config.model
     variance, biases = weight_variance(config), model.bias_std**2
+    if math.isnan(variance):
+        raise ConfigError(
+            f"model.init={model.init}: the variance of its weights is not known, so that theory "
+            "predicts nothing of it"
+        )
     q = fixed_point(model.activation, variance, biases)
     chi_1 = chi(model.activation, q, variance)
     distance = abs(math.log(chi_1)) if chi_1 > 0 else math.inf

@@ -1,50 +1,33 @@
 """Weight initialization schemes, each with its paper."""
 
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from normlab.config import INITIALIZERS, Initializer
 
-# Standard deviation of a weight by its layer's fan-in and fan-out (units × kernel positions).
-STANDARD_DEVIATIONS = {
-    # He et al. 2015: keeps the variance of activations through rectifiers.
-    "he": lambda fan_in, fan_out: math.sqrt(2 / fan_in),  # noqa: ARG005
-    # Glorot & Bengio 2010: between keeping activations and keeping gradients, for linear units.
-    "xavier": lambda fan_in, fan_out: math.sqrt(2 / (fan_in + fan_out)),
-    # LeCun et al. 1998: keeps the variance of activations through linear units.
-    "lecun": lambda fan_in, fan_out: math.sqrt(1 / fan_in),  # noqa: ARG005
-}
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    # The standard deviation of a weight by its layer's fan-in and fan-out.
+    Deviation = Callable[[int, int], float]
 
 
 def initialize(
-    layer: nn.Linear | nn.Conv2d,
-    scheme: str,
+    layer: "nn.Linear | nn.Conv2d",
+    scheme: Initializer,
     *,
     gain: float,
     std: float | None,
     bias_std: float,
-    generator: torch.Generator,
+    generator: "torch.Generator",
 ) -> None:
-    """Fill a layer's weight and bias in place; W has shape [n_out, n_in] or [n_out, n_in, k, k].
+    """Fill a layer's weight by a scheme times `gain`, its biases with N(0, bias_std²), in place."""
+    import torch
 
-    - he_normal, xavier_normal, lecun_normal: N(0, σ²) with σ from `STANDARD_DEVIATIONS`
-    - he_uniform, xavier_uniform, lecun_uniform: U[−√3 σ, √3 σ], the same variance
-    - orthogonal: rows or columns orthonormal (Saxe et al. 2014)
-    - normal: N(0, std²)
-
-    `gain` multiplies all of them; biases are N(0, bias_std²).
-    """
-    weight = layer.weight
     with torch.no_grad():
-        if scheme == "orthogonal":
-            nn.init.orthogonal_(weight, gain, generator=generator)
-        else:
-            sigma = gain * standard_deviation(weight, scheme, std)
-            if scheme.endswith("_uniform"):
-                bound = math.sqrt(3) * sigma
-                weight.uniform_(-bound, bound, generator=generator)
-            else:
-                weight.normal_(0, sigma, generator=generator)
+        scheme.fill(layer.weight, gain, std, generator)
         if layer.bias is not None:
             if bias_std:
                 layer.bias.normal_(0, bias_std, generator=generator)
@@ -52,11 +35,70 @@ def initialize(
                 layer.bias.zero_()
 
 
-def standard_deviation(weight: Tensor, scheme: str, std: float | None) -> float:
-    """The standard deviation that a scheme gives a weight of this shape, before its gain."""
-    if scheme == "normal":
-        assert std is not None  # Config refuses it
-        return std
+def fans(weight: "Tensor") -> tuple[int, int]:
+    """Fan-in and fan-out of a weight [n_out, n_in, …]: units × kernel positions."""
     positions = weight[0, 0].numel()
-    fan_in, fan_out = weight.shape[1] * positions, weight.shape[0] * positions
-    return STANDARD_DEVIATIONS[scheme.split("_")[0]](fan_in, fan_out)
+    return weight.shape[1] * positions, weight.shape[0] * positions
+
+
+def he(fan_in: int, _fan_out: int) -> float:
+    """√(2/fan_in)."""
+    return math.sqrt(2 / fan_in)
+
+
+def xavier(fan_in: int, fan_out: int) -> float:
+    """√(2/(fan_in + fan_out))."""
+    return math.sqrt(2 / (fan_in + fan_out))
+
+
+def lecun(fan_in: int, _fan_out: int) -> float:
+    """√(1/fan_in)."""
+    return math.sqrt(1 / fan_in)
+
+
+def _add_scheme(name: str, deviation: "Deviation", source: str, variance: float) -> None:
+    """Enter a scheme as N(0, σ²) and as U[−√3 σ, √3 σ], which has the same variance."""
+
+    def normal(
+        weight: "Tensor", gain: float, _std: float | None, generator: "torch.Generator"
+    ) -> None:
+        weight.normal_(0, gain * deviation(*fans(weight)), generator=generator)
+
+    def uniform(
+        weight: "Tensor", gain: float, _std: float | None, generator: "torch.Generator"
+    ) -> None:
+        bound = math.sqrt(3) * (gain * deviation(*fans(weight)))
+        weight.uniform_(-bound, bound, generator=generator)
+
+    for form, fill in (("normal", normal), ("uniform", uniform)):
+        INITIALIZERS.add(f"{name}_{form}", Initializer(fill, source, lambda *_: variance))
+
+
+def _orthogonal(
+    weight: "Tensor", gain: float, _std: float | None, generator: "torch.Generator"
+) -> None:
+    """Rows or columns orthonormal."""
+    from torch import nn
+
+    nn.init.orthogonal_(weight, gain, generator=generator)
+
+
+def _normal(weight: "Tensor", gain: float, std: float | None, generator: "torch.Generator") -> None:
+    """N(0, (gain·std)²)."""
+    assert std is not None  # Config refuses it
+    weight.normal_(0, gain * std, generator=generator)
+
+
+def _normal_variance(width: int, std: float | None) -> float:
+    assert std is not None  # Config refuses it
+    return width * std**2
+
+
+# Keeps the variance of activations through rectifiers.
+_add_scheme("he", he, "He et al. 2015", 2.0)
+# Between keeping activations and keeping gradients, for linear units.
+_add_scheme("xavier", xavier, "Glorot & Bengio 2010", 1.0)
+# Keeps the variance of activations through linear units.
+_add_scheme("lecun", lecun, "LeCun et al. 1998", 1.0)
+INITIALIZERS.add("orthogonal", Initializer(_orthogonal, "Saxe et al. 2014", lambda *_: 1.0))
+INITIALIZERS.add("normal", Initializer(_normal, "–", _normal_variance, takes_std=True))

@@ -11,3 +11,6 @@ from .loop import matrix_products as matrix_products
 from .loop import random_stream as random_stream
 from .loop import select_device as select_device
 from .loop import train as train
+from .optimizers import SGD as SGD
+from .optimizers import Adam as Adam
+from .optimizers import ParameterGroup as ParameterGroup

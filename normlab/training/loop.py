@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from normlab.config import PROBES, Config, Constant, Cosine, MultiStep, OneCycle, Training
-from normlab.data import Dataset, batches, load
+from normlab.config import PROBES, Config, Training
+from normlab.data import Dataset, batches
 from normlab.errors import ConfigError
 from normlab.measurement import (
     gradient_norms,
@@ -25,6 +25,7 @@ from normlab.measurement import (
 )
 from normlab.networks import WeightLayer, build_model, cross_entropy, weight_layers
 from normlab.training.optimizers import ParameterGroup, parameter_groups, update
+from normlab.training.schedules import learning_rate
 
 EVALUATION_BATCH = 500
 PROGRESS_SECONDS = 0.1
@@ -133,7 +134,7 @@ def train(
     precision = config.training.precision
     _check_precision(precision, device)
     torch.set_num_threads(config.runtime.threads)
-    dataset = load(config.data, device)
+    dataset = config.data.load(device)
     steps_per_epoch = _steps_per_epoch(config, dataset)
     steps = total_steps(config, steps_per_epoch)
 
@@ -337,38 +338,6 @@ def evaluate(model: nn.Module, dataset: Dataset, training: Training) -> dict[str
 
 
 # ------------------------------------------------------------------------------ schedules
-
-
-def learning_rate(config: Config, step: int, steps: int) -> float:
-    """The learning rate of training step `step` (from 0) of `steps`: a pure function of the step.
-
-    Warm-up scales it from warmup_factor to 1 over the first warmup_steps; the schedule's own
-    fractions count from the start of training, warm-up included.
-    """
-    schedule, base = config.schedule, config.optimizer.lr
-    done = step / steps
-    match schedule:
-        case OneCycle():
-            # The first step has start_factor and the last final_factor.
-            place, peak = step / max(steps - 1, 1), schedule.rise
-            if place < peak:
-                return base * _half_cosine(schedule.start_factor, 1.0, place / peak)
-            return base * _half_cosine(1.0, schedule.final_factor, (place - peak) / (1 - peak))
-        case Constant():
-            factor = 1.0
-        case MultiStep():
-            factor = schedule.gamma ** sum(done >= milestone for milestone in schedule.milestones)
-        case Cosine():
-            factor = _half_cosine(1.0, schedule.final_factor, done)
-    if step < schedule.warmup_steps:
-        begin = schedule.warmup_factor
-        share = step / schedule.warmup_steps if schedule.warmup_shape == "linear" else 0.0
-        factor *= begin + (1 - begin) * share
-    return base * factor
-
-
-def _half_cosine(start: float, end: float, share: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
 def total_steps(config: Config, steps_per_epoch: int) -> int:

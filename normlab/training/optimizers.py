@@ -5,94 +5,142 @@ second at every start, and SGD's usual loop over parameters takes a tenth of a s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Self
 
-import torch
-from torch import Tensor, nn
-from torch.optim.adam import adam
-from torch.optim.sgd import sgd
+from pydantic import model_validator
 
-from normlab.config import SGD, Adam
+from normlab.config import OPTIMIZERS, NonNegative, OpenFraction, Optimizer
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass
 class ParameterGroup:
     """Parameters with one weight decay, and what the optimizer remembers of each."""
 
-    parameters: list[nn.Parameter]
+    parameters: "list[nn.Parameter]"
     weight_decay: float
-    momenta: list[Tensor | None]  # SGD's velocity, Adam's mean of gradients; None before a step
-    squares: list[Tensor]  # Adam's mean of squared gradients
-    steps: list[Tensor]  # Adam's count of steps, for its bias correction
+    momenta: "list[Tensor | None]"  # SGD's velocity, Adam's mean of gradients; None before a step
+    squares: "list[Tensor]" = field(default_factory=list)  # Adam's mean of squared gradients
+    steps: "list[Tensor]" = field(default_factory=list)  # Adam's count, for its bias correction
+
+    @property
+    def fused(self) -> bool:
+        """Whether PyTorch has fused kernels for the parameters' device."""
+        return self.parameters[0].device.type in ("cpu", "cuda")
+
+
+@OPTIMIZERS.register("sgd")
+class SGD(Optimizer):
+    """Stochastic gradient descent.
+
+    With weight decay λ and momentum μ: g ← g + λw, v ← μv + g (v = g at first), w ← w − lr·v, or
+    w − lr·(g + μv) with nesterov.
+    """
+
+    momentum: OpenFraction
+    nesterov: bool
+
+    @model_validator(mode="after")
+    def _check_nesterov(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("optimizer.nesterov=true: needs optimizer.momentum above 0")
+        return self
+
+    def update(self, group: ParameterGroup, gradients: "list[Tensor]", lr: float) -> None:
+        from torch.optim.sgd import sgd
+
+        sgd(
+            list(group.parameters),
+            gradients,
+            group.momenta,
+            fused=group.fused,
+            foreach=not group.fused,
+            weight_decay=group.weight_decay,
+            momentum=self.momentum,
+            lr=lr,
+            dampening=0.0,
+            nesterov=self.nesterov,
+            maximize=False,
+        )
+
+
+@OPTIMIZERS.register("adam")
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1), with λw added to the gradient."""
+
+    beta1: OpenFraction
+    beta2: OpenFraction
+    eps: NonNegative
+
+    decoupled: ClassVar[bool] = False
+
+    def remember(self, group: ParameterGroup) -> None:
+        import torch
+
+        group.momenta = [torch.zeros_like(p) for p in group.parameters]
+        group.squares = [torch.zeros_like(p) for p in group.parameters]
+        group.steps = [torch.zeros((), device=p.device) for p in group.parameters]
+
+    def update(self, group: ParameterGroup, gradients: "list[Tensor]", lr: float) -> None:
+        from torch.optim.adam import adam
+
+        adam(
+            list(group.parameters),
+            gradients,
+            group.momenta,  # type: ignore[arg-type]  # Adam's are never None
+            group.squares,
+            [],
+            group.steps,
+            fused=group.fused,
+            foreach=not group.fused,
+            decoupled_weight_decay=self.decoupled,
+            amsgrad=False,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            lr=lr,
+            weight_decay=group.weight_decay,
+            eps=self.eps,
+            maximize=False,
+        )
+
+
+@OPTIMIZERS.register("adamw")
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2): w ← (1 − lr·λ)w
+    before the step."""
+
+    decoupled = True
 
 
 def parameter_groups(
-    config: SGD | Adam, parameters: Sequence[nn.Parameter]
+    optimizer: Optimizer, parameters: "Sequence[nn.Parameter]"
 ) -> list[ParameterGroup]:
     """The parameters in groups of one weight decay, with nothing remembered yet.
 
     With `optimizer.decay=weights` the decay spares biases, γ and β.
     """
-    decay = config.weight_decay
-    spare = config.decay == "weights" and decay > 0
+    decay = optimizer.weight_decay
+    spare = optimizer.decay == "weights" and decay > 0
     spared = [p for p in parameters if spare and p.ndim < 2]
     decayed = [p for p in parameters if not spare or p.ndim >= 2]
     groups = []
     for members, own_decay in ((decayed, decay), (spared, 0.0)):
-        if not members:
-            continue
-        group = ParameterGroup(members, own_decay, [None] * len(members), [], [])
-        if isinstance(config, Adam):
-            group.momenta = [torch.zeros_like(p) for p in members]
-            group.squares = [torch.zeros_like(p) for p in members]
-            group.steps = [torch.zeros((), device=p.device) for p in members]
-        groups.append(group)
+        if members:
+            group = ParameterGroup(members, own_decay, [None] * len(members))
+            optimizer.remember(group)
+            groups.append(group)
     return groups
 
 
-@torch.no_grad()
-def update(config: SGD | Adam, groups: Sequence[ParameterGroup], lr: float) -> None:
-    """One step of learning rate `lr` along the parameters' `.grad`.
+def update(optimizer: Optimizer, groups: Sequence[ParameterGroup], lr: float) -> None:
+    """One step of learning rate `lr` along the parameters' `.grad`."""
+    import torch
 
-    SGD (weight decay λ, momentum μ): g ← g + λw, v ← μv + g (v = g at first), w ← w − lr·v, or
-    w − lr·(g + μv) with nesterov. Adam: Kingma & Ba (2015), algorithm 1, with λw added to g; AdamW:
-    Loshchilov & Hutter (2019), algorithm 2, w ← (1 − lr·λ)w before.
-    """
-    for group in groups:
-        gradients = [p.grad for p in group.parameters if p.grad is not None]
-        assert len(gradients) == len(group.parameters)  # every parameter has a part in the loss
-        parameters: list[Tensor] = list(group.parameters)
-        fused = parameters[0].device.type in ("cpu", "cuda")
-        if isinstance(config, Adam):
-            adam(
-                parameters,
-                gradients,
-                group.momenta,  # type: ignore[arg-type]  # Adam's are never None
-                group.squares,
-                [],
-                group.steps,
-                fused=fused,
-                foreach=not fused,
-                decoupled_weight_decay=config.name == "adamw",
-                amsgrad=False,
-                beta1=config.beta1,
-                beta2=config.beta2,
-                lr=lr,
-                weight_decay=group.weight_decay,
-                eps=config.eps,
-                maximize=False,
-            )
-        else:
-            sgd(
-                parameters,
-                gradients,
-                group.momenta,
-                fused=fused,
-                foreach=not fused,
-                weight_decay=group.weight_decay,
-                momentum=config.momentum,
-                lr=lr,
-                dampening=0.0,
-                nesterov=config.nesterov,
-                maximize=False,
-            )
+    with torch.no_grad():
+        for group in groups:
+            gradients = [p.grad for p in group.parameters if p.grad is not None]
+            assert len(gradients) == len(group.parameters)  # every parameter is part of the loss
+            optimizer.update(group, gradients, lr)

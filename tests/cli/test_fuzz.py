@@ -21,9 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from normlab.cli import main
-from normlab.config import compose
+from normlab.config import DATA_SETS, compose
 from normlab.config.composing import leaves
-from normlab.data import loading as data
+from normlab.data import cifar as cifar_files
+from normlab.data import idx as idx_files
 from normlab.errors import DataError
 from tests.conftest import TINY
 
@@ -181,7 +182,7 @@ def idx():
 def tarred():
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for name in data._CIFAR_BATCHES:
+        for name in cifar_files._BATCHES:
             member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
             batch = pickle.dumps(pickled(), protocol=2)
             member.size = len(batch)
@@ -239,7 +240,7 @@ def read_or_refused(read):
 def test_any_idx_file_is_read_or_damaged(tmp_path_factory, content):
     file = tmp_path_factory.getbasetemp() / "idx.gz"
     file.write_bytes(gzip.compress(content))
-    found = read_or_refused(lambda: data._read_idx(file, (5, 4, 3)))
+    found = read_or_refused(lambda: idx_files.read_idx(file, (5, 4, 3)))
     assert (found is None) == (len(content) != len(idx()) or content[:16] != idx()[:16])
 
 
@@ -248,7 +249,7 @@ def test_any_idx_file_is_read_or_damaged(tmp_path_factory, content):
 def test_any_compressed_file_is_read_or_damaged(tmp_path_factory, content):
     file = tmp_path_factory.getbasetemp() / "idx.gz"
     file.write_bytes(content)
-    found = read_or_refused(lambda: data._read_idx(file, (5, 4, 3)))
+    found = read_or_refused(lambda: idx_files.read_idx(file, (5, 4, 3)))
     if found is not None:  # the gzip header may change, not what its checksum is of
         assert found.tobytes() == bytes(range(60))
 
@@ -271,7 +272,7 @@ def test_any_pickle_is_a_batch_or_damaged(tmp_path_factory, content):
     before = sorted(place.iterdir())
     try:
         found = read_or_refused(
-            lambda: data._read_cifar_batch(io.BytesIO(content), "data_batch_1", 2)
+            lambda: cifar_files.read_batch(io.BytesIO(content), "data_batch_1", 2)
         )
     except EOFError:  # which the reader of its file tells
         return
@@ -285,13 +286,13 @@ def test_any_pickle_is_a_batch_or_damaged(tmp_path_factory, content):
 @given(damaged(tarred()), st.booleans())
 def test_any_archive_is_read_or_damaged(tmp_path_factory, monkeypatch, content, whole):
     read_batch = functools.partial(_READ_BATCH, size=2)
-    monkeypatch.setattr(data, "_read_cifar_batch", read_batch)
+    monkeypatch.setattr(cifar_files, "read_batch", read_batch)
     file = tmp_path_factory.getbasetemp() / "cifar.tar.gz"
     packed = gzip.compress(content, 1)
     file.write_bytes(packed if whole else packed[: len(packed) // 2])
-    found = read_or_refused(lambda: data._read_cifar(file))
+    found = read_or_refused(lambda: DATA_SETS["cifar10"].read(file))
     assert found is None or all(images.dtype == np.uint8 for images, _ in found)
     assert found is None or whole
 
 
-_READ_BATCH = data._read_cifar_batch
+_READ_BATCH = cifar_files.read_batch

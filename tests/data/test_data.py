@@ -21,8 +21,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normlab.config import GaussianData, ImageData
-from normlab.data import loading as data
+from normlab.config import DATA_SETS
+from normlab.data import Dataset, batches, finding
+from normlab.data import cifar as cifar_files
+from normlab.data import idx as idx_files
+from normlab.data.images import standardization
+from normlab.data.sampling import class_balanced
 from normlab.errors import ConfigError, DataError
 
 CPU = torch.device("cpu")
@@ -40,12 +44,24 @@ def image_data(name="digits", **changes):
         "crop_padding": 0,
         "flip": False,
     }
-    return ImageData(name=name, **(values | changes))
+    return DATA_SETS[name](name=name, **(values | changes))
+
+
+def load(config, device):
+    return config.load(device)
+
+
+def locate(name, root=None):
+    return DATA_SETS[name].locate(root)
+
+
+def search_places(name, root=None):
+    return DATA_SETS[name].places(root)
 
 
 def gaussian(**changes):
     values = {"channels": 2, "size": 3, "classes": 5, "train_size": 40, "test_size": 30, "seed": 0}
-    return GaussianData(name="gaussian", **(values | changes))
+    return DATA_SETS["gaussian"](name="gaussian", **(values | changes))
 
 
 def shared(name):
@@ -59,7 +75,7 @@ def shared(name):
 def cache(tmp_path, monkeypatch):
     """An empty user cache, and no NORMLAB_DATA."""
     folder = tmp_path / "user cache"
-    monkeypatch.setattr(data, "_cache", lambda: folder)
+    monkeypatch.setattr(finding, "_cache", lambda: folder)
     monkeypatch.delenv("NORMLAB_DATA", raising=False)
     return folder
 
@@ -76,7 +92,7 @@ def one_line(error):
 def test_digits_are_those_of_scikit_learn_split_into_1437_and_360():
     from sklearn.datasets import load_digits
 
-    dataset = data.load(image_data(), CPU)
+    dataset = load(image_data(), CPU)
     assert dataset.shape == (1, 8, 8)
     assert dataset.classes == 10
     assert (len(dataset.train_labels), len(dataset.test_labels)) == (1437, 360)
@@ -93,7 +109,7 @@ def test_digits_are_those_of_scikit_learn_split_into_1437_and_360():
 
 def test_real_mnist():
     folder = shared("mnist")
-    dataset = data.load(image_data("mnist", root=str(folder)), CPU)
+    dataset = load(image_data("mnist", root=str(folder)), CPU)
     assert dataset.shape == (1, 28, 28)
     assert dataset.train_images.dtype == torch.float32
     assert dataset.train_labels.dtype == torch.int64
@@ -109,17 +125,17 @@ def test_real_fashion_mnist_is_not_taken_for_mnist():
     folder = Path("/usr/share/datasets/fashion-mnist")
     if not folder.is_dir():
         pytest.skip(f"Debian's files are not in {folder}")
-    assert data.locate("fashion_mnist") == folder
-    _, (_, labels) = data._read_idx_folder(folder, "fashion_mnist")
+    assert locate("fashion_mnist") == folder
+    _, (_, labels) = DATA_SETS["fashion_mnist"].read(folder)
     assert np.bincount(labels).tolist() == [1000] * 10
     with pytest.raises(DataError) as error:
-        data.load(image_data("mnist", root=str(folder)), CPU)
+        load(image_data("mnist", root=str(folder)), CPU)
     assert "holds fashion_mnist, not mnist; put mnist into a folder mnist/" in one_line(error)
 
 
 @pytest.fixture(scope="module")
 def cifar():
-    return data._read_cifar(shared("cifar-10-batches-py"))
+    return DATA_SETS["cifar10"].read(shared("cifar-10-batches-py"))
 
 
 def test_real_cifar10(cifar):
@@ -137,7 +153,7 @@ def test_real_cifar10(cifar):
 
 def test_cifar10_channel_constants(cifar):
     (images, _), _ = cifar
-    offset, divisor = data._standardization(images, "channel", 255)
+    offset, divisor = standardization(images, "channel", 255)
     for channel in range(3):
         counts = np.bincount(images[:, channel].ravel(), minlength=256)
         mean = np.average(np.arange(256), weights=counts)
@@ -151,8 +167,8 @@ def test_cifar10_channel_constants(cifar):
 
 @pytest.mark.parametrize("standardize", ["none", "channel", "pixel_mean"])
 def test_standardizing_uses_constants_of_the_training_subset(standardize):
-    raw = data.load(image_data(), CPU)
-    kept = data.class_balanced(raw.train_labels.numpy(), 100, seed=3)
+    raw = load(image_data(), CPU)
+    kept = class_balanced(raw.train_labels.numpy(), 100, seed=3)
     train = raw.train_images[kept].double().numpy()
     test = raw.test_images.double().numpy()
     mean, deviation = {
@@ -160,7 +176,7 @@ def test_standardizing_uses_constants_of_the_training_subset(standardize):
         "channel": (train.mean(), train.std()),
         "pixel_mean": (train.mean(axis=0), 1),
     }[standardize]
-    dataset = data.load(image_data(standardize=standardize, train_size=100, seed=3), CPU)
+    dataset = load(image_data(standardize=standardize, train_size=100, seed=3), CPU)
     assert torch.equal(dataset.train_labels, raw.train_labels[kept])
     for got, images in ((dataset.train_images, train), (dataset.test_images, test)):
         np.testing.assert_allclose(got.numpy(), (images - mean) / deviation, atol=1e-6)
@@ -169,7 +185,7 @@ def test_standardizing_uses_constants_of_the_training_subset(standardize):
 def test_channels_are_standardized_apart_and_one_without_variance_becomes_zero():
     images = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4), np.uint8)
     images[:, 1] = 77
-    offset, divisor = data._standardization(images, "channel", 255)
+    offset, divisor = standardization(images, "channel", 255)
     got = (images - offset) / divisor
     assert (got[:, 1] == 0).all()
     assert divisor[1].item() == 255
@@ -179,7 +195,7 @@ def test_channels_are_standardized_apart_and_one_without_variance_becomes_zero()
 
 
 def test_gaussian_images_and_labels():
-    dataset = data.load(gaussian(train_size=4000, test_size=1000), CPU)
+    dataset = load(gaussian(train_size=4000, test_size=1000), CPU)
     assert dataset.shape == (2, 3, 3)
     assert dataset.classes == 5
     assert dataset.train_images.dtype == torch.float32
@@ -193,11 +209,11 @@ def test_gaussian_images_and_labels():
 
 
 def test_gaussian_seed_decides_and_a_larger_set_begins_with_the_smaller():
-    small, large = data.load(gaussian(), CPU), data.load(gaussian(train_size=80), CPU)
+    small, large = load(gaussian(), CPU), load(gaussian(train_size=80), CPU)
     assert torch.equal(small.train_images, large.train_images[:40])
     assert torch.equal(small.train_labels, large.train_labels[:40])
     assert torch.equal(small.test_images, large.test_images)
-    other = data.load(gaussian(seed=1), CPU)
+    other = load(gaussian(seed=1), CPU)
     assert not torch.equal(small.train_images, other.train_images)
     assert not torch.equal(small.train_labels, other.train_labels)
 
@@ -212,25 +228,25 @@ def test_gaussian_seed_decides_and_a_larger_set_begins_with_the_smaller():
 )
 def test_class_balanced(labels, seed, share):
     size = round(share * len(labels))
-    chosen = data.class_balanced(labels, size, seed)
+    chosen = class_balanced(labels, size, seed)
     assert len(chosen) == size
     assert (np.diff(chosen) > 0).all()
     there = np.bincount(labels, minlength=6)
     taken = np.bincount(labels[chosen], minlength=6)
     # A class that is not exhausted has as many as any, but for one.
     assert (taken[taken < there] >= taken.max() - 1).all()
-    assert set(data.class_balanced(labels, size // 2, seed)) <= set(chosen)
+    assert set(class_balanced(labels, size // 2, seed)) <= set(chosen)
 
 
 def test_class_balanced_depends_on_the_seed():
     labels = np.arange(1000) % 10
-    draws = {tuple(data.class_balanced(labels, 50, seed)) for seed in range(5)}
+    draws = {tuple(class_balanced(labels, 50, seed)) for seed in range(5)}
     assert len(draws) == 5
-    assert tuple(data.class_balanced(labels, 50, 0)) in draws
+    assert tuple(class_balanced(labels, 50, 0)) in draws
 
 
 def test_subset_sizes():
-    dataset = data.load(image_data(train_size=100, test_size=25), CPU)
+    dataset = load(image_data(train_size=100, test_size=25), CPU)
     assert dataset.train_labels.bincount().tolist() == [10] * 10
     assert sorted(dataset.test_labels.bincount().tolist()) == [2] * 5 + [3] * 5
 
@@ -248,7 +264,7 @@ def test_subset_sizes():
 )
 def test_settings_that_do_not_fit_the_data(changes, message):
     with pytest.raises(ConfigError) as error:
-        data.load(image_data(**changes), CPU)
+        load(image_data(**changes), CPU)
     assert str(error.value) == message
 
 
@@ -259,7 +275,7 @@ def numbered(samples, shape=(1, 2, 2)):
     """A data set whose image i holds i + 1 everywhere and has label i."""
     labels = torch.arange(samples)
     images = (labels + 1.0).view(-1, 1, 1, 1).expand(-1, *shape).contiguous()
-    return data.Dataset(images, labels, images, labels, samples)
+    return Dataset(images, labels, images, labels, samples)
 
 
 def generator(seed=0):
@@ -271,9 +287,9 @@ def test_an_epoch_visits_each_sample_at_most_once_in_whole_batches(samples, batc
     dataset = numbered(samples)
     if batch_size > samples:
         with pytest.raises(ConfigError, match=rf"training.batch_size={batch_size}: "):
-            next(data.batches(dataset, gaussian(), batch_size, generator(seed)))
+            next(batches(dataset, gaussian(), batch_size, generator(seed)))
         return
-    epoch = list(data.batches(dataset, gaussian(), batch_size, generator(seed)))
+    epoch = list(batches(dataset, gaussian(), batch_size, generator(seed)))
     assert len(epoch) == samples // batch_size
     seen = torch.cat([labels for _, labels in epoch])
     assert len(seen.unique()) == len(seen)
@@ -283,13 +299,13 @@ def test_an_epoch_visits_each_sample_at_most_once_in_whole_batches(samples, batc
 
 
 def test_the_generator_decides_the_batches():
-    dataset = data.load(gaussian(train_size=50), CPU)
+    dataset = load(gaussian(train_size=50), CPU)
     config = image_data(crop_padding=1, flip=True)
 
     def epochs(seed):
         source = generator(seed)
         return [
-            torch.cat([images for images, _ in data.batches(dataset, config, 8, source)])
+            torch.cat([images for images, _ in batches(dataset, config, 8, source)])
             for _ in range(2)
         ]
 
@@ -303,7 +319,7 @@ def test_the_generator_decides_the_batches():
 
 def test_all_randomness_is_drawn_before_the_first_batch():
     source = generator()
-    epoch = data.batches(numbered(20), image_data(crop_padding=1, flip=True), 5, source)
+    epoch = batches(numbered(20), image_data(crop_padding=1, flip=True), 5, source)
     next(epoch)
     state = source.get_state()
     assert len(list(epoch)) == 3
@@ -315,7 +331,7 @@ def test_augmented_images_are_legal_and_every_legal_one_occurs(padding, flip):
     samples, height, width = 6, 4, 3
     images = torch.randn(samples, 2, height, width, generator=generator())
     labels = torch.arange(samples)
-    dataset = data.Dataset(images, labels, images, labels, samples)
+    dataset = Dataset(images, labels, images, labels, samples)
 
     def legal(image):
         padded = np.pad(image.numpy(), ((0, 0), (padding, padding), (padding, padding)))
@@ -332,7 +348,7 @@ def test_augmented_images_are_legal_and_every_legal_one_occurs(padding, flip):
     source = generator(1)
     config = image_data(crop_padding=padding, flip=flip)
     for _ in range(600):
-        for augmented, chosen in data.batches(dataset, config, 3, source):
+        for augmented, chosen in batches(dataset, config, 3, source):
             for image, label in zip(augmented, chosen, strict=True):
                 seen[label].add(image.numpy().tobytes())
     assert seen == allowed
@@ -341,9 +357,9 @@ def test_augmented_images_are_legal_and_every_legal_one_occurs(padding, flip):
 def test_crop_places_and_flips_are_uniform_and_differ_within_a_batch():
     image = torch.arange(1.0, 10.0).view(1, 1, 3, 3)
     images, labels = image.expand(9000, -1, -1, -1), torch.zeros(9000, dtype=torch.int64)
-    dataset = data.Dataset(images, labels, images, labels, 1)
+    dataset = Dataset(images, labels, images, labels, 1)
     config = image_data(crop_padding=1, flip=True)
-    ((augmented, _),) = data.batches(dataset, config, 9000, generator())
+    ((augmented, _),) = batches(dataset, config, 9000, generator())
     kinds, counts = augmented.flatten(1).unique(dim=0, return_counts=True)
     assert len(kinds) == 18
     # 500 of each are expected, with a standard deviation of 22.
@@ -365,49 +381,48 @@ def test_a_place_that_is_not_there_is_named_before_a_download(tmp_path, monkeypa
     monkeypatch.setenv("NORMLAB_DATA", str(tmp_path / "absent"))
     monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: tmp_path / "cache")
     with pytest.raises(DataError, match=r"NORMLAB_DATA=.*absent: there is no such folder"):
-        data.load(image_data("cifar10"), torch.device("cpu"))
+        load(image_data("cifar10"), torch.device("cpu"))
 
 
 def test_places_in_order(tmp_path, monkeypatch, cache):
-    assert data.search_places("mnist") == [cache]
+    assert search_places("mnist") == [cache]
     monkeypatch.setenv("NORMLAB_DATA", "~/sets")
-    assert data.search_places("mnist") == [Path.home() / "sets", cache]
+    assert search_places("mnist") == [Path.home() / "sets", cache]
     debian = Path("/usr/share/datasets/fashion-mnist")
-    assert data.search_places("fashion_mnist") == [Path.home() / "sets", cache, debian]
-    assert data.search_places("fashion_mnist", str(tmp_path)) == [tmp_path]
-    assert data.search_places("gaussian") == []
+    assert search_places("fashion_mnist") == [Path.home() / "sets", cache, debian]
+    assert search_places("fashion_mnist", str(tmp_path)) == [tmp_path]
 
 
 def test_locate(tmp_path, monkeypatch, cache):
-    assert data.locate("mnist") is None
-    assert data.locate("cifar10") is None
-    assert data.locate("gaussian") is None
-    digits = data.locate("digits")
+    assert locate("mnist") is None
+    assert locate("cifar10") is None
+    assert locate("gaussian") is None
+    digits = locate("digits")
     assert digits is not None
     assert digits.is_file()
 
-    in_cache = touch(cache / "mnist", data._IDX_FILES)
-    assert data.locate("mnist") == in_cache
-    given = touch(tmp_path / "given", data._IDX_FILES[:3])
+    in_cache = touch(cache / "mnist", idx_files._FILES)
+    assert locate("mnist") == in_cache
+    given = touch(tmp_path / "given", idx_files._FILES[:3])
     monkeypatch.setenv("NORMLAB_DATA", str(given))
-    assert data.locate("mnist") == in_cache  # one file is missing in the place before
+    assert locate("mnist") == in_cache  # one file is missing in the place before
     touch(given, ["t10k-labels-idx1-ubyte"])  # uncompressed will do
-    assert data.locate("mnist") == given
-    own = touch(given / "mnist", data._IDX_FILES)
-    assert data.locate("mnist") == own
+    assert locate("mnist") == given
+    own = touch(given / "mnist", idx_files._FILES)
+    assert locate("mnist") == own
     root = touch(tmp_path / "root", ())
-    assert data.locate("mnist", str(root)) is None
-    assert data.locate("fashion_mnist", str(touch(root / "fashion-mnist", data._IDX_FILES))) == (
+    assert locate("mnist", str(root)) is None
+    assert locate("fashion_mnist", str(touch(root / "fashion-mnist", idx_files._FILES))) == (
         root / "fashion-mnist"
     )
 
 
 def test_locate_cifar10(tmp_path):
     archive = touch(tmp_path, ["cifar-10-python.tar.gz"]) / "cifar-10-python.tar.gz"
-    assert data.locate("cifar10", str(tmp_path)) == archive
-    folder = touch(tmp_path / "cifar-10-batches-py", data._CIFAR_BATCHES)
-    assert data.locate("cifar10", str(tmp_path)) == folder
-    assert data.locate("cifar10", str(folder)) == folder
+    assert locate("cifar10", str(tmp_path)) == archive
+    folder = touch(tmp_path / "cifar-10-batches-py", cifar_files._BATCHES)
+    assert locate("cifar10", str(tmp_path)) == folder
+    assert locate("cifar10", str(folder)) == folder
 
 
 def test_a_root_without_the_data_is_an_error_and_nothing_else_is_tried(
@@ -416,19 +431,19 @@ def test_a_root_without_the_data_is_an_error_and_nothing_else_is_tried(
     import pooch
 
     monkeypatch.setattr(pooch, "retrieve", lambda *_, **__: pytest.fail("a download"))
-    touch(cache / "mnist", data._IDX_FILES)
+    touch(cache / "mnist", idx_files._FILES)
     with pytest.raises(DataError) as error:
-        data.load(image_data("mnist", root=str(tmp_path)), CPU)
+        load(image_data("mnist", root=str(tmp_path)), CPU)
     assert one_line(error) == (
-        f"data.root={tmp_path}: mnist is not there; put {', '.join(data._IDX_FILES)} "
+        f"data.root={tmp_path}: mnist is not there; put {', '.join(idx_files._FILES)} "
         f"into {tmp_path / 'mnist'}"
     )
-    touch(tmp_path, data._IDX_FILES[1:])
-    with pytest.raises(DataError, match=rf"put {data._IDX_FILES[0]} into {tmp_path}$"):
-        data.load(image_data("mnist", root=str(tmp_path)), CPU)
+    touch(tmp_path, idx_files._FILES[1:])
+    with pytest.raises(DataError, match=rf"put {idx_files._FILES[0]} into {tmp_path}$"):
+        load(image_data("mnist", root=str(tmp_path)), CPU)
     nowhere = tmp_path / "nowhere"
     with pytest.raises(DataError) as error:
-        data.load(image_data("cifar10", root=str(nowhere)), CPU)
+        load(image_data("cifar10", root=str(nowhere)), CPU)
     assert one_line(error) == (
         f"data.root={nowhere}: there is no such folder; "
         f"put cifar-10-batches-py/ or cifar-10-python.tar.gz into {nowhere}"
@@ -437,14 +452,15 @@ def test_a_root_without_the_data_is_an_error_and_nothing_else_is_tried(
 
 def test_a_place_that_cannot_be_looked_into():
     with pytest.raises(DataError, match=r"^data.root=~no such user/x: there is no such home"):
-        data.locate("mnist", "~no such user/x")
+        locate("mnist", "~no such user/x")
     with pytest.raises(DataError, match=r"cannot be looked for \(File name too long\)"):
-        data.locate("mnist", "x" * 5000)
+        locate("mnist", "x" * 5000)
 
 
 def test_finding_and_reading_digits_imports_neither_scikit_learn_nor_pooch():
     code = (
-        "import sys; from normlab import data; data.locate('mnist'); data._read('digits', None); "
+        "import sys; from normlab.config import DATA_SETS; DATA_SETS['mnist'].locate(); "
+        "DATA_SETS['digits'].read(DATA_SETS['digits'].locate()); "
         "print(sorted({'sklearn', 'scipy', 'pooch', 'requests'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -466,7 +482,7 @@ TINY = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
 def test_idx(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(gzip.compress(idx(TINY)) if name.endswith(".gz") else idx(TINY))
-    np.testing.assert_array_equal(data._read_idx(path, TINY.shape), TINY)
+    np.testing.assert_array_equal(idx_files.read_idx(path, TINY.shape), TINY)
 
 
 def bad_checksum(content):
@@ -511,7 +527,7 @@ def test_damaged_idx(tmp_path, content, what):
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(content)
     with pytest.raises(DataError) as error:
-        data._read_idx(path, TINY.shape)
+        idx_files.read_idx(path, TINY.shape)
     text = one_line(error)
     assert text.startswith(f"{path}: damaged ({what}")
     assert text.endswith("); delete it and fetch it again")
@@ -521,7 +537,7 @@ def test_a_folder_for_a_file(tmp_path):
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.mkdir()
     with pytest.raises(DataError) as error:
-        data._read_idx(path, TINY.shape)
+        idx_files.read_idx(path, TINY.shape)
     assert one_line(error) == (
         f"{path}: cannot be read (Is a directory); must be a file you may read"
     )
@@ -535,7 +551,7 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
 
     monkeypatch.setattr(gzip, "open", refuse)
     with pytest.raises(DataError, match=r"cannot be read \(Permission denied\)"):
-        data._read_idx(path, TINY.shape)
+        idx_files.read_idx(path, TINY.shape)
 
 
 @pytest.fixture(scope="module")
@@ -543,7 +559,7 @@ def black_mnist(tmp_path_factory):
     """Files of MNIST's sizes: black images, labels 9, 8, … 0."""
     folder = tmp_path_factory.mktemp("black") / "mnist"
     folder.mkdir()
-    for file, size in zip(data._IDX_FILES, (60_000, 60_000, 10_000, 10_000), strict=True):
+    for file, size in zip(idx_files._FILES, (60_000, 60_000, 10_000, 10_000), strict=True):
         array = (
             np.zeros((size, 28, 28), np.uint8)
             if "images" in file
@@ -556,7 +572,7 @@ def black_mnist(tmp_path_factory):
 def with_labels(source, target, labels):
     """A copy of the folder with these training labels."""
     target.mkdir()
-    for file in data._IDX_FILES:
+    for file in idx_files._FILES:
         (target / file).symlink_to(source / file)
     path = target / "train-labels-idx1-ubyte.gz"
     path.unlink()
@@ -578,7 +594,7 @@ def with_labels(source, target, labels):
 def test_labels_that_do_not_belong(tmp_path, black_mnist, labels, message):
     path = with_labels(black_mnist, tmp_path / "copy", labels)
     with pytest.raises(DataError) as error:
-        data.load(image_data("fashion_mnist", root=str(path.parent)), CPU)
+        load(image_data("fashion_mnist", root=str(path.parent)), CPU)
     assert one_line(error).startswith(f"{path}: {message}")
 
 
@@ -593,7 +609,7 @@ def cifar_batch(size=2, **changes):
 
 
 def read_batch(content, size=2):
-    return data._read_cifar_batch(io.BytesIO(content), "data_batch_1", size)
+    return cifar_files.read_batch(io.BytesIO(content), "data_batch_1", size)
 
 
 def test_cifar_batch():
@@ -637,12 +653,12 @@ class Hostile:
 
 
 def test_a_hostile_pickle_is_refused_and_does_not_run(tmp_path):
-    touch(tmp_path, data._CIFAR_BATCHES)
+    touch(tmp_path, cifar_files._BATCHES)
     marker = tmp_path / "executed"
     content = pickle.dumps(cifar_batch(extra=Hostile(os.mkdir, str(marker))), protocol=3)
     (tmp_path / "data_batch_1").write_bytes(content)
     with pytest.raises(DataError) as error:
-        data.load(image_data("cifar10", root=str(tmp_path)), CPU)
+        load(image_data("cifar10", root=str(tmp_path)), CPU)
     assert f"{tmp_path / 'data_batch_1'}: damaged (" in one_line(error)
     assert "it asks for posix.mkdir" in one_line(error) or os.name != "posix"
     assert not marker.exists()
@@ -662,10 +678,10 @@ def test_a_hostile_pickle_is_refused_and_does_not_run(tmp_path):
     ],
 )
 def test_what_is_no_batch_of_arrays_is_refused(tmp_path, content):
-    touch(tmp_path, data._CIFAR_BATCHES)
+    touch(tmp_path, cifar_files._BATCHES)
     (tmp_path / "data_batch_1").write_bytes(content)
     with pytest.raises(DataError) as error:
-        data.load(image_data("cifar10", root=str(tmp_path)), CPU)
+        load(image_data("cifar10", root=str(tmp_path)), CPU)
     text = one_line(error)
     assert text.startswith(f"{tmp_path / 'data_batch_1'}: damaged (")
     assert text.endswith("delete it and fetch it again")
@@ -676,7 +692,7 @@ def flat_cifar(tmp_path_factory):
     """A folder of CIFAR-10's sizes in which every file has one colour and one label."""
     folder = tmp_path_factory.mktemp("flat") / "cifar-10-batches-py"
     folder.mkdir()
-    for number, file in enumerate(data._CIFAR_BATCHES):
+    for number, file in enumerate(cifar_files._BATCHES):
         images = np.full((10_000, 3072), 10 * number, np.uint8)
         batch = {b"data": images, b"labels": [number] * 10_000}
         (folder / file).write_bytes(pickle.dumps(batch, protocol=3))
@@ -688,17 +704,17 @@ def pack(path, folder, files):
         archive.add(folder, "cifar-10-batches-py", recursive=False)
         for file in files:
             archive.add(folder / file, f"cifar-10-batches-py/{file}")
-        archive.add(folder / data._CIFAR_BATCHES[-1], "elsewhere/data_batch_1")
+        archive.add(folder / cifar_files._BATCHES[-1], "elsewhere/data_batch_1")
     return path
 
 
 def test_the_archive_reads_as_the_folder_does(tmp_path, flat_cifar):
     # Out of order, with a namesake elsewhere in the archive.
-    path = pack(tmp_path / "cifar-10-python.tar.gz", flat_cifar, reversed(data._CIFAR_BATCHES))
+    path = pack(tmp_path / "cifar-10-python.tar.gz", flat_cifar, reversed(cifar_files._BATCHES))
     before = set(tmp_path.rglob("*"))
-    from_archive = data._read_cifar(path)
+    from_archive = DATA_SETS["cifar10"].read(path)
     assert set(tmp_path.rglob("*")) == before
-    from_folder = data._read_cifar(flat_cifar)
+    from_folder = DATA_SETS["cifar10"].read(flat_cifar)
     for split, other in zip(from_archive, from_folder, strict=True):
         for array, same in zip(split, other, strict=True):
             assert np.array_equal(array, same)
@@ -712,12 +728,12 @@ def test_damaged_archives(tmp_path, flat_cifar):
     path = pack(tmp_path / "cifar-10-python.tar.gz", flat_cifar, ["data_batch_1"])
     config = image_data("cifar10", root=str(tmp_path))
     with pytest.raises(DataError, match=r"damaged \(it has no cifar-10-batches-py/data_batch_2\)"):
-        data.load(config, CPU)
+        load(config, CPU)
     whole = path.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"<html>"):
         path.write_bytes(content)
         with pytest.raises(DataError) as error:
-            data.load(config, CPU)
+            load(config, CPU)
         assert one_line(error).startswith(f"{path}: damaged (")
 
 
@@ -746,27 +762,27 @@ def server(tmp_path, monkeypatch):
 
 
 def offer(monkeypatch, name, **changes):
-    source = dataclasses.replace(data._SOURCES[name], **changes)
-    monkeypatch.setitem(data._SOURCES, name, source)
+    kind = DATA_SETS[name]
+    monkeypatch.setattr(kind, "source", dataclasses.replace(kind.source, **changes))
 
 
 def test_download_into_the_cache(monkeypatch, capfd, cache, server, black_mnist):
     url, served, asked = server
     md5 = []
-    for file in data._IDX_FILES:
+    for file in idx_files._FILES:
         (served / file).symlink_to(black_mnist / file)
         md5.append(hashlib.md5((black_mnist / file).read_bytes()).hexdigest())
     offer(monkeypatch, "mnist", url=url, md5=tuple(md5))
     monkeypatch.setenv("FORCE_COLOR", "1")  # makes rich take stderr for a terminal
     config = image_data("mnist", train_size=50, test_size=50)
-    first = data.load(config, CPU)
-    assert data.locate("mnist") == cache / "mnist"
-    assert sorted(file.name for file in (cache / "mnist").iterdir()) == sorted(data._IDX_FILES)
+    first = load(config, CPU)
+    assert locate("mnist") == cache / "mnist"
+    assert sorted(file.name for file in (cache / "mnist").iterdir()) == sorted(idx_files._FILES)
     assert len(asked) == 4
     output = capfd.readouterr()
     assert output.out == ""
     assert "mnist t10k-labels-idx1-ubyte.gz" in output.err
-    second = data.load(config, CPU)
+    second = load(config, CPU)
     assert len(asked) == 4
     assert torch.equal(first.train_labels, second.train_labels)
 
@@ -776,7 +792,7 @@ def test_a_download_with_a_wrong_checksum_is_not_kept(monkeypatch, capfd, cache,
     (served / "cifar-10-python.tar.gz").write_bytes(b"<html>not quite it</html>")
     offer(monkeypatch, "cifar10", url=url)
     with pytest.raises(DataError) as error:
-        data.load(image_data("cifar10"), CPU)
+        load(image_data("cifar10"), CPU)
     assert one_line(error) == (
         "data=cifar10: not found and the download failed "
         "(the file's checksum is not the published one); "
@@ -791,7 +807,7 @@ def test_a_download_that_is_not_there(monkeypatch, cache, server):
     url, _, asked = server
     offer(monkeypatch, "mnist", url=url)
     with pytest.raises(DataError) as error:
-        data.load(image_data("mnist"), CPU)
+        load(image_data("mnist"), CPU)
     error.value.__cause__.response.close()  # which pooch leaves open
     text = one_line(error)
     assert "the download failed (127.0.0.1 answered 404); put train-images" in text
@@ -803,7 +819,7 @@ def test_a_refused_connection(monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     offer(monkeypatch, "cifar10", url="http://127.0.0.1:1/")  # a port on which nobody listens
     with pytest.raises(DataError, match=r"the download failed \(no connection to 127.0.0.1\); put"):
-        data.load(image_data("cifar10"), CPU)
+        load(image_data("cifar10"), CPU)
 
 
 def test_a_silent_server_and_a_full_disk(monkeypatch):
@@ -822,5 +838,5 @@ def test_a_silent_server_and_a_full_disk(monkeypatch):
 
         monkeypatch.setattr(pooch, "retrieve", fail)
         with pytest.raises(DataError) as error:
-            data.load(image_data("cifar10"), CPU)
+            load(image_data("cifar10"), CPU)
         assert f"the download failed ({reason}); put" in one_line(error)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from normlab.errors import ConfigError
-from normlab.networks import Activation, build_model, weight_layers
+from normlab.networks import Nonlinearity, build_model, weight_layers
 
 SHAPE, CLASSES = (3, 8, 8), 5
 
@@ -176,7 +176,7 @@ def execution_order(model, images):
     handles = [
         module.register_forward_hook(note)
         for module in model.modules()
-        if isinstance(module, nn.Linear | Activation)
+        if isinstance(module, nn.Linear | Nonlinearity)
         or (isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1))
     ]
     model(images)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from normlab.config import Config, compose
-from normlab.data import batches, load
+from normlab.data import batches
 from normlab.errors import ConfigError
 from normlab.networks import build_model, weight_layers
 from normlab.training import (
@@ -26,7 +26,8 @@ from normlab.training import (
     train,
 )
 from normlab.training import loop as training
-from normlab.training.loop import gradient_schedule, learning_rate, snapshot_schedule, total_steps
+from normlab.training.loop import gradient_schedule, snapshot_schedule, total_steps
+from normlab.training.schedules import learning_rate
 
 CPU = torch.device("cpu")
 TINY = (
@@ -75,7 +76,7 @@ def equal_weights(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
 
 def textbook(config: Config, *, fused: bool = False) -> tuple[torch.nn.Module, list[list[float]]]:
     """The plain PyTorch loop that `train` must equal, and the gradient norms of its steps."""
-    dataset = load(config.data, CPU)
+    dataset = config.data.load(CPU)
     model = build_model(config, dataset.shape, dataset.classes, random_stream(config.seed, "init"))
     layers = weight_layers(model)
     optimizer = torch.optim.SGD(
@@ -165,7 +166,7 @@ def test_rows_are_about_the_weights_after_their_step() -> None:
     """The last row's scores and snapshot are those of the returned model."""
     config = compose(TINY_CNN)
     events, ended = events_of(config)
-    dataset = load(config.data, CPU)
+    dataset = config.data.load(CPU)
     last = evaluations(events)[-1]
     assert last["step"] == ended.step == 8
     scores = evaluate(ended.model, dataset, config.training)
@@ -191,7 +192,7 @@ def test_update_ratio_is_of_the_real_step() -> None:
 def test_evaluation_is_in_eval_mode_on_the_whole_sets() -> None:
     config = compose([*TINY_CNN, "data.train_size=1203", "training.steps=3"])
     events, ended = events_of(config)
-    dataset = load(config.data, CPU)
+    dataset = config.data.load(CPU)
     ended.model.eval()
     with torch.no_grad():
         logits = ended.model(dataset.train_images)

@@ -1,0 +1,74 @@
+"""Hydra's compose over normlab's YAML and a person's own.
+
+Hydra and OmegaConf are imported where they are needed alone: `--help` and shell completion stay
+fast.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from normlab.config.files import config_folder
+from normlab.errors import ConfigError
+from normlab.text import first_line
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+Load = Callable[[Sequence[str]], "DictConfig"]
+
+
+@contextmanager
+def hydra_in(config_dir: Path | None) -> Iterator[Load]:
+    """A function that composes overrides, with quiet, local state; it raises ConfigError."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import MarkedYAMLError, YAMLError  # of OmegaConf's own parser
+
+    extra = (
+        [f"hydra.searchpath=[{_quoted(f'file://{config_dir.resolve()}')}]"] if config_dir else []
+    )
+
+    def load(overrides: Sequence[str]) -> "DictConfig":
+        try:
+            return hydra_compose("config", overrides=[*overrides, *extra])
+        except MarkedYAMLError as error:
+            mark = error.problem_mark
+            where = f"{mark.name}, line {mark.line + 1}: " if mark else ""
+            raise ConfigError(f"{where}not valid YAML ({error.problem})") from error
+        except (UnicodeDecodeError, RecursionError) as error:
+            where = f"--config-dir={config_dir}: " if config_dir else ""
+            raise ConfigError(f"{where}a YAML cannot be read ({first_line(error)})") from error
+        except (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
+            raise ConfigError(first_line(error)) from error
+        except Exception as error:  # Hydra meets odd input with errors of any kind
+            raise ConfigError(
+                f"{' '.join(overrides)}: not understood ({first_line(error)})"
+            ) from error
+
+    with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+        yield load
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "\\'") + "'"
+
+
+def plain(composed: "DictConfig") -> Any:
+    """What Hydra composed as plain dicts and values, interpolations of other keys resolved."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    # A config must not read its surroundings: the same text is the same run everywhere.
+    for resolver in ("oc.env", "oc.decode", "oc.deprecated"):
+        OmegaConf.clear_resolver(resolver)
+    try:
+        return OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = f"{error.full_key}: " if error.full_key else ""
+        raise ConfigError(f"{key}{first_line(error)}") from error
+    finally:
+        OmegaConf.clear_resolvers()

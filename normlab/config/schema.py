@@ -1,0 +1,177 @@
+"""The whole of one run as typed, frozen settings."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
+
+from normlab.config.launchers import LocalLauncher, RayLauncher, SlurmLauncher
+from normlab.config.parts import (
+    DATA_SETS,
+    MODELS,
+    NORMS,
+    OPTIMIZERS,
+    PROBES,
+    SCHEDULES,
+    Choices,
+    Count,
+    DataSet,
+    Model,
+    NonNegative,
+    Norm,
+    OneOf,
+    Optimizer,
+    Part,
+    Positive,
+    Schedule,
+    Seed,
+    Settings,
+    Whole,
+)
+
+
+class Training(Settings):
+    """How long, on what batches, and how exactly."""
+
+    epochs: Whole | None
+    steps: Whole | None
+    batch_size: Count
+    loss: Literal["softmax", "sigmoid"]
+    clip_norm: Positive | None
+    precision: Literal["fp32", "tf32", "bf16"]
+    evaluate_every_epochs: Count
+
+    @model_validator(mode="before")
+    @classmethod
+    def _steps_replace_epochs(cls, values: Any) -> Any:
+        # Normalized here, so that equal trainings have one identity.
+        if isinstance(values, Mapping) and values.get("steps") is not None:
+            return {**values, "epochs": None}
+        return values
+
+    @model_validator(mode="after")
+    def _check_length(self) -> Self:
+        if self.epochs is None and self.steps is None:
+            raise ValueError("training.epochs=null: give training.epochs or training.steps")
+        return self
+
+
+class Probes(Settings):
+    """What is measured in each layer, on what, and when."""
+
+    measure: Annotated[tuple[Annotated[str, OneOf(PROBES)], ...], Field(strict=False)]
+    batch_size: Annotated[int, Field(ge=2, le=10**9)]
+    snapshots: Annotated[int, Field(ge=0, le=10**6)]
+    grad_norm_steps: Whole
+
+    @field_validator("measure")
+    @classmethod
+    def _each_once_in_order(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        # So that the same measurements are one identity.
+        return tuple(name for name in PROBES if name in names)
+
+
+class Runtime(Settings):
+    """Where a run executes; no part of its identity."""
+
+    device: str
+    threads: Annotated[int, Field(ge=1, le=1024)]
+    checkpoint_seconds: NonNegative
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", device):
+            raise ValueError(
+                f"runtime.device={device}: no such device; choices: auto, cpu, cuda, cuda:N, mps"
+            )
+        return device
+
+
+class Output(Settings):
+    """Where a run's files go; no part of its identity."""
+
+    root: Annotated[str, Field(min_length=1)]
+    experiment: str
+    weights: bool
+
+    @field_validator("experiment")
+    @classmethod
+    def _check_experiment(cls, name: str) -> str:
+        if not re.fullmatch(r"[^/\\\x00-\x1f\x7f]{1,100}", name) or name.strip(". ") == "":
+            raise ValueError(
+                f"output.experiment={name!r}: must be one folder name of at most 100 characters, "
+                "without slashes or control characters"
+            )
+        return name
+
+
+class Config(Settings):
+    """One run, whole: everything that decides its outcome, and where it executes and is kept."""
+
+    seed: Seed
+    data: Annotated[SerializeAsAny[DataSet], BeforeValidator(DATA_SETS.read)]
+    model: Annotated[SerializeAsAny[Model], BeforeValidator(MODELS.read)]
+    norm: Annotated[SerializeAsAny[Norm], BeforeValidator(NORMS.read)]
+    optimizer: Annotated[SerializeAsAny[Optimizer], BeforeValidator(OPTIMIZERS.read)]
+    schedule: Annotated[SerializeAsAny[Schedule], BeforeValidator(SCHEDULES.read)]
+    training: Training
+    probes: Probes
+    runtime: Runtime
+    launcher: Annotated[LocalLauncher | RayLauncher | SlurmLauncher, Field(discriminator="name")]
+    output: Output
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        for part in (self.data, self.model, self.norm, self.optimizer, self.schedule):
+            part.check(self)
+        return self
+
+
+# The config groups whose choices are registered parts.
+GROUPS: dict[str, Choices[Any]] = {
+    "data": DATA_SETS,
+    "model": MODELS,
+    "norm": NORMS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+}
+
+
+def value_choices(key: str) -> list[str]:
+    """The values a dotted key admits where it admits only a few, for completion and help."""
+    group, _, field = key.partition(".")
+    if group not in Config.model_fields or "." in field:
+        return []
+    if group in GROUPS:
+        if field == "name":
+            return list(GROUPS[group])
+        holders: list[Any] = [part for _, part in GROUPS[group].items()]
+    else:
+        holders = _settings_in(Config.model_fields[group].annotation)
+    found: dict[str, None] = {}
+    for holder in holders:
+        if field in holder.model_fields:
+            info = holder.model_fields[field]
+            for admits in (info.annotation, *info.metadata):
+                found |= dict.fromkeys(_admitted(admits))
+    return list(found)
+
+
+def _settings_in(annotation: Any) -> list[Any]:
+    kinds = get_args(annotation) or (annotation,)
+    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings | Part)]
+
+
+def _admitted(annotation: Any) -> Iterator[str]:
+    """The literal values, registered names, true and false among what an annotation admits."""
+    if annotation is bool:
+        yield from ("true", "false")
+    elif isinstance(annotation, OneOf):
+        yield from annotation.registry
+    for argument in get_args(annotation):
+        if isinstance(argument, str):
+            yield argument
+        else:
+            yield from _admitted(argument)

@@ -1,0 +1,45 @@
+"""Random images with random labels: nothing to learn, much to measure."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from pydantic import Field
+
+from normlab.config import DATA_SETS, Count, DataSet, Seed
+from normlab.data.images import label_tensor
+from normlab.data.sampling import random_numbers
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from normlab.data.dataset import Dataset
+
+
+@DATA_SETS.register("gaussian")
+class Gaussian(DataSet):
+    """Images of independent N(0, 1) pixels with random labels."""
+
+    channels: Count
+    size: Count
+    classes: Annotated[int, Field(ge=2, le=10**6)]
+    train_size: Count
+    test_size: Count
+    seed: Seed
+
+    def load(self, device: "torch.device") -> "Dataset":
+        import torch
+
+        from normlab.data.dataset import Dataset
+
+        # A stream each, so that a larger set begins with the smaller one, and test never meets
+        # train.
+        streams = map(random_numbers, np.random.SeedSequence(self.seed).spawn(4))
+
+        def draw(size: int) -> "tuple[Tensor, Tensor]":
+            shape = (size, self.channels, self.size, self.size)
+            images = next(streams).standard_normal(shape).astype(np.float32)
+            labels = next(streams).randint(self.classes, size=size)
+            return torch.from_numpy(images).to(device), label_tensor(labels, device)
+
+        return Dataset(*draw(self.train_size), *draw(self.test_size), self.classes)

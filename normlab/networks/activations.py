@@ -1,0 +1,108 @@
+"""Nonlinearities: PyTorch's function, and φ and φ′ on arrays for mean-field theory."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from normlab.config import ACTIVATIONS, Activation
+
+Values = NDArray[np.float64]
+
+
+def _erf(x: Values) -> Values:
+    found: Values = _each_erf(x)
+    return found
+
+
+_each_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def _sigmoid(x: Values) -> Values:
+    found: Values = np.exp(-np.logaddexp(0, -x))
+    return found
+
+
+def _normal_density(x: Values) -> Values:
+    return np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+
+
+def _normal_cdf(x: Values) -> Values:
+    return (1 + _erf(x / math.sqrt(2))) / 2
+
+
+ACTIVATIONS.add(
+    "relu",
+    Activation(
+        "torch.nn.functional:relu",
+        lambda x: np.maximum(x, 0),
+        lambda x: (x > 0) * 1.0,
+        homogeneous=True,
+        usual=True,
+    ),
+)
+ACTIVATIONS.add(
+    "leaky_relu",
+    Activation(
+        "torch.nn.functional:leaky_relu",
+        lambda x: np.where(x > 0, x, 0.01 * x),
+        lambda x: np.where(x > 0, 1, 0.01),
+        homogeneous=True,
+    ),
+)
+ACTIVATIONS.add(
+    "gelu",
+    Activation(
+        "torch.nn.functional:gelu",
+        lambda x: x * _normal_cdf(x),
+        lambda x: _normal_cdf(x) + x * _normal_density(x),
+    ),
+)
+ACTIVATIONS.add(
+    "silu",
+    Activation(
+        "torch.nn.functional:silu",
+        lambda x: x * _sigmoid(x),
+        lambda x: _sigmoid(x) * (1 + x * (1 - _sigmoid(x))),
+    ),
+)
+ACTIVATIONS.add(
+    "tanh",
+    Activation(
+        "torch:tanh",
+        np.tanh,
+        lambda x: 1 - np.tanh(x) ** 2,
+        odd_curvature=True,
+        saturates=True,
+    ),
+)
+ACTIVATIONS.add(
+    "erf",
+    Activation(
+        "torch:erf",
+        _erf,
+        lambda x: 2 / math.sqrt(math.pi) * np.exp(-(x**2)),
+        odd_curvature=True,
+        saturates=True,
+    ),
+)
+ACTIVATIONS.add(
+    "sigmoid",
+    Activation(
+        "torch:sigmoid",
+        _sigmoid,
+        lambda x: _sigmoid(x) * (1 - _sigmoid(x)),
+        odd_curvature=True,
+        saturates=True,
+    ),
+)
+ACTIVATIONS.add(
+    "identity",
+    Activation(
+        lambda x: x,
+        lambda x: x,
+        lambda x: np.ones_like(x),
+        odd_curvature=True,
+        homogeneous=True,
+    ),
+)

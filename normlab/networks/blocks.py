@@ -1,0 +1,134 @@
+"""A layer's norm and nonlinearity, shortcuts, and the two kinds of residual block."""
+
+import pkgutil
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from normlab.config import ACTIVATIONS, Config
+from normlab.networks.models import CNN
+
+
+class Nonlinearity(nn.Module):
+    """An elementwise nonlinearity; one class for all, so that probes find every one of them."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.name = name
+        function = ACTIVATIONS[name].function
+        self.function: Callable[[Tensor], Tensor] = (
+            pkgutil.resolve_name(function) if isinstance(function, str) else function
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+    def extra_repr(self) -> str:
+        return self.name
+
+
+class NormActivation(nn.Module):
+    """A normalization and a nonlinearity, in the order that `norm.position` says."""
+
+    def __init__(self, config: Config, channels: int, *, spatial: bool):
+        super().__init__()
+        self.norm = config.norm.build(channels, spatial=spatial)
+        self.activation = Nonlinearity(config.model.activation)
+        self.norm_first = config.norm.before_activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = (
+            self.activation(self.norm(x)) if self.norm_first else self.norm(self.activation(x))
+        )
+        return y
+
+
+class ZeroPadShortcut(nn.Module):
+    """He et al.'s (2015) option A: every stride-th position, new channels zero, no parameters."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int):
+        super().__init__()
+        self.extra = channels_out - channels_in
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
+
+
+def build_shortcut(config: Config, channels_in: int, channels_out: int, stride: int) -> nn.Module:
+    """The skip of a block: the identity, but option A or B of He et al. (2015) on a new shape.
+
+    B is a strided 1×1 convolution, normalized as its block's convolutions are in a post-activation
+    block. Its layer counts neither in `depth` nor among the measured layers, as in the paper.
+    """
+    model = config.model
+    assert isinstance(model, CNN)  # which alone has shortcuts
+    if channels_in == channels_out and stride == 1:
+        return nn.Identity()
+    if model.shortcut == "A":
+        return ZeroPadShortcut(channels_in, channels_out, stride)
+    convolution = nn.Conv2d(channels_in, channels_out, 1, stride, bias=model.bias)
+    if model.block == "pre":
+        return convolution
+    return nn.Sequential(convolution, config.norm.build(channels_out, spatial=True))
+
+
+def conv3x3(config: Config, channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
+    """A 3×3 convolution that keeps height and width up to its stride."""
+    bias = config.model.bias
+    return nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=bias)
+
+
+class PostActivationBlock(nn.Module):
+    """Two convolutions, the skip added before the last nonlinearity (He et al. 2015).
+
+    y = φ(N(W₂ φ(N(W₁x))) + S(x)), N after φ with norm.position=after; without residual S = 0, and
+    the block is the same two layers of a plain network.
+    """
+
+    def __init__(self, config: Config, channels_in: int, channels_out: int, stride: int):
+        super().__init__()
+        self.conv1 = conv3x3(config, channels_in, channels_out, stride)
+        self.unit1 = NormActivation(config, channels_out, spatial=True)
+        self.conv2 = conv3x3(config, channels_out, channels_out)
+        self.unit2 = NormActivation(config, channels_out, spatial=True)
+        self.shortcut = (
+            build_shortcut(config, channels_in, channels_out, stride)
+            if config.model.residual
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv2(self.unit1(self.conv1(x)))
+        norm, activation = self.unit2.norm, self.unit2.activation
+        if self.unit2.norm_first:
+            y = norm(y)
+        if self.shortcut is not None:
+            y = y + self.shortcut(x)
+        y = activation(y)
+        return y if self.unit2.norm_first else norm(y)
+
+
+class PreActivationBlock(nn.Module):
+    """Two convolutions, each after its normalization and nonlinearity (He et al. 2016).
+
+    y = W₂ φ(N(W₁ φ(N(x)))) + S(x): nothing stands in the way of the skip, where the paper's very
+    first block shares its first φ(N(x)) with it; without residual S = 0.
+    """
+
+    def __init__(self, config: Config, channels_in: int, channels_out: int, stride: int):
+        super().__init__()
+        self.unit1 = NormActivation(config, channels_in, spatial=True)
+        self.conv1 = conv3x3(config, channels_in, channels_out, stride)
+        self.unit2 = NormActivation(config, channels_out, spatial=True)
+        self.conv2 = conv3x3(config, channels_out, channels_out)
+        self.shortcut = (
+            build_shortcut(config, channels_in, channels_out, stride)
+            if config.model.residual
+            else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv2(self.unit2(self.conv1(self.unit1(x))))
+        return y if self.shortcut is None else y + self.shortcut(x)

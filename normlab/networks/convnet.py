@@ -1,0 +1,54 @@
+"""He et al.'s (2015) convolutional network, plain or residual."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from normlab.config import Config
+from normlab.networks.blocks import (
+    NormActivation,
+    PostActivationBlock,
+    PreActivationBlock,
+    conv3x3,
+)
+from normlab.networks.models import CNN
+
+
+class ConvNet(nn.Module):
+    """He et al.'s (2015) CIFAR-10 network: a convolution, 3 stages of n blocks, a linear layer.
+
+    6n+2 weight layers; stages have width, 2·width and 4·width channels, and the second and third
+    halve height and width. Global average pooling before the linear layer. x: [B, C, H, W].
+    """
+
+    def __init__(self, config: Config, shape: tuple[int, int, int], classes: int):
+        super().__init__()
+        model = config.model
+        assert isinstance(model, CNN)
+        self.pre_activation = model.block == "pre"
+        block = PreActivationBlock if self.pre_activation else PostActivationBlock
+        channels = model.width
+        self.stem = conv3x3(config, shape[0], channels)
+        if not self.pre_activation:
+            self.stem_unit = NormActivation(config, channels, spatial=True)
+        self.body = nn.Sequential()
+        for stage in range(len(model.channels)):
+            blocks = nn.Sequential()
+            out = model.channels[stage]
+            for index in range((model.depth - 2) // 6):
+                stride = 2 if stage and index == 0 else 1
+                blocks.add_module(f"block{index + 1}", block(config, channels, out, stride))
+                channels = out
+            self.body.add_module(f"stage{stage + 1}", blocks)
+        if self.pre_activation:
+            self.final_unit = NormActivation(config, channels, spatial=True)
+        self.output = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        if not self.pre_activation:
+            h = self.stem_unit(h)
+        h = self.body(h)
+        if self.pre_activation:
+            h = self.final_unit(h)
+        logits: Tensor = self.output(F.adaptive_avg_pool2d(h, 1).flatten(1))
+        return logits

@@ -1,0 +1,58 @@
+"""Modules of normalizations that PyTorch does not have."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class UnsteadyNoise(nn.Module):
+    """Noise whose distribution is another one at every training step (Santurkar et al. 2018, A.3).
+
+    y = s·x + m with m ~ U[μ ± n/5] and s ~ N(σ, (n/5)²) for each sample and channel; at each step
+    and for each channel anew μ ~ U[−n, n] and σ ~ U[1, 1 + n/2], where n is `norm.noise`; 0.5 makes
+    their constants. In eval mode its mean, (1 + n/4)·x. x: [B, C, …]. What is drawn is a pure
+    function of `seed` and of the steps made so far, a buffer: a measurement leaves no trace.
+    """
+
+    steps: Tensor
+
+    def __init__(self, channels: int, noise: float):
+        super().__init__()
+        self.channels = channels
+        self.noise = noise
+        self.seed = 0  # `build_model` gives each its own
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x * (1 + self.noise / 4)
+        # On the CPU, so that a seed means the same noise on every device.
+        generator = torch.Generator().manual_seed((self.seed + int(self.steps)) % 2**63)
+        self.steps += 1
+        n = self.noise
+
+        def uniform(low: float, high: float, *shape: int) -> Tensor:
+            return torch.rand(shape, generator=generator) * (high - low) + low
+
+        shift = uniform(-n, n, self.channels) + uniform(-n / 5, n / 5, len(x), self.channels)
+        spread = torch.randn(len(x), self.channels, generator=generator)
+        scale = uniform(1, 1 + n / 2, self.channels) + n / 5 * spread
+        shape = (*x.shape[:2], *[1] * (x.ndim - 2))
+        return x * scale.to(x).view(shape) + shift.to(x).view(shape)
+
+
+class RMSNorm2d(nn.Module):
+    """Root mean square normalization of a convolution's output (Zhang & Sennrich 2019).
+
+    y = γ_c · x / sqrt(mean over C, H, W of x² + ε) for each sample; shapes [B, C, H, W]. PyTorch's
+    own RMSNorm would learn a γ for every position too, unlike every other norm here.
+    """
+
+    def __init__(self, channels: int, eps: float, affine: bool):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.rms_norm(x, x.shape[1:], eps=self.eps)
+        return y if self.weight is None else y * self.weight[:, None, None]

@@ -1,0 +1,246 @@
+"""Normalizations: each its settings, its module, its colour, and what is known of it.
+
+What shares one mean and variance; γ and β always belong to a channel:
+
+- bn: a channel, over all samples and positions
+- ln: a sample, over C, H and W
+- gn: a sample and a group of channels, over its C/groups, H and W
+- in: a sample and a channel, over H and W
+- rms: as ln, divided by the root mean square without subtracting the mean
+- none, wn: no activation is normalized; wn reparametrizes the weights
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from normlab.config import NORMS, Config, Count, Fraction, NonNegative, Norm, Positive
+from normlab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Okabe & Ito's (2008) colours, which the colour-blind can tell apart.
+BLACK, BLUE, ORANGE, SKY, PINK, GREEN, VERMILION = (
+    *("#000000", "#0072B2", "#E69F00", "#56B4E9"),
+    *("#CC79A7", "#009E73", "#D55E00"),
+)
+
+
+@NORMS.register("none")
+class NoNorm(Norm):
+    """No normalization."""
+
+    label = "no norm"
+    colour = BLACK
+    normalizes = False
+
+    @property
+    def phrase(self) -> str:
+        return "without norm"
+
+    def build(self, channels: int, *, spatial: bool) -> "nn.Module":  # noqa: ARG002
+        from torch import nn
+
+        return nn.Identity()
+
+
+@NORMS.register("wn")
+class WeightNorm(NoNorm):
+    """Weight normalization (Salimans & Kingma 2016): w = g·v/‖v‖ per output unit, with g = ‖v‖ at
+    the start, so that initialization is as without."""
+
+    label = "WeightNorm"
+    colour = VERMILION
+
+    @property
+    def phrase(self) -> str:
+        return self.name
+
+    def check(self, config: Config) -> None:
+        model = config.model
+        if model.init_gain == 0 or model.init_std == 0:
+            zero = "model.init_gain" if model.init_gain == 0 else "model.init_std"
+            raise ValueError(
+                f"{zero}=0: weight normalization has no direction for a zero weight; "
+                "use more than 0, or another norm"
+            )
+
+    def reparametrize(self, layer: "nn.Linear | nn.Conv2d") -> None:
+        from torch.nn.utils.parametrizations import weight_norm
+
+        weight_norm(layer)
+
+
+class ActivationNorm(Norm):
+    """What normalizations of activations have in common."""
+
+    position: Literal["before", "after"]
+    affine: bool
+    eps: NonNegative
+
+    @property
+    def before_activation(self) -> bool:
+        return self.position == "before"
+
+
+@NORMS.register("bn")
+class BatchNorm(ActivationNorm):
+    """Batch normalization (Ioffe & Szegedy 2015)."""
+
+    eps: Positive  # PyTorch's own refuses 0
+    momentum: Fraction
+    noise: NonNegative
+
+    label = "BatchNorm"
+    colour = BLUE
+
+    def check(self, config: Config) -> None:
+        if not config.model.spatial and config.training.batch_size == 1:
+            raise ValueError(
+                "training.batch_size=1: BatchNorm has no variance over one sample; "
+                "use at least 2, or norm=ln"
+            )
+
+    def check_images(self, config: Config, sizes: Sequence[tuple[int, int]]) -> None:
+        if math.prod(sizes[-1]) == 1 and config.training.batch_size == 1:
+            raise ConfigError(
+                f"training.batch_size=1: {_images(sizes)} leave BatchNorm one value in the last "
+                "stage, which has no variance; use at least 2, or norm=ln"
+            )
+
+    def build(self, channels: int, *, spatial: bool) -> "nn.Module":
+        from torch import nn
+
+        from normlab.networks.norm_modules import UnsteadyNoise
+
+        kind = nn.BatchNorm2d if spatial else nn.BatchNorm1d
+        module = kind(channels, self.eps, self.momentum, self.affine)
+        return nn.Sequential(module, UnsteadyNoise(channels, self.noise)) if self.noise else module
+
+    def gradient_factor(self, config: Config) -> tuple[float, str] | None:
+        """√(π/(π−1)) for BatchNorm before a rectifier without skips, at large batches."""
+        model = config.model
+        # With affine parameters or without, γ and β are 1 and 0 at the start.
+        if model.activation != "relu" or model.residual or not self.before_activation or self.noise:
+            return None
+        return math.sqrt(math.pi / (math.pi - 1)), "Yang et al. 2019"
+
+
+class SampleNorm(ActivationNorm):
+    """Statistics within one sample, over groups of channels."""
+
+    @property
+    def group_count(self) -> int:
+        """The groups of a sample's channels that have a mean and variance each."""
+        return 1
+
+    def check(self, config: Config) -> None:
+        model = config.model
+        if not model.spatial and model.width == self.group_count:
+            raise ValueError(
+                f"model.width={model.width}: norm={self.name} has no variance over one value; "
+                f"use more than {self.group_count}, or another norm"
+            )
+
+    def check_images(self, config: Config, sizes: Sequence[tuple[int, int]]) -> None:
+        if sizes[0] == (1, 1) and config.model.width == self.group_count:
+            raise ConfigError(
+                f"norm={self.name}: {_images(sizes)} and model.width={config.model.width} leave "
+                "one value to a group, which has no variance; use model=mlp, a wider network or "
+                "larger images"
+            )
+
+
+@NORMS.register("ln")
+class LayerNorm(SampleNorm):
+    """Layer normalization (Ba et al. 2016); of images, GroupNorm with one group."""
+
+    label = "LayerNorm"
+    colour = ORANGE
+
+    def build(self, channels: int, *, spatial: bool) -> "nn.Module":
+        from torch import nn
+
+        if spatial:
+            return nn.GroupNorm(1, channels, self.eps, self.affine)
+        return nn.LayerNorm(channels, self.eps, self.affine)
+
+
+@NORMS.register("gn")
+class GroupNorm(SampleNorm):
+    """Group normalization (Wu & He 2018)."""
+
+    groups: Count
+
+    label = "GroupNorm"
+    colour = SKY
+
+    @property
+    def group_count(self) -> int:
+        return self.groups
+
+    def check(self, config: Config) -> None:
+        if config.model.width % self.groups:
+            raise ValueError(
+                f"norm.groups={self.groups}: must divide the layers' channels, "
+                f"{', '.join(map(str, config.model.channels))}; "
+                "change norm.groups or model.width"
+            )
+        super().check(config)
+
+    def build(self, channels: int, *, spatial: bool) -> "nn.Module":  # noqa: ARG002
+        from torch import nn
+
+        return nn.GroupNorm(self.groups, channels, self.eps, self.affine)
+
+
+@NORMS.register("in")
+class InstanceNorm(SampleNorm):
+    """Instance normalization (Ulyanov et al. 2016).
+
+    A linear layer's output is taken as one channel of C positions, since a lone value has no
+    variance.
+    """
+
+    label = "InstanceNorm"
+    colour = PINK
+
+    def check_images(self, config: Config, sizes: Sequence[tuple[int, int]]) -> None:  # noqa: ARG002
+        if math.prod(sizes[-1]) == 1:
+            raise ConfigError(
+                f"norm=in: {_images(sizes)} leave one position in the last stage, which has no "
+                "variance; use model=mlp, norm=ln or larger images"
+            )
+
+    def build(self, channels: int, *, spatial: bool) -> "nn.Module":
+        from torch import nn
+
+        if spatial:
+            return nn.InstanceNorm2d(channels, self.eps, affine=self.affine)
+        return nn.Sequential(
+            nn.Unflatten(1, (1, -1)),
+            nn.InstanceNorm1d(1, self.eps, affine=self.affine),
+            nn.Flatten(),
+        )
+
+
+@NORMS.register("rms")
+class RMSNorm(ActivationNorm):
+    """Root mean square normalization (Zhang & Sennrich 2019)."""
+
+    label = "RMSNorm"
+    colour = GREEN
+
+    def build(self, channels: int, *, spatial: bool) -> "nn.Module":
+        from torch import nn
+
+        from normlab.networks.norm_modules import RMSNorm2d
+
+        if spatial:
+            return RMSNorm2d(channels, self.eps, self.affine)
+        return nn.RMSNorm(channels, self.eps, self.affine)
+
+
+def _images(sizes: Sequence[tuple[int, int]]) -> str:
+    return f"images of {sizes[0][0]}×{sizes[0][1]}"

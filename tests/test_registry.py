@@ -1,0 +1,68 @@
+"""Parts by name."""
+
+import pytest
+
+from normlab.errors import ConfigError
+from normlab.registry import Registry
+
+
+def test_parts_are_found_in_their_order() -> None:
+    registry: Registry[int] = Registry("colour")
+    registry.add("red", 1)
+    registry.register("blue")(2)
+    assert list(registry) == ["red", "blue"]
+    assert dict(registry.items()) == {"red": 1, "blue": 2}
+    assert registry["blue"] == 2
+    assert "red" in registry
+    assert "green" not in registry
+    assert registry.get("green") is None
+
+
+def test_an_unknown_name_is_told_with_the_choices() -> None:
+    registry: Registry[int] = Registry("colour")
+    registry.add("vermilion", 1)
+    with pytest.raises(ConfigError) as error:
+        registry["vermillion"]
+    assert str(error.value) == (
+        "colour=vermillion: no such choice; choices: vermilion; did you mean vermilion?"
+    )
+
+
+def test_a_name_is_given_once() -> None:
+    registry: Registry[int] = Registry("colour")
+    registry.add("red", 1)
+    with pytest.raises(ValueError, match=r"^colour=red: there is one already"):
+        registry.add("red", 2)
+    registry.remove("red")
+    registry.add("red", 2)
+    assert registry["red"] == 2
+
+
+def test_modules_are_imported_at_the_first_question(tmp_path, monkeypatch) -> None:
+    (tmp_path / "paints.py").write_text(
+        "from test_registry_paints import PAINTS\nPAINTS.add('red', 1)\nPAINTS.add('blue', 2)\n"
+    )
+    (tmp_path / "varnishes.py").write_text(
+        "from test_registry_paints import PAINTS\nPAINTS.add('clear', 3)\n"
+    )
+    (tmp_path / "test_registry_paints.py").write_text(
+        "from normlab.registry import Registry\nPAINTS = Registry('paint', 'paints', 'varnishes')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import sys
+
+    from test_registry_paints import PAINTS
+
+    assert "paints" not in sys.modules
+    PAINTS.add("own", 4)  # after normlab's, so that it cannot take one of their names
+    assert list(PAINTS) == ["red", "blue", "clear", "own"]
+    with pytest.raises(ValueError, match="paint=clear"):
+        PAINTS.add("clear", 5)
+
+
+def test_a_module_that_fails_is_tried_again(tmp_path, monkeypatch) -> None:
+    registry: Registry[int] = Registry("paint", "broken_paints")
+    monkeypatch.syspath_prepend(tmp_path)
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError):
+            list(registry)
