@@ -1,8 +1,8 @@
 """Many runs as the few rows that a picture needs: by layer, by epoch, by depth.
 
-A line is a variant at one depth: its columns are `variant`, `norm`, `residual`, `plain_variant` and
-`depth`. Its value at a place is the mean over seeds, the geometric one of what spans decades, and
-`low` and `high` are the least and the greatest seed.
+A line is a variant at one depth, the columns `variant` and `depth`; what else is known of a variant
+stands once, in the frame of `with_variants`. A line's value at a place is the mean over seeds, the
+geometric one of what spans decades, and `low` and `high` are the least and the greatest seed.
 """
 
 import math
@@ -29,24 +29,19 @@ LOG_PROBES = tuple(name for name, probe in PROBES.items() if probe.logarithmic)
 
 
 class _Line(NamedTuple):
-    """What a picture's line shows, as columns of its table."""
+    """Which of a picture's lines a run belongs to, as columns of its table."""
 
-    variant: str  # its name
-    norm: str | None
-    residual: bool | None
-    plain_variant: bool  # norm and skips are all that sets it apart
+    variant: str
     depth: int
 
 
-_VARIANT = ("variant", "norm", "residual", "plain_variant")
-
-
 def with_variants(frame: DataFrame) -> DataFrame:
-    """The finished and diverged runs with their variants: `variant`, the name, `residual`, and
-    `plain_variant`, whether norm and skips are all that sets it apart.
+    """The finished and diverged runs, each with its variant in further columns.
 
-    Norm and skips are always named, so that a variant has one name, and colour, everywhere. Raises
-    ConfigError where there is none.
+    `variant` is its name, `residual` whether it has skips, `plain_variant` whether norm and skips
+    are all that sets it apart; its norm is the column `norm` that a frame has anyway. Norm and
+    skips are always named, so that a variant has one name, and colour, everywhere. Raises
+    ConfigError where there is no run.
     """
     frame = frame[frame["status"].isin(FINAL)].drop_duplicates("run_id")
     if frame.empty:
@@ -56,11 +51,8 @@ def with_variants(frame: DataFrame) -> DataFrame:
     facts = DataFrame(
         [(variant.name, variant.residual, variant.plain) for variant in variants_of(frame, keys)],
         columns=["variant", "residual", "plain_variant"],
-        index=frame.index,
-    )
-    return frame.assign(
-        variant=facts["variant"], residual=facts["residual"], plain_variant=facts["plain_variant"]
-    )
+    ).set_index(frame.index)
+    return pandas.concat([frame.drop(columns=facts.columns, errors="ignore"), facts], axis=1)
 
 
 def profiles(
@@ -70,7 +62,7 @@ def profiles(
     *,
     by: Literal["place", "step"] = "place",
 ) -> DataFrame:
-    """A probe by layer: a line's columns, hidden, layer, and value, low, high, n over the seeds.
+    """A probe by layer: variant, depth, hidden, layer, and value, low, high, n over the seeds.
 
     By `place`, at init and at the end, whenever a run's end is, or by every `step` that more than
     half of a net's runs have. `hidden` is the number of hidden layers; the output layer is left
@@ -112,7 +104,7 @@ def profiles(
 
 
 def curves(runs: DataFrame, metric: str, progress: Progress | None = None) -> DataFrame:
-    """A metric by epoch: a line's columns, epoch, value, low, high, n."""
+    """A metric by epoch: variant, depth, epoch, value, low, high, n."""
     parts = [
         metrics[["epoch", metric]].rename(columns={metric: "value"}).assign(**line._asdict())
         for line, _, metrics in _tables(runs, "metrics", progress)
@@ -121,8 +113,8 @@ def curves(runs: DataFrame, metric: str, progress: Progress | None = None) -> Da
 
 
 def errors(runs: DataFrame) -> DataFrame:
-    """The final train error by depth: a line's columns, value, low, high, n."""
-    found = runs[[*_VARIANT, DEPTH]].rename(columns={DEPTH: "depth"})
+    """The final train error by depth: variant, depth, value, low, high, n."""
+    found = runs[["variant", DEPTH]].rename(columns={DEPTH: "depth"})
     return _over_seeds(found.assign(value=1 - runs["train_acc"]), [], log=False)
 
 
@@ -143,7 +135,7 @@ def history(folder: Path, probe: str) -> DataFrame:
 def predicted(runs: DataFrame, progress: Progress | None = None) -> DataFrame:
     """Measured and predicted factor of δ from each hidden layer to the one before, at init.
 
-    A line's columns, layer, value, low, high, n, predicted. Raises ConfigError where theory covers
+    Variant, depth, layer, value, low, high, n, predicted. Raises ConfigError where theory covers
     none of the runs.
     """
     parts = []
@@ -177,9 +169,9 @@ def _tables(
     runs: DataFrame, name: Any, progress: Progress | None
 ) -> Iterator[tuple[_Line, Path, DataFrame]]:
     """Each run's line, folder and one of its tables; damaged ones are left out."""
-    rows = list(zip(*(runs[key].tolist() for key in (*_VARIANT, DEPTH, "folder")), strict=True))
+    rows = list(zip(*(runs[key].tolist() for key in ("variant", DEPTH, "folder")), strict=True))
     read = 0
-    for index, (*about, folder) in enumerate(rows):
+    for index, (variant, depth, folder) in enumerate(rows):
         if progress:
             progress(index, len(rows))
         try:
@@ -187,7 +179,7 @@ def _tables(
         except RecordError:
             continue
         read += 1
-        yield _Line(*about), Path(folder), table
+        yield _Line(variant, depth), Path(folder), table
     if not read:
         raise ConfigError(f"no {name}.parquet of {len(rows)} runs can be read")
 
