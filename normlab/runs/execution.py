@@ -88,14 +88,13 @@ def execute(
                         checkpoint=checkpoint,
                     )
                     recorder.lock.progress |= {"step": step, "steps": event.steps}
-                case Evaluation(row):
+                case Evaluation(step=step, train_acc=accuracy):
                     assert recorder is not None  # train yields Started first
-                    recorder.add_metrics(row)
-                    step = row["step"]
-                    recorder.lock.progress |= {"step": step, "train_acc": row["train_acc"]}
-                case Measurement(rows):
+                    recorder.add_metrics(event.as_row())
+                    recorder.lock.progress |= {"step": step, "train_acc": accuracy}
+                case Measurement():
                     assert recorder is not None
-                    recorder.add_layers(rows)
+                    recorder.add_layers(event.rows())
                 case Progress(step, loss):
                     assert recorder is not None
                     recorder.lock.progress |= {"step": step, "loss": loss}

@@ -4,7 +4,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -49,11 +48,11 @@ def _plain(
                 console.print(text, soft_wrap=True, highlight=False, markup=False)
             case Started():
                 console.print(_headline(name, event), soft_wrap=True, highlight=False)
-            case Evaluation(row):
+            case Evaluation():
                 console.print(
-                    f"step {row['step']:>6}  epoch {row['epoch']:6.2f}  "
-                    f"train loss {row['train_loss']:.4f} acc {row['train_acc']:.4f}  "
-                    f"test loss {row['test_loss']:.4f} acc {row['test_acc']:.4f}",
+                    f"step {event.step:>6}  epoch {event.epoch:6.2f}  "
+                    f"train loss {event.train_loss:.4f} acc {event.train_acc:.4f}  "
+                    f"test loss {event.test_loss:.4f} acc {event.test_acc:.4f}",
                     soft_wrap=True,
                     highlight=False,
                 )
@@ -101,24 +100,20 @@ def _live(
                 case Started():
                     head = Text(_headline(name, event))
                     bar.update(task, total=event.steps)
-                case Evaluation(row):
-                    scores = f"train acc {row['train_acc']:.3f} (epoch {row['epoch']:.3g})"
-                    advance(row["step"], row["train_loss"])
+                case Evaluation():
+                    scores = f"train acc {event.train_acc:.3f} (epoch {event.epoch:.3g})"
+                    advance(event.step, event.train_loss)
                 case StepProgress(step, batch_loss):
                     advance(step, batch_loss)
-                case Measurement(rows) if "delta_rms" in rows[0]:
-                    strip = _strip(rows, console.width)
+                case Measurement() if "delta_rms" in event.probes:
+                    label = f"δ at step {event.step}"
+                    strip = gradient_strip(label, event.probes["delta_rms"], console.width)
                     strips = [*strips[:1], strip]
                 case Finished():
                     return event
                 case Measurement() | Checkpoint() | Ended():
                     pass
     return None
-
-
-def _strip(rows: list[dict[str, Any]], width: int) -> Text:
-    deltas = [row["delta_rms"] for row in rows]
-    return gradient_strip(f"δ at step {rows[0]['step']}", deltas, width)
 
 
 def _headline(name: str, started: Started) -> str:
