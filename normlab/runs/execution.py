@@ -15,7 +15,7 @@ import torch
 
 from normlab.config import Config, describe, run_id
 from normlab.errors import BusyError, NormlabError, RunError
-from normlab.measurement import diagnose, predict
+from normlab.measurement import Ending, diagnose, predict
 from normlab.runs.locks import read_lock
 from normlab.runs.outcomes import Outcome
 from normlab.runs.records import (
@@ -257,16 +257,9 @@ def _summary(
 ) -> Summary:
     metrics, layers = recorder.frames()
     prediction = predict(config)
-    diagnosis = diagnose(
-        config,
-        metrics,
-        layers,
-        status=status,
-        step=step,
-        classes=started.classes,
-        steps_per_epoch=started.steps_per_epoch,
-    )
-    reason = " ".join(filter(None, (reason, diagnosis.pop("reason"))))
+    ending = Ending(status, step, started.classes, started.steps_per_epoch)
+    diagnosed = diagnose(config, metrics, layers, ending)
+    reason = " ".join(filter(None, (reason, diagnosed.reason)))
     return Summary(
         version=SUMMARY_VERSION,
         run_id=run_id(config),
@@ -281,7 +274,9 @@ def _summary(
         classes=started.classes,
         device=started.device,
         config=config.model_dump(mode="json"),
-        **{key: _finite(value) for key, value in diagnosis.items()},
+        verdict=diagnosed.diagnosis,
+        advice=tuple(diagnosed.advice),
+        **{key: _finite(value) for key, value in diagnosed.figures().items()},
     )
 
 
