@@ -71,7 +71,7 @@ def remove_leftovers(folder: Path) -> None:
     # A folder that cannot be read or written, or that another process is at, stays as it is.
     with contextlib.suppress(OSError, BusyError):
         left = any((folder / name).exists() for name in (LOCK_FILE, CHECKPOINT_FILE))
-        if left and is_final(folder):
+        if (left or any(folder.glob(f".{LOCK_FILE}.*.tmp"))) and is_final(folder):
             lock = RunLock(folder)
             try:
                 if is_final(folder):
