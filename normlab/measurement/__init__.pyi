@@ -1,5 +1,5 @@
 from .diagnosis import Diagnosed as Diagnosed
-from .diagnosis import Ending as Ending
+from .diagnosis import TrainingEnd as TrainingEnd
 from .diagnosis import diagnose as diagnose
 from .observation import Observation as Observation
 from .observation import observe as observe

@@ -23,7 +23,7 @@ _SCORES = ("train_acc", "train_loss", "test_acc", "test_loss")
 
 
 @dataclass(frozen=True)
-class Ending:
+class TrainingEnd:
     """How a training came to its end."""
 
     status: str  # a name in vocabulary.STATUSES
@@ -68,7 +68,7 @@ class Diagnosed:
 
 
 def diagnose(
-    config: Config, metrics: "DataFrame", layers: "DataFrame", ending: Ending
+    config: Config, metrics: "DataFrame", layers: "DataFrame", ending: TrainingEnd
 ) -> Diagnosed:
     """What became of a network, by its evaluations and the snapshots of its layers."""
     snapshots = snapshot_steps(layers)
@@ -92,7 +92,7 @@ def diagnose(
 
 
 def _judged(
-    config: Config, ending: Ending, init: State, end: State, accuracy: float
+    config: Config, ending: TrainingEnd, init: State, end: State, accuracy: float
 ) -> tuple[str | None, str]:
     """A diagnosis and its reason."""
     step, chance = ending.step, 1 / ending.classes

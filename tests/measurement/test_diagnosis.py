@@ -12,7 +12,7 @@ from normlab.measurement import (
     COLLAPSED_COSINE,
     EXPLODING_RATIO,
     VANISHING_RATIO,
-    Ending,
+    TrainingEnd,
     diagnose,
 )
 from normlab.measurement.diagnosis import TRAINED_SKILL, advice
@@ -38,7 +38,7 @@ def in_summary(
     config: Config, metrics: DataFrame, layers: DataFrame, status: str, step: int
 ) -> dict[str, Any]:
     """A diagnosis under the names that a summary has for it; ten classes, five steps an epoch."""
-    found = diagnose(config, metrics, layers, Ending(status, step, 10, 5))
+    found = diagnose(config, metrics, layers, TrainingEnd(status, step, 10, 5))
     words = {"verdict": found.diagnosis, "reason": found.reason, "try": found.advice}
     return {**words, **found.figures()}
 
