@@ -289,6 +289,8 @@ class Probe:
     label: str
     measure: Callable[[Any], "Tensor"] | None
     logarithmic: bool = False  # spans decades and is not negative
+    gradient: bool = False  # the size of a gradient
+    diagnosed: bool = False  # by it a vanishing gradient is told from an exploding one
 
 
 NORMS: Choices[Norm] = Choices("norm", "normlab.networks.norms")
