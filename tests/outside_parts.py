@@ -95,10 +95,10 @@ class InThisProcess(Launcher):
     """One run after the other."""
 
     def launch(self, configs: Sequence[Config], *, force: bool) -> Generator[Any, None, None]:
-        from normlab.runs import run_outcome
+        from normlab.runs import execute_in_worker
 
         for config in configs:
-            yield run_outcome(config, force=force, stop=lambda: False)
+            yield execute_in_worker(config, force=force, stop=lambda: False)
 
 
 def largest_activation(seen: Any) -> torch.Tensor:

@@ -14,6 +14,7 @@ import typer
 
 from normlab import __version__
 from normlab.errors import ConfigError, InterruptedRunError, NormlabError
+from normlab.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -524,7 +525,6 @@ def bench(
     grad_norm and wandb.watch offline join where they are installed. All nets take about 9 minutes.
     """
     import json
-    from dataclasses import asdict
 
     from normlab.show import bench_table, profile_table
 
@@ -533,26 +533,25 @@ def bench(
         raise ConfigError("--profile: is printed with --format rich only")
     console = _console(stderr=not rich)
     with console.status("starting"):
-        from normlab.bench import bench as benches
-    chosen = nets or list(benches.QUICK_NETS if quick else benches.NETS)
+        from normlab.bench import LEGEND, NETS, QUICK_NETS, Case, Timing, measure
+        from normlab.bench import profile as profile_of
+    chosen = nets or list(QUICK_NETS if quick else NETS)
     counts = threads or ([1] if quick else sorted({1, min(2, os.cpu_count() or 1)}))
-    for net in chosen:
-        benches.bench_config(net, 1, device)  # refuse before anything runs
-    rows = []
-    for net in chosen:
-        for count in counts:
-            with console.status(f"{net}, {count} thread{'s' if count > 1 else ''}"):
-                timings = benches.measure(net, count, 8.0 if quick else seconds, device)
-                rows += [asdict(timing) for timing in timings]
+    cases = [Case(net, count, device) for net in chosen for count in counts]
+    for case in cases:
+        case.config()  # refuse before anything runs
+    timings: list[Timing] = []
+    for case in cases:
+        with console.status(f"{case.net}, {plural(case.threads, 'thread')}"):
+            timings += measure(case, 8.0 if quick else seconds)
     if not rich:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps([timing.to_plain() for timing in timings], indent=2))
         return
-    console.print(bench_table(rows))
-    console.print(benches.LEGEND, style="dim")
+    console.print(bench_table(timings))
+    console.print(LEGEND, style="dim")
     if profile:
-        for net in chosen:
-            for count in counts:
-                console.print(profile_table(net, count, benches.profile(net, count, device)))
+        for case in cases:
+            console.print(profile_table(case.net, case.threads, profile_of(case)))
 
 
 @app.command(
@@ -631,20 +630,13 @@ def compare(
 ) -> None:
     """Compare runs: mean and 95% confidence interval over seeds, in one table."""
     from normlab.results import read_selected
-    from normlab.show import comparison
+    from normlab.show import ComparisonOptions, comparison
 
     console = _console()
     frame, problems = read_selected(folders or [Path("results")], where or [])
-    shown = comparison(
-        frame,
-        rows=_split(rows),
-        cols=_split(cols),
-        metrics=[name for part in metric or ["train_acc"] for name in part.split(",")],
-        sort=sort,
-        baseline=baseline,
-        form=table_format.value,
-        width=console.width,
-    )
+    metrics = [name for part in metric or ["train_acc"] for name in part.split(",")]
+    options = ComparisonOptions(_split(rows), _split(cols), metrics, sort, baseline)
+    shown = comparison(frame, options, table_format.value, console.width)
     if isinstance(shown, str):
         print(shown)
     else:

@@ -30,7 +30,7 @@ _FIELDS = {
     for name, field in Summary.model_fields.items()
     if name not in ("version", "config")
 }
-_values_of = operator.attrgetter(*_FIELDS)
+_field_values = operator.attrgetter(*_FIELDS)
 _FIRST = ("run_id", "experiment", "name", "status", "verdict", "seed")
 _LAST = ("reason", "try", "folder")
 _GROUPS = ("data", "model", "norm", "optimizer", "training")  # what no config is without
@@ -60,9 +60,16 @@ def to_frame(
     kinds: dict[_Kind, list[_Row]] = {}
     tables: list[tuple[list[int], pyarrow.Table]] = []
 
-    def build(kind: _Kind) -> None:
-        rows = kinds.pop(kind)
-        tables.append(([row.place for row in rows], _columns(kind, rows)))
+    def build(kind: _Kind, rows: list[_Row]) -> None:
+        try:
+            tables.append(([row.place for row in rows], _columns(kind, rows)))
+        except (OverflowError, pyarrow.ArrowException) as error:  # a damaged number's digits
+            if len(rows) == 1:
+                line = f"{SUMMARY_FILE} is damaged ({in_one_line(error)})"
+                problems.append(f"{rows[0].folder}: {line}")
+                return
+            for row in rows:
+                build(kind, [row])
 
     for place, (folder, summary) in enumerate(runs):
         try:
@@ -75,9 +82,9 @@ def to_frame(
         rows = kinds.setdefault(kind, [])
         rows.append(_Row(place, str(folder), summary, config))
         if len(rows) == _CHUNK:
-            build(kind)
-    for kind in list(kinds):
-        build(kind)
+            build(kind, kinds.pop(kind))
+    for kind, rows in kinds.items():
+        build(kind, rows)
     return _in_order(tables)
 
 
@@ -104,7 +111,7 @@ def _columns(kind: _Kind, rows: list[_Row]) -> pyarrow.Table:
     """The columns of runs of one kind."""
     folders = [row.folder for row in rows]
     summaries, configs = [row.summary for row in rows], [row.config for row in rows]
-    by_field = zip(*map(_values_of, summaries), strict=True)
+    by_field = zip(*map(_field_values, summaries), strict=True)
     columns = {
         "folder": pyarrow.array(folders),
         "experiment": pyarrow.array([_parent(folder) for folder in folders]),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from normlab.config import Config
-from normlab.measurement import diagnose, predict
+from normlab.measurement import TrainingEnd, diagnose, predict
 from normlab.runs.summary import Summary
 from normlab.text import capitalized, first_line
 
@@ -44,16 +44,14 @@ def conclude(
 
     def diagnosed() -> dict[str, Any]:
         metrics, layers = tables()
-        found = diagnose(
-            config,
-            metrics,
-            layers,
-            status=ending.status,
-            step=ending.step,
-            classes=started.classes,
-            steps_per_epoch=started.steps_per_epoch,
-        )
-        return {**found, "reason": _sentences(ending.reason, found["reason"])}
+        end = TrainingEnd(ending.status, ending.step, started.classes, started.steps_per_epoch)
+        found = diagnose(config, metrics, layers, end)
+        return {
+            "verdict": found.diagnosis,
+            "reason": _sentences(ending.reason, found.reason),
+            "try": found.advice,
+            **found.figures(),
+        }
 
     def predicted() -> dict[str, Any]:
         prediction = predict(config)

@@ -107,12 +107,12 @@ class _RunInProgress:
         assert recorder is not None  # training yields Started first
         progress = recorder.lock.progress
         match event:
-            case Evaluation(row):
-                recorder.add_metrics(row)
-                self._step = row["step"]
-                progress |= {"step": self._step, "train_acc": row["train_acc"]}
-            case Measurement(rows):
-                recorder.add_layers(rows)
+            case Evaluation(step=step, train_acc=accuracy):
+                recorder.add_metrics(event.as_row())
+                self._step = step
+                progress |= {"step": step, "train_acc": accuracy}
+            case Measurement():
+                recorder.add_layers(event.rows())
             case Progress(step, loss):
                 self._step = step
                 progress |= {"step": step, "loss": loss}

@@ -16,6 +16,7 @@ from normlab.errors import BusyError, ConfigError, RecordError
 from normlab.runs.locks import LOCK_FILE, RunLock
 from normlab.runs.summary import SUMMARY_FILE, Summary, parse_summary, read_summary
 from normlab.text import first_line
+from normlab.training import LAYER_COLUMNS, METRIC_COLUMNS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -27,18 +28,6 @@ METRICS_FILE = "metrics.parquet"
 LAYERS_FILE = "layers.parquet"
 WEIGHTS_FILE = "weights.pt"
 CHECKPOINT_FILE = "checkpoint.pt"
-METRIC_COLUMNS = (
-    "step",
-    "epoch",
-    "train_loss",
-    "train_acc",
-    "test_loss",
-    "test_acc",
-    "batch_loss",
-    "lr",
-    "seconds",
-)
-LAYER_COLUMNS = ("step", "layer", "name", "kind")  # and one for each probe
 # What every summary that normlab wrote has said.
 SUMMARY_KEYS = ("run_id", "name", "status", "verdict", "steps", "seconds", "parameters", "device")
 
@@ -71,7 +60,7 @@ def remove_leftovers(folder: Path) -> None:
     # A folder that cannot be read or written, or that another process is at, stays as it is.
     with contextlib.suppress(OSError, BusyError):
         left = any((folder / name).exists() for name in (LOCK_FILE, CHECKPOINT_FILE))
-        if left and is_final(folder):
+        if (left or any(folder.glob(f".{LOCK_FILE}.*.tmp"))) and is_final(folder):
             lock = RunLock(folder)
             try:
                 if is_final(folder):

@@ -15,9 +15,7 @@ from normlab.runs.folder import (
     CHECKPOINT_FILE,
     CONFIG_FILE,
     ENVIRONMENT_FILE,
-    LAYER_COLUMNS,
     LAYERS_FILE,
-    METRIC_COLUMNS,
     METRICS_FILE,
     WEIGHTS_FILE,
     is_final,
@@ -26,6 +24,7 @@ from normlab.runs.folder import (
 from normlab.runs.locks import LOCK_FILE, RunLock, read_lock
 from normlab.runs.signals import deferred_signals
 from normlab.runs.summary import SUMMARY_FILE, Summary, read_summary
+from normlab.training import LAYER_COLUMNS, METRIC_COLUMNS
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -26,7 +26,7 @@ from normlab.config import compose_grids, grids, run_id
 from normlab.errors import ConfigError
 from normlab.runs import run_folder, to_json
 from normlab.show import to_verdict_json, to_verdict_markdown
-from normlab.show.terminal.verdicts import gate_text
+from normlab.show.terminal.claim_figures import gate_text
 
 # ------------------------------------------------------------------ doctored run folders
 

@@ -16,6 +16,8 @@ from normlab.runs.locks import RunLock
 from tests.results.sample import COUNT
 from tests.tools.synthetic_results import write_runs
 
+GOLDEN = Path(__file__).parents[1] / "golden"
+
 
 def test_any_folder_will_do_and_none_counts_twice(many: tuple[Path, DataFrame]) -> None:
     root, frame = many
@@ -73,6 +75,26 @@ def test_what_is_damaged_is_skipped_and_named(tmp_path: Path, kind: str) -> None
     assert len(problems) == 1
     assert problems[0].startswith(f"{bad}: ")
     assert "\n" not in problems[0]
+
+
+@pytest.mark.parametrize("key", ["steps", "seed"])
+def test_a_number_of_too_many_digits_costs_its_own_run_only(tmp_path: Path, key: str) -> None:
+    folders = write_runs(3, tmp_path)
+    content = json.loads((folders[1] / "summary.json").read_text())
+    place = content["config"] if key == "seed" else content
+    place[key] = 10**25
+    (folders[1] / "summary.json").write_text(json.dumps(content))
+    frame, problems = read_results([tmp_path])
+    assert sorted(map(Path, frame["folder"])) == sorted([folders[0], folders[2]])
+    (problem,) = problems
+    assert problem.startswith(f"{folders[1]}: summary.json is damaged (")
+
+
+def test_a_run_of_an_older_version_is_read() -> None:
+    frame, problems = read_results([GOLDEN / "old" / "566ce0d1e1"])
+    assert problems == []
+    assert frame["run_id"].tolist() == ["566ce0d1e1"]
+    assert frame["train_acc"].notna().all()
 
 
 def test_foreign_folders_links_and_pipes(tmp_path: Path) -> None:

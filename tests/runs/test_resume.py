@@ -33,7 +33,7 @@ from normlab.runs.checkpoint import read_checkpoint
 from normlab.runs.locks import RunLock, machine
 from normlab.runs.recorder import Recorder
 from normlab.training import Checkpoint, Ended, Evaluation, Measurement, Started, train
-from normlab.training import loop as training
+from normlab.training import session as sessions
 from tests.conftest import TINY
 from tests.tools.kill import Harness
 
@@ -62,9 +62,9 @@ def rows_of(events):
     found = []
     for event in events:
         if isinstance(event, Evaluation):
-            found.append({**event.row, "seconds": 0})
+            found.append({**event.as_row(), "seconds": 0})
         if isinstance(event, Measurement):
-            found += event.rows
+            found += event.rows()
     return found
 
 
@@ -100,7 +100,7 @@ def test_losses_that_are_read_now_and_then_go_on_bit_for_bit(monkeypatch):
     """As on a GPU, where a stop comes only with a reading."""
     config = compose([*TINY, "training.epochs=5", "probes.snapshots=2", "probes.grad_norm_steps=3"])
     (*whole, _) = train(config, progress_seconds=-1)
-    monkeypatch.setitem(training.READ_EVERY, "cpu", 3)
+    monkeypatch.setitem(sessions.READ_EVERY, "cpu", 3)
     stops = []
     for ask in itertools.count(1):
         asked = itertools.count(1)

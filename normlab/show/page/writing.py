@@ -22,7 +22,7 @@ from normlab.show.page.repetition import Repetition, repetition
 from normlab.show.page.rows import HEADS, VariantRow, variant_rows
 from normlab.show.pictures.drawing import Progress
 from normlab.show.templates import packaged_file, render, script_json, vega_script
-from normlab.show.terminal.comparisons import counts_line
+from normlab.show.terminal.run_lists import counts_line
 
 
 class Selection(NamedTuple):

@@ -115,8 +115,7 @@ def sketch(table: "DataFrame", subject: Subject, width: int) -> "Group":
             line.append_text(bars.heat_cell(scale.place(value)))
         lines.append(line)
     key = Text(f"        {number(scale.low)} ", style="dim")
-    for index in range(len(bars.BARS)):
-        key.append_text(bars.heat_cell(index / (len(bars.BARS) - 1)))
+    key.append_text(bars.heat_key())
     key.append(f" {number(scale.high)}", style="dim")
     return Group(*lines, key)
 

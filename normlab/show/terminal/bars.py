@@ -4,12 +4,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from normlab.show.terminal.tables import BARS as BARS
-from normlab.show.terminal.tables import ratio_style
+from normlab.show.terminal.plain_tables import figures_table
+from normlab.show.terminal.strips import BARS, ratio_style
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 # Dark violet to yellow (viridis), as charts have it.
 HEAT = ("#440154", "#443983", "#31688e", "#21918c", "#35b779", "#90d743", "#fde725")
-_GAP = 2
+
 _LONGEST = 48  # of a line of bars
 
 
@@ -73,6 +72,11 @@ def heat_cell(place: float) -> Text:
     return Text(_bar(place), style=HEAT[round(place * (len(HEAT) - 1))])
 
 
+def heat_key() -> Text:
+    """Every heat cell from the lowest to the highest."""
+    return Text().join(heat_cell(index / (len(BARS) - 1)) for index in range(len(BARS)))
+
+
 def long_bar(share: float, cells: int) -> str:
     """A share of 1 as a bar along so many cells, in steps of an eighth of one; NaN has none."""
     filled = 0 if math.isnan(share) else round(8 * cells * share)
@@ -92,10 +96,7 @@ def evenly_chosen(values: "Values", cells: int) -> list[float]:
 
 def sketch_table(*heads: str) -> Table:
     """The table around lines of bars; figures stand at the right."""
-    table = Table(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP, 0, 0),
-        collapse_padding=True, header_style="bold",
-    )  # fmt: skip
+    table = figures_table()
     for head in heads:
         figure = head in ("depth", "min", "max", "first", "last", "train error")
         table.add_column(head, justify="right" if figure else "left", no_wrap=head != "variant")
