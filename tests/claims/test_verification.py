@@ -609,3 +609,22 @@ def test_verdicts_are_remembered_and_printed(tmp_path):
     assert len(lines) == 2 + len(found.measured)
     assert "**PASS**" in lines[2]
     assert Path(tmp_path / ".verdicts" / "C09-small.json").exists()
+
+
+# --------------------------------------------------------------------------------- done once
+
+
+def test_tables_are_read_once_and_runs_composed_once(tmp_path, monkeypatch):
+    from normlab.claims import evidence, verification
+
+    reads, composed = [], []
+    read_table, compose = evidence.read_table, verification.compose_grids
+    monkeypatch.setattr(evidence, "read_table", lambda *of: [reads.append(of), read_table(*of)][1])
+    monkeypatch.setattr(
+        verification, "compose_grids", lambda *of: [composed.append(of), compose(*of)][1]
+    )
+    found = doctored("C06", nielsen(), tmp_path, "paper")
+    assert found.reason.startswith("train accuracy")  # which these runs lack: all else was read
+    assert len(reads) == len(set(reads)) == 9
+    plan_claims([CLAIMS[name] for name in ("C14", "C15", "C16", "C17")], "small")
+    assert len(composed) == 1
