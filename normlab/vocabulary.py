@@ -70,6 +70,7 @@ class Metric:
     logarithmic: bool = False  # spans decades: averaged as logarithms, a geometric mean
     share: bool = False  # a fraction in [0, 1]
     by_epoch: bool = False  # a column of metrics.parquet too
+    whole: bool = False  # a count
 
 
 def _metrics() -> list[Metric]:
@@ -114,7 +115,8 @@ def _metrics() -> list[Metric]:
             )
         )
     found.append(Metric("seconds", "seconds", "seconds", "lower"))
-    return found + [Metric(n, n, n) for n in ("steps", "parameters", "layers", "classes")]
+    counts = ("steps", "parameters", "layers", "classes")
+    return found + [Metric(name, name, name, whole=True) for name in counts]
 
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _metrics()}

@@ -139,7 +139,14 @@ def run(
     Files go to [cyan]results/<experiment>/<run_id>/[/]; a finished run is shown, not run again.
     """
     from normlab.config import compose, describe, to_yaml
-    from normlab.runs import CHECKPOINT_FILE, is_final, read_summary, run_folder, tidy, to_json
+    from normlab.runs import (
+        CHECKPOINT_FILE,
+        is_final,
+        read_summary,
+        remove_leftovers,
+        run_folder,
+        to_json,
+    )
 
     if multirun:
         if cfg or output_format is not Format.rich:
@@ -159,7 +166,7 @@ def run(
         return
     folder = run_folder(config)
     if is_final(folder) and not force:
-        tidy(folder)
+        remove_leftovers(folder)
         if output_format is Format.rich:
             _console().print("Finished before, shown from its files; --force runs it again.\n")
         _show(folder, output_format)
@@ -169,12 +176,12 @@ def run(
     if not console.is_terminal:
         console = _console(quiet=output_format is Format.json)
     with console.status(f"{describe(config)}: starting"):
-        from normlab.runs import execute, holding_signals
+        from normlab.runs import execute, stop_on_signals
         from normlab.show import watch
     try:
         # Closed here, wherever Ctrl-C struck, so that its files are whole before it is told.
         with (
-            holding_signals() as stop,
+            stop_on_signals() as stop,
             contextlib.closing(execute(config, force=force, stop=stop)) as events,
         ):
             finished = watch(events, console, describe(config))

@@ -109,6 +109,8 @@ class Norm(Part):
     colour: ClassVar[str] = "#777777"  # in every picture
     # Whether activations are normalized; else mean-field theory of networks without norm holds.
     normalizes: ClassVar[bool] = True
+    # Whether its statistics are of the batch, so that samples are coupled.
+    over_batch: ClassVar[bool] = False
 
     @property
     def phrase(self) -> str:
@@ -119,6 +121,11 @@ class Norm(Part):
     def before_activation(self) -> bool:
         """Whether it stands before the nonlinearity."""
         return True
+
+    @property
+    def erases_channel_means(self) -> bool:
+        """Whether every sample's mean of a channel is the same behind it, as pooling then sees."""
+        return False
 
     def check_images(self, config: "Config", sizes: Sequence[tuple[int, int]]) -> None:
         """Raise ConfigError where a network's feature maps, of these heights and widths from its

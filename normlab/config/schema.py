@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
-from normlab.config.launchers import LocalLauncher, RayLauncher, SlurmLauncher
 from normlab.config.parts import (
     DATA_SETS,
+    LAUNCHERS,
     MODELS,
     NORMS,
     OPTIMIZERS,
@@ -17,6 +17,7 @@ from normlab.config.parts import (
     Choices,
     Count,
     DataSet,
+    Launcher,
     Model,
     NonNegative,
     Norm,
@@ -119,7 +120,7 @@ class Config(Settings):
     training: Training
     probes: Probes
     runtime: Runtime
-    launcher: Annotated[LocalLauncher | RayLauncher | SlurmLauncher, Field(discriminator="name")]
+    launcher: Annotated[SerializeAsAny[Launcher], BeforeValidator(LAUNCHERS.read)]
     output: Output
 
     @model_validator(mode="after")
@@ -136,6 +137,7 @@ GROUPS: dict[str, Choices[Any]] = {
     "norm": NORMS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
+    "launcher": LAUNCHERS,
 }
 
 

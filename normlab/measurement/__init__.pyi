@@ -1,11 +1,13 @@
-from .diagnosis import COLLAPSED_COSINE as COLLAPSED_COSINE
-from .diagnosis import EXPLODING_RATIO as EXPLODING_RATIO
-from .diagnosis import VANISHING_RATIO as VANISHING_RATIO
+from .diagnosis import Diagnosed as Diagnosed
+from .diagnosis import TrainingEnd as TrainingEnd
 from .diagnosis import diagnose as diagnose
 from .observation import Observation as Observation
 from .observation import observe as observe
 from .observation import snapshot as snapshot
 from .observation import train_mode_loss as train_mode_loss
+from .states import COLLAPSED_COSINE as COLLAPSED_COSINE
+from .states import EXPLODING_RATIO as EXPLODING_RATIO
+from .states import VANISHING_RATIO as VANISHING_RATIO
 from .steps import gradient_norms as gradient_norms
 from .steps import update_ratios as update_ratios
 from .steps import watched_weights as watched_weights

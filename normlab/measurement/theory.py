@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from normlab.config import ACTIVATIONS, INITIALIZERS, Config
 from normlab.errors import ConfigError
-from normlab.measurement.diagnosis import interior
+from normlab.measurement.states import interior
 
 Values = NDArray[np.float64]
 

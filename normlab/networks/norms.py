@@ -94,6 +94,7 @@ class BatchNorm(ActivationNorm):
 
     label = "BatchNorm"
     colour = BLUE
+    over_batch = True
 
     def check(self, config: Config) -> None:
         if not config.model.spatial and config.training.batch_size == 1:
@@ -205,6 +206,10 @@ class InstanceNorm(SampleNorm):
 
     label = "InstanceNorm"
     colour = PINK
+
+    @property
+    def erases_channel_means(self) -> bool:
+        return not self.before_activation
 
     def check_images(self, config: Config, sizes: Sequence[tuple[int, int]]) -> None:  # noqa: ARG002
         if math.prod(sizes[-1]) == 1:

@@ -1,49 +1,66 @@
 """Many runs as the few rows that a picture needs: by layer, by epoch, by depth.
 
-A line is a variant; its value at a place is the mean over seeds, the geometric one of what spans
-decades, and `low` and `high` are the least and the greatest seed.
+A line is a variant at one depth, the columns `variant` and `depth`; what else is known of a variant
+stands once, in the frame of `with_variants`. A line's value at a place is the mean over seeds, the
+geometric one of what spans decades, and `low` and `high` are the least and the greatest seed.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas
 from pandas import DataFrame
 
-from normlab.config import from_plain
+from normlab.config import PROBES, from_plain
 from normlab.errors import ConfigError, RecordError
 from normlab.measurement import predict
-from normlab.results.frames import DEPTH, rank, variant_keys, variant_name
-from normlab.runs import FINAL, read_summary, read_table
+from normlab.results.keys import DEPTH, NORM, RESIDUAL, rank
+from normlab.results.variants import variant_keys, variants_of
+from normlab.runs import read_summary, read_table
+from normlab.vocabulary import FINAL, METRICS
 
-# Probes that span decades and cannot be negative.
-LOG_PROBES = ("grad_norm", "delta_rms", "mean_delta", "update_ratio", "weight_norm", "act_std")
-CURVES = ("train_acc", "test_acc", "train_loss", "test_loss")
+Progress = Callable[[int, int], None]  # hears how many of how many tables are read
+Tell = Progress
+CURVES = tuple(name for name, metric in METRICS.items() if metric.by_epoch)
+LOG_PROBES = tuple(name for name, probe in PROBES.items() if probe.logarithmic)
 
-Tell = Callable[[int, int], None]
+
+class _Line(NamedTuple):
+    """Which of a picture's lines a run belongs to, as columns of its table."""
+
+    variant: str
+    depth: int
 
 
 def with_variants(frame: DataFrame) -> DataFrame:
-    """The finished and diverged runs, each with the name of its variant.
+    """The finished and diverged runs, each with its variant in further columns.
 
-    Norm and skips are always named, so that a variant has one name, and colour, everywhere. Raises
-    ConfigError where there is none.
+    `variant` is its name, `residual` whether it has skips, `plain_variant` whether norm and skips
+    are all that sets it apart; its norm is the column `norm` that a frame has anyway. Norm and
+    skips are always named, so that a variant has one name, and colour, everywhere. Raises
+    ConfigError where there is no run.
     """
     frame = frame[frame["status"].isin(FINAL)].drop_duplicates("run_id")
     if frame.empty:
         raise ConfigError("no finished run is there to draw; normlab ls shows what is")
-    keys = list(dict.fromkeys(["norm", "model.residual", *variant_keys(frame)]))
+    keys = list(dict.fromkeys([NORM, RESIDUAL, *variant_keys(frame)]))
     frame = frame.sort_values([*keys, DEPTH, "seed"], key=lambda c: c.map(rank), kind="stable")
-    rows = [{key: row[key] for key in keys} for row in frame[keys].to_dict("records")]
-    names = [variant_name(row, keys) for row in rows]
-    return frame.assign(variant=names)
+    facts = DataFrame(
+        [(variant.name, variant.residual, variant.plain) for variant in variants_of(frame, keys)],
+        columns=["variant", "residual", "plain_variant"],
+    ).set_index(frame.index)
+    return pandas.concat([frame.drop(columns=facts.columns, errors="ignore"), facts], axis=1)
 
 
 def profiles(
-    runs: DataFrame, probe: str, tell: Tell | None = None, *, by: Literal["place", "step"] = "place"
+    runs: DataFrame,
+    probe: str,
+    progress: Progress | None = None,
+    *,
+    by: Literal["place", "step"] = "place",
 ) -> DataFrame:
     """A probe by layer: variant, depth, hidden, layer, and value, low, high, n over the seeds.
 
@@ -53,11 +70,11 @@ def profiles(
     logarithm and are left out of a geometric mean. Raises ConfigError where no run has the probe.
     """
     parts: list[DataFrame] = []
-    rows: list[dict[str, Any]] = []
-    for row, layers in _tables(runs, "layers", tell):
+    lines: list[_Line] = []
+    for line, _, layers in _tables(runs, "layers", progress):
         if probe in layers:
-            parts.append(layers[["step", "layer", probe]].assign(run=len(rows)))
-            rows.append({"variant": row["variant"], "depth": row[DEPTH]})
+            parts.append(layers[["step", "layer", probe]].assign(run=len(lines)))
+            lines.append(line)
     found = pandas.concat(parts, ignore_index=True) if parts else DataFrame({probe: []})
     if not found[probe].notna().any():
         raise ConfigError(
@@ -70,11 +87,14 @@ def profiles(
     first = found["step"] == steps.transform("min")
     last = found["step"] == steps.transform("max")
     place = np.where(first, "init", np.where(last, "end", "between"))
-    about = DataFrame(rows).iloc[found["run"]].reset_index(drop=True)
+    about = DataFrame(lines).iloc[found["run"]].reset_index(drop=True)
     found = pandas.concat([found.reset_index(drop=True), about], axis=1).assign(place=place)
     if by == "place":
         found = found[found["place"] != "between"]
-    table = _over_seeds(found, ["variant", "depth", "hidden", by, "layer"], log=probe in LOG_PROBES)
+    measure = PROBES.get(probe)
+    table = _over_seeds(
+        found, ["hidden", by, "layer"], log=measure is not None and measure.logarithmic
+    )
     if by == "place":
         return table
     seeds = table[["n", "zeros", "broken"]].sum(axis=1)
@@ -83,21 +103,19 @@ def profiles(
     return common
 
 
-def curves(runs: DataFrame, metric: str, tell: Tell | None = None) -> DataFrame:
+def curves(runs: DataFrame, metric: str, progress: Progress | None = None) -> DataFrame:
     """A metric by epoch: variant, depth, epoch, value, low, high, n."""
-    parts = []
-    for row, metrics in _tables(runs, "metrics", tell):
-        about = {"variant": row["variant"], "depth": row[DEPTH]}
-        parts.append(metrics[["epoch", metric]].rename(columns={metric: "value"}).assign(**about))
-    found = pandas.concat(parts, ignore_index=True)
-    return _over_seeds(found, ["variant", "depth", "epoch"], log=False)
+    parts = [
+        metrics[["epoch", metric]].rename(columns={metric: "value"}).assign(**line._asdict())
+        for line, _, metrics in _tables(runs, "metrics", progress)
+    ]
+    return _over_seeds(pandas.concat(parts, ignore_index=True), ["epoch"], log=False)
 
 
 def errors(runs: DataFrame) -> DataFrame:
     """The final train error by depth: variant, depth, value, low, high, n."""
     found = runs[["variant", DEPTH]].rename(columns={DEPTH: "depth"})
-    found = found.assign(value=1 - runs["train_acc"])
-    return _over_seeds(found, ["variant", "depth"], log=False)
+    return _over_seeds(found.assign(value=1 - runs["train_acc"]), [], log=False)
 
 
 def history(folder: Path, probe: str) -> DataFrame:
@@ -114,63 +132,60 @@ def history(folder: Path, probe: str) -> DataFrame:
     return found.rename(columns={probe: "value"})
 
 
-def predicted(runs: DataFrame, tell: Tell | None = None) -> DataFrame:
+def predicted(runs: DataFrame, progress: Progress | None = None) -> DataFrame:
     """Measured and predicted factor of δ from each hidden layer to the one before, at init.
 
-    variant, depth, layer, value, low, high, n, predicted. Raises ConfigError where theory covers
+    Variant, depth, layer, value, low, high, n, predicted. Raises ConfigError where theory covers
     none of the runs.
     """
     parts = []
-    for row, layers in _tables(runs, "layers", tell):
-        summary = read_summary(Path(row["folder"]))
-        try:
-            prediction = predict(from_plain(summary.config if summary else None))
-        except ConfigError:
-            continue
-        if prediction is None or "delta_rms" not in layers:
+    for line, folder, layers in _tables(runs, "layers", progress):
+        factors = _predicted_factors(folder)
+        if factors is None or "delta_rms" not in layers:
             continue
         start = layers[layers["step"] == 0].sort_values("layer")["delta_rms"].to_numpy()[:-1]
-        if len(start) != len(prediction.factors) + 1 or not (start > 0).all():
+        if len(start) != len(factors) + 1 or not (start > 0).all():
             continue
-        parts.append(
-            DataFrame(
-                {
-                    "variant": row["variant"],
-                    "depth": row[DEPTH],
-                    "layer": np.arange(1, len(start)),
-                    "value": start[:-1] / start[1:],
-                    "predicted": prediction.factors,
-                }
-            )
-        )
+        measured = {"layer": np.arange(1, len(start)), "value": start[:-1] / start[1:]}
+        parts.append(DataFrame({**line._asdict(), **measured, "predicted": factors}))
     if not parts:
         raise ConfigError(
             "theory covers none of these runs; it covers MLPs without norm, and BatchNorm with ReLU"
         )
-    found = pandas.concat(parts, ignore_index=True)
-    return _over_seeds(found, ["variant", "depth", "layer", "predicted"], log=True)
+    return _over_seeds(pandas.concat(parts, ignore_index=True), ["layer", "predicted"], log=True)
+
+
+def _predicted_factors(folder: Path) -> Any:
+    """Theory's factors of a run's net, or None where it does not cover it."""
+    summary = read_summary(folder)
+    try:
+        prediction = predict(from_plain(summary.config if summary else None))
+    except ConfigError:
+        return None
+    return None if prediction is None else prediction.factors
 
 
 def _tables(
-    runs: DataFrame, name: Any, tell: Tell | None
-) -> Iterator[tuple[dict[str, Any], DataFrame]]:
-    """Each run with one of its tables; damaged ones are left out, `tell` hears how far it is."""
-    rows = runs.to_dict("records")
+    runs: DataFrame, name: Any, progress: Progress | None
+) -> Iterator[tuple[_Line, Path, DataFrame]]:
+    """Each run's line, folder and one of its tables; damaged ones are left out."""
+    rows = list(zip(*(runs[key].tolist() for key in ("variant", DEPTH, "folder")), strict=True))
     read = 0
-    for index, row in enumerate(rows):
-        if tell:
-            tell(index, len(rows))
+    for index, (variant, depth, folder) in enumerate(rows):
+        if progress:
+            progress(index, len(rows))
         try:
-            table = read_table(Path(str(row["folder"])), name)
+            table = read_table(Path(folder), name)
         except RecordError:
             continue
         read += 1
-        yield {str(key): value for key, value in row.items()}, table
+        yield _Line(variant, depth), Path(folder), table
     if not read:
         raise ConfigError(f"no {name}.parquet of {len(rows)} runs can be read")
 
 
 def _over_seeds(found: DataFrame, keys: Sequence[str], *, log: bool) -> DataFrame:
+    """The mean, least and greatest value of a line's runs at every place that the keys name."""
     values = found["value"].to_numpy(dtype=np.float64)
     zeros = (values == 0) if log else np.zeros(len(values), dtype=bool)
     usable = np.isfinite(values) & ~zeros
@@ -178,7 +193,7 @@ def _over_seeds(found: DataFrame, keys: Sequence[str], *, log: bool) -> DataFram
         scaled = np.where(usable, np.log(values) if log else values, math.nan)
     groups = found.assign(
         scaled=scaled, zeros=zeros, broken=~np.isfinite(values), n=usable
-    ).groupby(list(keys), sort=False, dropna=False)
+    ).groupby([*_Line._fields, *keys], sort=False, dropna=False)
     table = groups.agg(
         value=("scaled", "mean"),
         low=("scaled", "min"),

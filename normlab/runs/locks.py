@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from normlab.errors import BusyError
 LOCK_FILE = "lock.json"
 HEARTBEAT_SECONDS = 1.0
 EXPIRES_SECONDS = 60.0
+UNREADABLE = "unreadable"  # in place of the token of a lock that says nothing
 
 
 class RunLock:
@@ -41,7 +42,7 @@ class RunLock:
             self.path.unlink(missing_ok=True)
             os.close(self._file)
             raise
-        self._tidy()
+        self._remove_leftovers(self._is_old)
         self._released = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
         self._heart.start()
@@ -55,10 +56,11 @@ class RunLock:
             return True
 
     def release(self) -> None:
-        """Give the folder free."""
+        """Let others have the folder."""
         self._released.set()
         self._heart.join()
         if not self.lost:
+            self._remove_leftovers(lambda left: self._is_old(left) or not self._decides(left))
             self.path.unlink(missing_ok=True)
         os.close(self._file)
 
@@ -82,7 +84,7 @@ class RunLock:
         does not replace the winner.
         """
         folder = self.path.parent
-        token = str(holder.get("token", "unreadable"))
+        token = str(holder.get("token", UNREADABLE))
         mine = folder / f".{LOCK_FILE}.{token}.{self._identity['token']}.tmp"
         for attempt in itertools.count():
             step = folder / f".{LOCK_FILE}.{token}.{attempt}.tmp"
@@ -94,7 +96,7 @@ class RunLock:
                     raise BusyError(_busy(folder, holder)) from None
         file = os.open(mine, os.O_CREAT | os.O_EXCL | os.O_RDWR)
         try:
-            if (read_lock(folder) or {}).get("token", "unreadable") != token:
+            if (read_lock(folder) or {}).get("token", UNREADABLE) != token:
                 raise BusyError(_busy(folder, holder))
             # Before it is in place: empty it would look like the unreadable file it replaces.
             self._write(file)
@@ -108,13 +110,21 @@ class RunLock:
                 taken.unlink(missing_ok=True)
         return file
 
-    def _tidy(self) -> None:
-        """Take away what those left who died while they asked."""
-        folder = self.path.parent
-        for left in folder.glob(f".{LOCK_FILE}.*.tmp"):
-            with contextlib.suppress(OSError):  # another user's, in a folder of many
-                if _age(folder, left) > EXPIRES_SECONDS:
-                    left.unlink()
+    def _remove_leftovers(self, chosen: Callable[[Path], bool]) -> None:
+        """Remove files of processes that were killed while they asked for the lock."""
+        for left in self.path.parent.glob(f".{LOCK_FILE}.*.tmp"):
+            with contextlib.suppress(OSError):  # in a folder of several users, another's
+                if chosen(left):
+                    left.unlink(missing_ok=True)
+
+    def _is_old(self, left: Path) -> bool:
+        return _age(self.path.parent, left) > EXPIRES_SECONDS
+
+    def _decides(self, left: Path) -> bool:
+        """Whether a file decides among processes that take this holder, or an unreadable lock, for
+        dead; all others are of locks that are gone, or probes, which their makers need no more."""
+        tokens = (self._identity["token"], UNREADABLE)
+        return left.name.startswith(tuple(f".{LOCK_FILE}.{token}." for token in tokens))
 
     def _beat(self) -> None:
         while not self._released.wait(HEARTBEAT_SECONDS):
@@ -194,9 +204,13 @@ def _age(folder: Path, file: Path) -> float:
     probe = folder / f".{LOCK_FILE}.{uuid.uuid4().hex}.tmp"
     now = time.time()
     with contextlib.suppress(OSError):
-        probe.touch()
-        now = probe.stat().st_mtime
-        probe.unlink()
+        # Asked by its number: a holder that releases its lock may remove the name meanwhile.
+        number = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        try:
+            now = os.fstat(number).st_mtime
+        finally:
+            os.close(number)
+            probe.unlink(missing_ok=True)
     try:
         return now - file.stat().st_mtime
     except OSError:

@@ -1,4 +1,4 @@
-"""Overrides to a list of configs; minus what is finished; outcomes as they arrive."""
+"""A sweep: overrides to a list of configs, without what is finished; then their outcomes."""
 
 import contextlib
 import math
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from normlab.config import Config, Grid, compose_grids, flatten, from_plain, run_id
 from normlab.errors import ConfigError
+from normlab.runs.folder import remove_leftovers, run_folder
 from normlab.runs.launchers import launch
 from normlab.runs.outcomes import Outcome
-from normlab.runs.records import run_folder, tidy
-from normlab.runs.summary import read_summary
+from normlab.runs.summary import SUMMARY_FILE, read_summary
 from normlab.vocabulary import FINAL
 
 BUSY_SECONDS = 2.0
@@ -58,7 +58,7 @@ def plan(
         again = force or (status == "failed" and retry_failed)
         if again or (status not in FINAL and status != "failed"):
             pending.append(config)
-    known = _known(next(iter(unique.values())).output.root) if pending else []
+    known = _finished_runs(next(iter(unique.values())).output.root) if pending else []
     return Plan(
         configs=tuple(unique.values()),
         pending=tuple(pending),
@@ -76,14 +76,15 @@ def sweep(
     fail_fast: bool = False,
     waiting: Callable[[int], object] = lambda _: None,
 ) -> Generator[Outcome, None, None]:
-    """Run what is pending and yield outcomes as they arrive; a busy run is asked for again.
+    """Run what is pending and yield outcomes as they arrive; a busy run is tried again.
 
-    `waiting` is told when nothing but so many busy runs is left. With `fail_fast` the first failure
-    is the last outcome. Closing the generator, as that does, stops the runs that are going on.
+    `waiting` is called with the number of busy runs when nothing else is left. With `fail_fast` the
+    first failure is the last outcome. Closing the generator, as that does, stops the runs that are
+    going on.
     """
     for config in plan.configs:
-        tidy(run_folder(config))
-    left, told = list(plan.pending), 0
+        remove_leftovers(run_folder(config))
+    left, announced = list(plan.pending), 0
     while left:
         configs = {run_id(config): config for config in left}
         left = []
@@ -96,9 +97,9 @@ def sweep(
                     if fail_fast and outcome.status == "failed":
                         return
         if left:
-            if len(left) != told:
-                told = len(left)
-                waiting(told)
+            if len(left) != announced:
+                announced = len(left)
+                waiting(announced)
             time.sleep(BUSY_SECONDS)
 
 
@@ -108,7 +109,7 @@ def estimate(config: Config, known: Sequence[tuple[Config, float]]) -> float:
     NaN where none is finished.
     """
 
-    def unlike(other: Config) -> float:
+    def distance(other: Config) -> float:
         model, theirs = config.model, other.model
         return (
             100 * (model.name != theirs.name or config.data.name != other.data.name)
@@ -120,16 +121,16 @@ def estimate(config: Config, known: Sequence[tuple[Config, float]]) -> float:
 
     if not known:
         return math.nan
-    nearest, seconds = min(known, key=lambda pair: unlike(pair[0]))
+    nearest, seconds = min(known, key=lambda pair: distance(pair[0]))
     deeper = config.model.depth / nearest.model.depth
     return seconds * deeper * _length(config) / _length(nearest)
 
 
-def _known(root: str) -> list[tuple[Config, float]]:
-    """The latest finished runs below a results folder and the seconds they took."""
+def _finished_runs(root: str) -> list[tuple[Config, float]]:
+    """The latest finished runs in a results folder and the seconds they took."""
     dated = []
-    for file in Path(root).glob("*/*/summary.json"):
-        with contextlib.suppress(OSError):  # taken away since, by another process
+    for file in Path(root).glob(f"*/*/{SUMMARY_FILE}"):
+        with contextlib.suppress(OSError):  # another process has removed it since
             dated.append((file.stat().st_mtime, file.parent))
     found = []
     for _, folder in sorted(dated, reverse=True)[:KNOWN_RUNS]:
@@ -152,15 +153,15 @@ def labels(configs: Sequence[Config]) -> dict[str, str]:
     for config in configs:
         experiments.setdefault(config.output.experiment, []).append(config)
     if len(experiments) == 1:
-        return _labels(configs)
+        return _labels_in_experiment(configs)
     return {
         identity: f"{name} {label}".removesuffix(f" {identity}")
         for name, own in experiments.items()
-        for identity, label in _labels(own).items()
+        for identity, label in _labels_in_experiment(own).items()
     }
 
 
-def _labels(configs: Sequence[Config]) -> dict[str, str]:
+def _labels_in_experiment(configs: Sequence[Config]) -> dict[str, str]:
     flat = {
         run_id(config): dict(
             flatten(config.model_dump(mode="json", exclude={"runtime", "launcher"}))
@@ -180,12 +181,12 @@ def _labels(configs: Sequence[Config]) -> dict[str, str]:
     }
     return {
         identity: " ".join(
-            f"{short[key]}={_shown(settings[key])}" for key in varying if key in settings
+            f"{short[key]}={_value_text(settings[key])}" for key in varying if key in settings
         )
         or identity
         for identity, settings in flat.items()
     }
 
 
-def _shown(value: object) -> str:
+def _value_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 from pandas import DataFrame
 
 from normlab.config import Config, compose
-from normlab.measurement import COLLAPSED_COSINE, EXPLODING_RATIO, VANISHING_RATIO, diagnose
-from normlab.measurement.diagnosis import (
-    TRAINED_SKILL,
-    advice,
-    gradient_factor,
-    gradient_ratio,
-    state_at,
+from normlab.measurement import (
+    COLLAPSED_COSINE,
+    EXPLODING_RATIO,
+    VANISHING_RATIO,
+    TrainingEnd,
+    diagnose,
 )
+from normlab.measurement.diagnosis import TRAINED_SKILL, advice
+from normlab.measurement.states import gradient_factor, gradient_ratio, state_at
 
 DEFAULT = compose()
 
@@ -31,6 +32,15 @@ def snapshot(step: int, deltas: list[float], cosine: float = 0.5) -> DataFrame:
             "sample_cosine": [*[cosine] * len(deltas), 1.0],
         }
     )
+
+
+def in_summary(
+    config: Config, metrics: DataFrame, layers: DataFrame, status: str, step: int
+) -> dict[str, Any]:
+    """A diagnosis under the names that a summary has for it; ten classes, five steps an epoch."""
+    found = diagnose(config, metrics, layers, TrainingEnd(status, step, 10, 5))
+    words = {"verdict": found.diagnosis, "reason": found.reason, "try": found.advice}
+    return {**words, **found.figures()}
 
 
 def verdict(
@@ -54,9 +64,7 @@ def verdict(
     metrics = DataFrame(
         [{"train_acc": accuracy, "train_loss": 1.0, "test_acc": 0.1, "test_loss": 2.0}]
     )
-    return diagnose(
-        config, metrics, layers, status=status, step=step, classes=10, steps_per_epoch=5
-    )
+    return in_summary(config, metrics, layers, status, step)
 
 
 @given(
@@ -118,14 +126,14 @@ def test_ratio_without_a_last_gradient() -> None:
 )
 def test_state(deltas: list[float], cosine: float, expected: str, worst: int) -> None:
     state = state_at(snapshot(3, deltas, cosine), 3)
-    assert (state.verdict, state.worst, state.hidden) == (expected, worst, len(deltas))
+    assert (state.diagnosis, state.worst, state.hidden) == (expected, worst, len(deltas))
 
 
 def test_collapse_names_the_first_collapsed_layer() -> None:
     layers = snapshot(0, [1.0] * 4)
     layers["sample_cosine"] = [0.999, 0.9, 0.999, 0.9999, 0.2]
     state = state_at(layers, 0)
-    assert (state.verdict, state.worst) == ("collapsed", 3)
+    assert (state.diagnosis, state.worst) == ("collapsed", 3)
 
 
 EVEN = [1.0] * 6
@@ -211,9 +219,7 @@ def test_a_residual_net_is_not_told_to_compare_a_residual_twin() -> None:
 def test_only_the_cosine_measured() -> None:
     layers = snapshot(10, EVEN, 0.999).drop(columns="delta_rms")
     metrics = DataFrame([{"train_acc": 0.1}])
-    found = diagnose(
-        DEFAULT, metrics, layers, status="finished", step=10, classes=10, steps_per_epoch=5
-    )
+    found = in_summary(DEFAULT, metrics, layers, "finished", 10)
     assert found["verdict"] == "collapsed"
 
 
@@ -223,15 +229,8 @@ def test_no_verdict_on_half_a_run(status: str) -> None:
 
 
 def test_nothing_measured() -> None:
-    found = diagnose(
-        DEFAULT,
-        DataFrame([{"train_acc": 0.2}]),
-        DataFrame({"step": [], "layer": []}),
-        status="finished",
-        step=10,
-        classes=10,
-        steps_per_epoch=5,
-    )
+    empty = DataFrame({"step": [], "layer": []})
+    found = in_summary(DEFAULT, DataFrame([{"train_acc": 0.2}]), empty, "finished", 10)
     assert found["verdict"] == "undertrained"
     assert "the gradient was not measured" in found["reason"]
     assert found["verdict_init"] is None

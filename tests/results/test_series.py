@@ -31,6 +31,35 @@ def test_a_variant_names_norm_and_skips_whatever_varies(tmp_path):
     assert list(alone["variant"]) == ["bn plain"]
 
 
+def test_a_runs_row_says_what_its_variant_is(tmp_path):
+    runs = runs_in(tmp_path)
+    looks = {
+        "no-norm plain": ("none", False),
+        "bn plain": ("bn", False),
+        "bn residual": ("bn", True),
+        "ln plain": ("ln", False),
+        "ln residual": ("ln", True),
+    }
+    found = runs[["variant", "norm", "residual"]].drop_duplicates().to_dict("split")["data"]
+    assert {name: (norm, residual) for name, norm, residual in found} == looks
+    assert runs["plain_variant"].all()
+    tables = (
+        series.profiles(runs, "delta_rms"),
+        series.profiles(runs, "delta_rms", by="step"),
+        series.curves(runs, "test_loss"),
+        series.errors(runs),
+    )
+    for table in tables:
+        assert set(table["variant"]) == set(looks)
+
+
+def test_what_differs_in_more_than_norm_and_skips_is_no_plain_variant(tmp_path):
+    write_runs(80, tmp_path, with_tables=True)
+    runs = series.with_variants(read_results([tmp_path])[0])  # two learning rates
+    assert runs["variant"].nunique() == 10
+    assert not runs["plain_variant"].any()
+
+
 def test_profiles_are_geometric_means_with_the_least_and_greatest_seed(tmp_path):
     runs = runs_in(tmp_path)
     table = series.profiles(runs, "delta_rms", by="step")

@@ -159,8 +159,7 @@ PERMISSION_LOST = """
 import os, sys
 from normlab.config import compose
 from normlab.errors import NormlabError
-from normlab.records import run_folder
-from normlab.runs import execute
+from normlab.runs import execute, run_folder
 from normlab.training import Started
 config = compose(sys.argv[1:])
 try:

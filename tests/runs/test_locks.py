@@ -93,14 +93,47 @@ def test_a_killed_process_that_its_parent_has_not_noticed_is_dead(tmp_path: Path
         RunLock(tmp_path).release()
 
 
-def test_what_askers_left_who_died_goes(tmp_path: Path) -> None:
-    old, young = (tmp_path / f".lock.json.{name}.tmp" for name in ("old", "young"))
-    for file in (old, young):
+def test_what_processes_left_that_died_while_they_asked_goes_with_the_lock(tmp_path: Path) -> None:
+    """A run may be made within a second after the kill, and nobody comes to its folder again."""
+    lock = RunLock(tmp_path)
+    probe, taker = (tmp_path / f".lock.json.{name}.tmp" for name in ("0a1b", "dead.0"))
+    for file in (probe, taker):
         file.touch()
+    lock.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_decides_among_takers_stays_while_it_is_young(tmp_path: Path) -> None:
+    """Those who take this holder, or an unreadable lock, for dead may be at work just now."""
+    lock = RunLock(tmp_path)
+    token = json.loads(lock.path.read_text())["token"]
+    young = {tmp_path / f".lock.json.{name}.0.tmp" for name in (token, "unreadable")}
+    for file in young:
+        file.touch()
+    lock.release()
+    assert set(tmp_path.iterdir()) == young
     then = time.time() - locks.EXPIRES_SECONDS - 5
-    os.utime(old, (then, then))
+    for file in young:
+        os.utime(file, (then, then))
     RunLock(tmp_path).release()
-    assert list(tmp_path.iterdir()) == [young]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_age_is_told_though_another_removes_the_probe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a holder does who releases its lock meanwhile; this machine's clock is not asked then."""
+    file, opened = tmp_path / "lock.json", os.open
+    file.touch()
+
+    def open_and_lose(path: Path, *flags: int) -> int:
+        number = opened(path, *flags)
+        Path(path).unlink()
+        return number
+
+    monkeypatch.setattr(os, "open", open_and_lose)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert abs(locks._age(tmp_path, file)) < locks.EXPIRES_SECONDS
 
 
 def test_what_cannot_be_taken_away_does_not_matter(
@@ -152,7 +185,7 @@ def test_a_lock_expires_in_a_folder_that_cannot_be_written(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     dead_lock(tmp_path, pid=1, machine="elsewhere", age=1)
     assert is_running(tmp_path)
     dead_lock(tmp_path, pid=1, machine="elsewhere", age=locks.EXPIRES_SECONDS + 5)

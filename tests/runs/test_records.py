@@ -12,7 +12,9 @@ from pandas.testing import assert_frame_equal
 from normlab.config import Config, compose, run_id
 from normlab.errors import BusyError, RecordError
 from normlab.runs import Summary, find_run, is_final, read_run, read_summary, run_folder, to_json
-from normlab.runs.records import METRIC_COLUMNS, Recorder, environment
+from normlab.runs.environment import environment
+from normlab.runs.folder import METRIC_COLUMNS
+from normlab.runs.recorder import Recorder
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 

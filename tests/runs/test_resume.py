@@ -23,15 +23,17 @@ from normlab.runs import (
     plan,
     read_run,
     read_weights,
+    remove_leftovers,
     run_folder,
+    signals,
     sweep,
-    tidy,
 )
 from normlab.runs import execution as runs
+from normlab.runs.checkpoint import read_checkpoint
 from normlab.runs.locks import RunLock, machine
-from normlab.runs.records import Recorder, read_checkpoint
+from normlab.runs.recorder import Recorder
 from normlab.training import Checkpoint, Ended, Evaluation, Measurement, Started, train
-from normlab.training import loop as training
+from normlab.training import session as sessions
 from tests.conftest import TINY
 from tests.tools.kill import Harness
 
@@ -60,9 +62,9 @@ def rows_of(events):
     found = []
     for event in events:
         if isinstance(event, Evaluation):
-            found.append({**event.row, "seconds": 0})
+            found.append({**event.as_row(), "seconds": 0})
         if isinstance(event, Measurement):
-            found += event.rows
+            found += event.rows()
     return found
 
 
@@ -98,7 +100,7 @@ def test_losses_that_are_read_now_and_then_go_on_bit_for_bit(monkeypatch):
     """As on a GPU, where a stop comes only with a reading."""
     config = compose([*TINY, "training.epochs=5", "probes.snapshots=2", "probes.grad_norm_steps=3"])
     (*whole, _) = train(config, progress_seconds=-1)
-    monkeypatch.setitem(training.READ_EVERY, "cpu", 3)
+    monkeypatch.setitem(sessions.READ_EVERY, "cpu", 3)
     stops = []
     for ask in itertools.count(1):
         asked = itertools.count(1)
@@ -186,7 +188,7 @@ def struck(config, place, *numbers):
     seen = []
     with (  # noqa: PT012
         pytest.raises(KeyboardInterrupt),
-        runs.holding_signals() as stop,
+        signals.stop_on_signals() as stop,
         contextlib.closing(runs.execute(config, stop=stop)) as events,
     ):
         for event in events:
@@ -199,7 +201,7 @@ def struck(config, place, *numbers):
 
 @pytest.fixture
 def striking():
-    """Every polite end interrupts, as the command line makes it; given back afterwards."""
+    """Every request to end interrupts, as the command line makes it; restored afterwards."""
 
     def strike(*_):
         raise KeyboardInterrupt
@@ -241,7 +243,7 @@ def test_a_signal_before_training_strikes_at_once(tmp_path):
 
 @pytest.mark.usefixtures("at_every_step", "striking")
 def test_a_second_signal_does_not_wait(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "PATIENCE_SECONDS", -1)
+    monkeypatch.setattr(signals, "PATIENCE_SECONDS", -1)
     config = config_in(tmp_path)
     seen = struck(config, IN_TRAINING, signal.SIGINT, signal.SIGINT)
     assert len(seen) == IN_TRAINING
@@ -278,9 +280,9 @@ class Hostile:
         return (os.mkdir, (str(Path.cwd() / "executed"),))
 
 
-def damage(name, file, config):
+def damage(name, file):
     content = file.read_bytes()
-    good, _ = read_checkpoint(config, "cpu")
+    good = torch.load(file, weights_only=True)
     match name:
         case "truncated":
             file.write_bytes(content[: len(content) // 2])
@@ -316,7 +318,7 @@ def test_an_unusable_checkpoint_is_told_and_the_run_starts_over(tmp_path, monkey
     whole, config = config_in(tmp_path / "whole"), config_in(tmp_path / "cut")
     make(whole)
     make(config, stop=stopped_at(5))
-    damage(name, run_folder(config) / CHECKPOINT_FILE, config)
+    damage(name, run_folder(config) / CHECKPOINT_FILE)
     note, *events = make(config)
     assert isinstance(note, runs.Note)
     assert note.text.endswith("the run starts over")
@@ -332,7 +334,7 @@ def test_a_checkpoint_is_of_a_kind_of_device(tmp_path):
     config = config_in(tmp_path, "runtime.device=auto")
     cpu = config.model_copy(update={"runtime": config.runtime.model_copy(update={"device": "cpu"})})
     make(cpu, stop=stopped_at(5))
-    assert read_checkpoint(config, "cpu")[0]["state"]["step"] == 5
+    assert read_checkpoint(config, "cpu")[0].step == 5
     found, note = read_checkpoint(config, "cuda:1")
     assert found is None
     assert note.endswith("made with another device; the run starts over")
@@ -377,7 +379,7 @@ def test_what_a_process_left_that_was_killed_after_its_summary_goes_with_the_nex
         (folder / LOCK_FILE).write_text(json.dumps(content))
 
     killed_late()
-    tidy(folder)
+    remove_leftovers(folder)
     assert sorted(p.name for p in folder.iterdir()) == whole
     killed_late()
     planned = plan(grids([*TINY, f"output.root='{tmp_path}'", "output.weights=true"]))
@@ -388,11 +390,11 @@ def test_what_a_process_left_that_was_killed_after_its_summary_goes_with_the_nex
     killed_late()
     (folder / LOCK_FILE).unlink()
     lock = RunLock(folder)
-    tidy(folder)
+    remove_leftovers(folder)
     assert (folder / CHECKPOINT_FILE).exists()
     lock.release()
     (folder / "summary.json").unlink()
-    tidy(folder)
+    remove_leftovers(folder)
     assert (folder / CHECKPOINT_FILE).exists()
 
 
@@ -401,7 +403,7 @@ def test_a_folder_that_may_not_be_looked_into_stays_as_it_is(tmp_path, monkeypat
         raise PermissionError
 
     monkeypatch.setattr(Path, "exists", refuse)
-    tidy(tmp_path)
+    remove_leftovers(tmp_path)
 
 
 @pytest.mark.usefixtures("striking")
@@ -461,7 +463,8 @@ def test_of_many_processes_at_once_each_run_is_made_by_one(tmp_path, monkeypatch
                 gate.wait(120)
                 while order:
                     outcomes = [
-                        runs.outcome_of(config, force=False, stop=lambda: False) for config in order
+                        runs.execute_in_worker(config, force=False, stop=lambda: False)
+                        for config in order
                     ]
                     assert {outcome.status for outcome in outcomes} <= {"finished", "busy"}
                     order = [c for c, o in zip(order, outcomes, strict=True) if o.status == "busy"]

@@ -19,7 +19,7 @@ from normlab.runs import (
     run_folder,
     to_json,
 )
-from normlab.runs.records import _maker
+from normlab.runs.checkpoint import checkpoint_maker
 from normlab.training import Started
 from normlab.vocabulary import FINAL, METRICS, STATUSES
 
@@ -134,7 +134,7 @@ def old_interrupted(root: Path) -> Config:
     folder = run_folder(config)
     shutil.copytree(OLD_INTERRUPTED, folder)
     content = torch.load(folder / CHECKPOINT_FILE, weights_only=True)
-    content["maker"] = _maker(config, "cpu")
+    content["maker"] = checkpoint_maker(config, "cpu")
     torch.save(content, folder / CHECKPOINT_FILE)
     return config
 

@@ -24,7 +24,14 @@ from pandas.testing import assert_frame_equal
 
 from normlab.config import compose
 from normlab.errors import RecordError
-from normlab.runs import execute, is_final, read_run, read_weights, run_folder
+from normlab.runs import (
+    execute,
+    is_final,
+    read_run,
+    read_weights,
+    remove_leftovers,
+    run_folder,
+)
 from normlab.training import Started
 
 # About a second of training each, with a checkpoint every tenth of a second.
@@ -56,8 +63,10 @@ class Harness:
         return [compose([*NET, f"output.root='{root}'", f"seed={s}"]) for s in range(SEEDS)]
 
     def make_all(self, root: Path) -> None:
-        """Make what is not finished; again while a killed worker, dying yet, holds its run."""
+        """Make what is not finished, as a sweep does; again while a killed worker, not yet dead,
+        holds its run."""
         for config in self.configs(root):
+            remove_leftovers(run_folder(config))
             deadline = time.monotonic() + 90
             while not is_final(run_folder(config)) and time.monotonic() < deadline:
                 _forked(lambda config=config: self._make(config), None)

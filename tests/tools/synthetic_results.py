@@ -19,6 +19,7 @@ from typing import Any
 from pandas import DataFrame
 
 from normlab.config import Config, compose, run_id, to_yaml
+from normlab.runs import SUMMARY_VERSION
 
 VARIANTS = (
     ("cnn", "none"),
@@ -38,7 +39,7 @@ def template(model: str, norm: str) -> tuple[dict[str, Any], str]:
 
 
 def summary(config: dict[str, Any], draw: random.Random, status: str = "finished") -> Any:
-    """A summary as runs.py writes it, with figures that depend on depth and variant."""
+    """A summary as a run writes it, with figures that depend on depth and variant."""
     depth, plain = config["model"]["depth"], not config["model"]["residual"]
     healthy = config["norm"]["name"] == "bn" or not plain or depth < 50
     accuracy = min(1.0, (0.99 if healthy else 0.1) + draw.gauss(0, 0.005))
@@ -47,6 +48,7 @@ def summary(config: dict[str, Any], draw: random.Random, status: str = "finished
     state = "healthy" if healthy else "vanishing"
     whens = ("init", "first_epoch", "end")
     return {
+        "version": SUMMARY_VERSION,
         "run_id": run_id(Config.model_validate_json(json.dumps(config))),
         "name": f"CNN-{depth} {config['norm']['name']} on digits",
         "status": status,
@@ -67,6 +69,7 @@ def summary(config: dict[str, Any], draw: random.Random, status: str = "finished
                 ("sample_cosine", 0.4),
             )
         },
+        "gradient_factor_theory": None,
         "steps": 165,
         "seconds": draw.uniform(1, 30),
         "parameters": 1000 * depth,

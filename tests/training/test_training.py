@@ -25,8 +25,8 @@ from normlab.training import (
     random_stream,
     train,
 )
-from normlab.training import loop as training
-from normlab.training.loop import gradient_schedule, snapshot_schedule, total_steps
+from normlab.training import session as sessions
+from normlab.training.cadence import gradient_schedule, snapshot_schedule, total_steps
 from normlab.training.schedules import learning_rate
 
 CPU = torch.device("cpu")
@@ -51,15 +51,15 @@ def events_of(config: Config) -> tuple[list[Any], Ended]:
 
 
 def evaluations(events: list[Any]) -> list[dict[str, Any]]:
-    return [event.row for event in events if isinstance(event, Evaluation)]
+    return [event.as_row() for event in events if isinstance(event, Evaluation)]
 
 
 def measured(events: list[Any], probe: str) -> dict[int, list[float]]:
     """A probe's values of every layer, by step."""
     return {
-        event.rows[0]["step"]: [row[probe] for row in event.rows]
+        event.step: list(event.probes[probe])
         for event in events
-        if isinstance(event, Measurement) and probe in event.rows[0]
+        if isinstance(event, Measurement) and probe in event.probes
     }
 
 
@@ -211,7 +211,7 @@ def test_events_and_their_order() -> None:
     assert [row["step"] for row in evaluations(events)] == [0, 4, 8, 12]
     assert [row["epoch"] for row in evaluations(events)] == [0, 1, 2, 3]
     assert {0, 4, 12} <= set(measured(events, "delta_rms"))  # init, first epoch, end
-    steps = [e.rows[0]["step"] for e in events if isinstance(e, Measurement)]
+    steps = [e.step for e in events if isinstance(e, Measurement)]
     assert steps == sorted(set(steps))
     assert ended.status == "finished"
 
@@ -274,7 +274,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run(monkeypatch: pytest.MonkeyPa
                 layer.module.weight *= 1e-36 if layer.index == 1 else 1e15
         return model
 
-    monkeypatch.setattr("normlab.training.loop.build_model", lopsided)
+    monkeypatch.setattr("normlab.training.step.build_model", lopsided)
     config = compose([*TINY_MLP, "norm=none", "model.activation=identity"])
     events, ended = events_of(config)
     assert (ended.status, ended.step) == ("diverged", 0)
@@ -299,7 +299,7 @@ def test_when_losses_are_read_back_changes_nothing(
     events, ended = events_of(config)
     assert ended.status == "diverged"
     assert ended.step % read_every
-    monkeypatch.setitem(training.READ_EVERY, "cpu", read_every)
+    monkeypatch.setitem(sessions.READ_EVERY, "cpu", read_every)
     late, late_end = events_of(config)
     assert (late_end.status, late_end.step) == (ended.status, ended.step)
     assert str(measured(late, "grad_norm")) == str(measured(events, "grad_norm"))

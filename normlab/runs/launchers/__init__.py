@@ -1,31 +1,23 @@
-"""Where runs execute: `launch` takes configs and yields their outcomes as they finish."""
+"""Where the runs of a sweep are made: on this machine, by Ray, or in the jobs of a Slurm cluster.
+
+Each launcher is a part of the config, so that its module is imported whenever a config is read:
+PyTorch, Pebble, Ray and submitit are imported within functions only.
+"""
 
 from collections.abc import Generator, Sequence
 
-from normlab.config import Config, LocalLauncher, RayLauncher, SlurmLauncher
+from normlab.config import LAUNCHERS, Config
 from normlab.errors import ConfigError
 from normlab.runs.outcomes import Outcome
 
 
 def launch(configs: Sequence[Config], *, force: bool) -> Generator[Outcome, None, None]:
-    """Execute runs under the launcher that their configs name, all the same one.
+    """Make runs with the launcher that their configs name, all the same one.
 
     Closing the generator stops the runs that are going on: they keep what was measured and are
     marked interrupted.
     """
-    match configs[0].launcher:
-        case LocalLauncher() as launcher:
-            from normlab.runs.launchers import local
-
-            return local.launch(configs, launcher, force=force)
-        case RayLauncher() as launcher:
-            from normlab.runs.launchers import ray
-
-            return ray.launch(configs, launcher, force=force)
-        case SlurmLauncher() as launcher:
-            from normlab.runs.launchers import slurm
-
-            return slurm.launch(configs, launcher, force=force)
+    return configs[0].launcher.launch(configs, force=force)
 
 
 def cluster_device(config: Config, gpus: float, option: str) -> str:
@@ -44,3 +36,13 @@ def cluster_device(config: Config, gpus: float, option: str) -> str:
     if asked == "auto":
         return "cuda" if gpus else "cpu"
     return asked
+
+
+def with_device(config: Config, device: str) -> Config:
+    """A config whose run executes on a device."""
+    runtime = config.runtime.model_copy(update={"device": device})
+    return config.model_copy(update={"runtime": runtime})
+
+
+# Whichever of the modules is imported first, all are registered, and in one order.
+tuple(LAUNCHERS)

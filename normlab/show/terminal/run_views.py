@@ -42,11 +42,11 @@ def _watch_plainly(events: Iterable[RunEvent], console: Console, name: str) -> F
                 print_note(text, console)
             case Started():
                 console.print(started_line(name, event), soft_wrap=True, highlight=False)
-            case Evaluation(row):
+            case Evaluation():
                 console.print(
-                    f"step {row['step']:>6}  epoch {row['epoch']:6.2f}  "
-                    f"train loss {row['train_loss']:.4f} acc {row['train_acc']:.4f}  "
-                    f"test loss {row['test_loss']:.4f} acc {row['test_acc']:.4f}",
+                    f"step {event.step:>6}  epoch {event.epoch:6.2f}  "
+                    f"train loss {event.train_loss:.4f} acc {event.train_acc:.4f}  "
+                    f"test loss {event.test_loss:.4f} acc {event.test_acc:.4f}",
                     soft_wrap=True,
                     highlight=False,
                 )
@@ -105,15 +105,14 @@ class RunView:
             case Started():
                 self._head = Text(started_line(self._name, event))
                 self._bar.update(self._task, total=event.steps)
-            case Evaluation(row):
-                self._scores = f"train acc {row['train_acc']:.3f} (epoch {row['epoch']:.3g})"
-                self._advance(row["step"], row["train_loss"])
+            case Evaluation():
+                self._scores = f"train acc {event.train_acc:.3f} (epoch {event.epoch:.3g})"
+                self._advance(event.step, event.train_loss)
             case StepProgress(step, batch_loss):
                 self._advance(step, batch_loss)
-            case Measurement(rows) if "delta_rms" in rows[0]:
-                deltas = [row["delta_rms"] for row in rows]
-                label = f"δ at step {rows[0]['step']}"
-                strip = gradient_strip(label, deltas, self._console.width)
+            case Measurement() if "delta_rms" in event.probes:
+                deltas = event.probes["delta_rms"]
+                strip = gradient_strip(f"δ at step {event.step}", deltas, self._console.width)
                 self._strips = [*self._strips[:1], strip]  # the first and the latest
             case _:  # nothing to be seen
                 pass

@@ -8,22 +8,29 @@ from rich.console import Console
 
 from normlab.runs import Finished, Summary
 from normlab.show import watch
-from normlab.training import Evaluation, Event, Measurement, Progress, Started
+from normlab.training import Evaluation, Event, LayerName, Measurement, Progress, Started
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 
 
 def events() -> Iterator[Event | Finished]:
+    layers = [LayerName(i, f"layer{i}", "linear") for i in (1, 2, 3)]
     yield Started("cpu", 1234, 3, 10, 20, 10)
     for step in (0, 10, 20):
-        scores = {"train_loss": 2.0 - step / 20, "train_acc": step / 20}
         yield Evaluation(
-            {"step": step, "epoch": step / 10, **scores, "test_loss": 2.5, "test_acc": 0.25}
+            step=step,
+            epoch=step / 10,
+            train_loss=2.0 - step / 20,
+            train_acc=step / 20,
+            test_loss=2.5,
+            test_acc=0.25,
+            batch_loss=1.5,
+            lr=0.1,
+            seconds=1.0,
         )
-        yield Measurement(
-            [{"step": step, "layer": i, "delta_rms": 10.0**-i * (step + 1)} for i in (1, 2, 3)]
-        )
-        yield Measurement([{"step": step, "layer": i, "grad_norm": 1.0} for i in (1, 2, 3)])
+        deltas = [10.0**-i * (step + 1) for i in (1, 2, 3)]
+        yield Measurement(step, layers, {"delta_rms": deltas})
+        yield Measurement(step, layers, {"grad_norm": [1.0, 1.0, 1.0]})
         if step < 20:
             yield Progress(step + 5, 1.25)
     yield Finished(Path("folder"), Summary(run_id="0123456789", status="finished"))

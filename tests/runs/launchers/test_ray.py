@@ -18,11 +18,12 @@ from typing import Any, cast
 import pandas as pd
 import pytest
 
-from normlab.config import Config, RayLauncher, compose, from_yaml, run_id
+from normlab.config import Config, compose, from_yaml, run_id
 from normlab.errors import ConfigError
 from normlab.runs import CHECKPOINT_FILE, LOCK_FILE, execute, read_run, read_summary, run_folder
 from normlab.runs.launchers import launch
 from normlab.runs.launchers import ray as ray_launcher
+from normlab.runs.launchers.ray import Claimed, RayLauncher
 from normlab.runs.locks import RunLock
 from normlab.training import Ended
 from tests.conftest import TINY
@@ -102,7 +103,7 @@ def two_nodes() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
-                ray_launcher._check_reachable(address)
+                ray_launcher.check_reachable(address)
                 break
             time.sleep(0.2)
         # Another address, or the sweep's process could choose this node for its own.
@@ -123,16 +124,16 @@ def test_a_lost_node_costs_no_run(
     configs = configs_in(tmp_path, 4, "launcher=ray", f"launcher.address={address}", *LONG)
     launcher = configs[0].launcher
     assert isinstance(launcher, RayLauncher)
-    with ray_launcher._cluster(ray, launcher):
+    with launcher.connection(ray):
         deadline = time.monotonic() + 30
-        while ray_launcher._slots(ray, 1, 0) < 2 and time.monotonic() < deadline:
+        while ray_launcher.count_slots(ray, 1, 0) < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
         outcomes = []
         for outcome in launch(configs, force=False):
             outcomes.append(outcome)
             if len(outcomes) == 1:
                 kill(second)
-        assert ray_launcher._slots(ray, 1, 0) == 1
+        assert ray_launcher.count_slots(ray, 1, 0) == 1
     assert [outcome.status for outcome in outcomes] == ["finished"] * 4
     assert {outcome.run_id for outcome in outcomes} == {run_id(config) for config in configs}
     for config in configs:
@@ -148,9 +149,9 @@ def test_a_run_lost_after_all_its_tries_is_recorded_as_failed(tmp_path: Path) ->
         raise ray.exceptions.WorkerCrashedError
 
     lost = cast(ModuleType, SimpleNamespace(get=get, exceptions=ray.exceptions))
-    lock = ray_launcher._claim(config, force=False)
-    assert isinstance(lock, RunLock)
-    outcome = ray_launcher._receive(lost, "job", config, lock, config.launcher)
+    claimed = ray_launcher.claim(config, force=False)
+    assert isinstance(claimed, Claimed)
+    outcome = config.launcher.receive(lost, "job", claimed)
     summary = read_run(run_folder(config)).summary
     assert (outcome.status, summary.status) == ("failed", "failed")
     assert summary.reason == outcome.reason
@@ -162,7 +163,7 @@ def local_ray() -> Iterator[None]:
     """A local Ray of two worker CPUs, as the launcher makes it."""
     launcher = compose(["launcher=ray", "launcher.local_cpus=2"]).launcher
     assert isinstance(launcher, RayLauncher)
-    with ray_launcher._cluster(ray, launcher):
+    with launcher.connection(ray):
         yield
 
 
@@ -249,9 +250,9 @@ def test_force_takes_a_checkpoint_away_before_the_run(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for force in (False, True):
         (folder / CHECKPOINT_FILE).touch()
-        lock = ray_launcher._claim(config, force=force)
-        assert isinstance(lock, RunLock)
-        lock.release()
+        claimed = ray_launcher.claim(config, force=force)
+        assert isinstance(claimed, Claimed)
+        claimed.lock.release()
         assert (folder / CHECKPOINT_FILE).exists() is not force
 
 

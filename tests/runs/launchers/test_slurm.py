@@ -122,12 +122,11 @@ def test_closing_cancels_waiting_jobs(tmp_path: Path, monkeypatch: pytest.Monkey
     slurm_programs(programs, monkeypatch, sbatch="echo Submitted batch job 77")
     sacct = programs / "sacct"
     sacct.write_text(sacct.read_text().replace("TIMEOUT", "PENDING"))
-    executor = slurm._executor(
-        configs_in(tmp_path, 1)[0].launcher,  # type: ignore[arg-type]
-        tmp_path / "logs",
-    )
+    launcher = configs_in(tmp_path, 1)[0].launcher
+    assert isinstance(launcher, slurm.SlurmLauncher)
+    executor = launcher.executor(tmp_path / "logs")
     jobs = executor.map_array(print, [1, 2])
-    slurm._stop(jobs, tmp_path / "stop")
+    slurm.cancel(jobs, tmp_path / "stop")
     assert (programs / "cancelled").read_text().split() == ["77_0", "77_1"]
     assert (tmp_path / "stop").exists()
 
@@ -208,5 +207,5 @@ def test_what_a_job_was_made_to_leave_it_may_finish_when_it_starts_again(
         state="PREEMPTED",
         paths=SimpleNamespace(stderr="log"),
     )
-    (outcome,) = slurm._outcomes([job], {0: [config]}, tmp_path)
+    (outcome,) = slurm.collect([job], {0: [config]}, tmp_path)
     assert outcome.status == status

@@ -13,7 +13,7 @@ from pandas import read_parquet
 from pandas.testing import assert_frame_equal
 from rich.console import Console, RenderableType
 
-from normlab.config import Config, LocalLauncher, compose, compose_grids, grids, run_id, size
+from normlab.config import Config, compose, compose_grids, grids, run_id, size
 from normlab.errors import ConfigError
 from normlab.results import counts, read_results
 from normlab.runs import (
@@ -28,9 +28,9 @@ from normlab.runs import (
     run_folder,
     sweep,
 )
-from normlab.runs.execution import record_failure
-from normlab.runs.launchers.local import devices
+from normlab.runs.launchers.local import LocalLauncher
 from normlab.runs.locks import RunLock
+from normlab.runs.recorder import record_failure
 from normlab.show import run_report
 from tests import conftest
 
@@ -373,7 +373,7 @@ def test_workers_are_pinned_to_devices(
     monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
     config = compose([f"runtime.device='{device}'", *overrides])
     assert isinstance(config.launcher, LocalLauncher)
-    assert sorted(devices(config, config.launcher)) == sorted(expected)
+    assert sorted(config.launcher.worker_devices(config)) == sorted(expected)
 
 
 def test_fail_fast(tmp_path: Path) -> None:

@@ -1,0 +1,107 @@
+"""Runs by cell: how many there are, and each metric's mean over seeds with its interval."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas
+from pandas import DataFrame
+
+from normlab.errors import ConfigError
+from normlab.results.cells import Cells, cells_of, distinct_runs, usual_diagnosis
+from normlab.results.keys import known_key, known_metric
+from normlab.results.statistics import figures_of, means_by_cell
+from normlab.text import did_you_mean
+from normlab.vocabulary import FINAL, METRICS, STATUSES
+
+
+def counts(frame: DataFrame) -> dict[str, int]:
+    """The number of runs by status, and `repeated` ones: equal configs in several folders."""
+    found = frame["status"].value_counts()
+    numbers = {status: int(found[status]) for status in STATUSES if status in found}
+    repeated = len(frame) - frame["run_id"].nunique()
+    return {**numbers, **({"repeated": repeated} if repeated else {})}
+
+
+def summarize(
+    frame: DataFrame,
+    rows: Sequence[str],
+    cols: Sequence[str],
+    metrics: Sequence[str],
+    sort: str | None = None,
+) -> DataFrame:
+    """A row a cell and metric: its keys, metric, mean, low, high, n, and what stands behind them.
+
+    low and high bound the 95 % confidence interval mean ± t₀.₉₇₅(n−1)·s/√n over the n finished and
+    diverged runs, NaN for n = 1. Intervals are not clipped: one that leaves [0, 1] says that there
+    are too few seeds. Gradient ratios and factors are averaged as logarithms: mean is the geometric
+    mean, and the interval is transformed back. There a 0 has no logarithm: it is left
+    out and counted in `zeros`; where nothing else is left it is the mean.
+
+    `diverged` counts the diverged runs of a cell, `left_out` those that failed, were interrupted,
+    are running or unfinished, `missing` the results whose figure is missing or not finite,
+    which summary.json does not tell apart; `verdict` is the most frequent one, of equally frequent
+    ones the worst. A config that lies in several folders counts once, unless its experiment is a
+    key. `sort` names a key or metric, with `-` for descending. Raises ConfigError where a key or
+    metric is not there.
+    """
+    keys = [known_key(frame, key) for key in (*rows, *cols)]
+    metrics = [known_metric(frame, metric) for metric in dict.fromkeys(metrics)]
+    frame = distinct_runs(frame, keys)
+    cells = cells_of(frame, keys)
+    final = frame["status"].isin(FINAL).to_numpy(dtype=bool)
+    about = {
+        "diverged": cells.count(frame["status"].eq("diverged").to_numpy(dtype=bool)),
+        "left_out": cells.count(~final),
+        "verdict": usual_diagnosis(frame["verdict"], cells),
+    }
+    values = frame[keys].iloc[cells.first].reset_index(drop=True)
+    tables = [
+        pandas.concat([values, _means(frame, metric, final, cells).assign(**about)], axis=1)
+        for metric in metrics
+    ]
+    joined = pandas.concat(tables, ignore_index=True)
+    # From metric after metric to cell after cell.
+    order = np.arange(len(joined)).reshape(len(tables), cells.size).T.ravel()
+    joined = joined.iloc[order].reset_index(drop=True)
+    return joined if sort is None else _sorted(joined, rows, sort)
+
+
+def _means(frame: DataFrame, metric: str, final: "np.ndarray", cells: Cells) -> DataFrame:
+    """A metric's mean and interval in each cell, over its final runs, and what they leave out."""
+    values, zero = figures_of(frame[metric], metric)
+    finite = np.isfinite(values)
+    used = final & finite
+    means = means_by_cell(values[used], cells.number[used], cells.size)
+    mean, low, high = means.bounds(logarithmic=METRICS[metric].logarithmic)
+    zeros = cells.count(final & zero)
+    return DataFrame(
+        {
+            "metric": np.full(cells.size, metric, dtype=object),
+            "mean": np.where((means.n == 0) & (zeros > 0), 0.0, mean),
+            "low": low,
+            "high": high,
+            "n": means.n,
+            "zeros": zeros,
+            "missing": cells.count(final & ~finite & ~zero),
+        }
+    )
+
+
+def _sorted(summary: DataFrame, rows: Sequence[str], sort: str) -> DataFrame:
+    """A summary's rows by the values of a row key or by a metric's mean over the columns."""
+    descending, key = sort.startswith("-"), sort.removeprefix("-").removesuffix(".name")
+    metrics = list(dict.fromkeys(summary["metric"]))
+    choices = [*rows, *metrics]
+    if key not in choices:
+        raise ConfigError(
+            f"--sort {sort}: no such row key or metric in the table; "
+            f"choices: {', '.join(choices)}{did_you_mean(key, choices)}"
+        )
+    group = summary.groupby(list(rows), dropna=False, sort=False).ngroup().to_numpy()
+    if key in rows:
+        score = cells_of(summary, [key]).number.astype(np.float64)
+    else:
+        chosen = summary["mean"].where(summary["metric"] == key)
+        score = chosen.groupby(group).transform("mean").to_numpy(dtype=np.float64)
+    score = np.where(np.isnan(score), np.inf, -score if descending else score)
+    return summary.iloc[np.lexsort((np.arange(len(group)), group, score))].reset_index(drop=True)

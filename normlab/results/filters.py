@@ -1,0 +1,109 @@
+"""Which runs are meant: `--where` expressions such as `norm=bn,ln` and `model.depth>=20`."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from pandas import DataFrame
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from normlab.errors import ConfigError
+from normlab.results.keys import known_key, label
+from normlab.text import did_you_mean
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Chosen = NDArray[np.bool_]  # one a run
+
+_EXPRESSION = re.compile(r"\s*([\w.]+)\s*(==|!=|>=|<=|=|>|<)\s*(.*?)\s*")
+_ABSENT = ("null", "none", "")
+_ORDERS = {">=": np.greater_equal, "<=": np.less_equal, ">": np.greater, "<": np.less}
+_MOST_CHOICES = 12
+
+
+class Condition(NamedTuple):
+    """A `where` expression in its parts."""
+
+    expression: str
+    key: str
+    operator: str
+    value: str
+
+
+def check_where(expression: str) -> Condition:
+    """The parts of a `where` expression; raises ConfigError where it has no such form."""
+    matched = _EXPRESSION.fullmatch(expression)
+    if matched is None:
+        raise ConfigError(
+            f"--where {expression!r}: must be KEY=VALUE with one of =, !=, >=, <=, >, <, "
+            "as in 'model.depth>=20' or 'norm=bn,ln'"
+        )
+    return Condition(expression, *matched.groups())
+
+
+def where(frame: DataFrame, expressions: Sequence[str]) -> DataFrame:
+    """The runs that fulfil every expression: `norm=bn,ln`, `model.depth>=20`, `verdict!=trains`.
+
+    Raises ConfigError where an expression has no such form, key or type of value, or where no run
+    has the value that it asks for.
+    """
+    for expression in expressions:
+        condition = check_where(expression)
+        column = frame[known_key(frame, condition.key)]
+        chosen = _fulfilling(column, condition)
+        if len(frame) and not chosen.any():
+            raise ConfigError(_none_has_it(column, condition))
+        frame = frame[chosen]
+    return frame
+
+
+def _fulfilling(column: Any, condition: Condition) -> "Chosen":
+    """Which values of a column fulfil a condition."""
+    expression, operator = condition.expression, condition.operator
+    if operator in _ORDERS:
+        if is_bool_dtype(column) or not is_numeric_dtype(column):
+            raise ConfigError(f"--where {expression!r}: {column.name} is not a number; use = or !=")
+        bound = _to_number(condition.value, expression, column.name)
+        ordered: Chosen = _ORDERS[operator](column.to_numpy(dtype=np.float64), bound)
+        return ordered
+    equal = np.zeros(len(column), dtype=bool)
+    for text in condition.value.split(","):
+        equal |= _equals(column, text.strip(), expression)
+    return ~equal if operator == "!=" else equal
+
+
+def _equals(column: Any, text: str, expression: str) -> "Chosen":
+    """Which values of a column are what a text says, by the column's type."""
+    equal: Chosen
+    if text.lower() in _ABSENT and not (column == text).any():
+        equal = column.isna().to_numpy()
+        return equal
+    present = column.dropna()
+    if len(present) and all(isinstance(v, bool | np.bool_) for v in present.unique()):
+        if text.lower() not in ("true", "false"):
+            raise ConfigError(f"--where {expression!r}: {column.name} must be true or false")
+        equal = (column == (text.lower() == "true")).fillna(False).to_numpy(dtype=bool)
+    elif is_numeric_dtype(column):
+        equal = column.to_numpy(dtype=np.float64) == _to_number(text, expression, column.name)
+    else:
+        equal = (column.astype(str) == text).to_numpy(dtype=bool)
+    return equal
+
+
+def _to_number(text: str, expression: str, key: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"--where {expression!r}: {key} must be a number") from None
+
+
+def _none_has_it(column: Any, condition: Condition) -> str:
+    """That no run has a value, and which ones there are."""
+    choices = sorted({"null" if v != v or v is None else label("", v) for v in column.unique()})
+    shown = f"{', '.join(choices[:_MOST_CHOICES])}{', …' if len(choices) > _MOST_CHOICES else ''}"
+    return (
+        f"--where {condition.expression!r}: no run has it; {column.name} has {shown}"
+        f"{did_you_mean(condition.value, choices)}"
+    )

@@ -1,0 +1,69 @@
+"""What sets nets apart but depth and seed: a variant, such as BatchNorm with skips."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pandas import DataFrame
+
+from normlab.results.keys import DEPTH, NORM, RESIDUAL, is_determined, label, layout
+
+# Keys whose value says by itself what it is; of others a name gives the key too, as `lr=0.1`.
+_CLEAR_ALONE = ("model", RESIDUAL, "data")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the nets that a frame compares, at any depth and seed."""
+
+    settings: tuple[tuple[str, Any], ...]  # the keys that set it apart, and its values
+    norm: str | None
+    residual: bool | None
+
+    @functools.cached_property
+    def name(self) -> str:
+        """As sentences and pictures name it, such as `bn residual`."""
+        return " ".join(_word(key, value) for key, value in self.settings) or "every net"
+
+    @property
+    def plain(self) -> bool:
+        """Whether norm and skips are all that sets it apart."""
+        return all(key in (NORM, RESIDUAL) for key, _ in self.settings)
+
+
+def variant_keys(frame: DataFrame) -> list[str]:
+    """The keys that set variants apart: all that vary but depth and the seed."""
+    keys, _ = layout(frame, None, [DEPTH])
+    # Depth alone, or nothing, may vary; data drawn anew with each seed are no variant.
+    drawn = "data.seed"
+    along = [drawn] if drawn in keys and is_determined(frame, drawn, ["seed"]) else []
+    return [key for key in keys if key not in (DEPTH, "name", *along)]
+
+
+def variants_of(frame: DataFrame, keys: Sequence[str]) -> list[Variant]:
+    """The variant of every run, set apart by the keys."""
+    known: dict[tuple[Any, ...], Variant] = {}
+    columns = [
+        frame[key].tolist() if key in frame else [None] * len(frame)
+        for key in (NORM, RESIDUAL, *keys)
+    ]
+    found = []
+    for row in zip(*columns, strict=True):
+        if row not in known:
+            norm, residual, *values = (None if value != value else value for value in row)
+            known[row] = Variant(
+                tuple(zip(keys, values, strict=True)),
+                None if norm is None else str(norm),
+                None if residual is None else residual in (True, "true"),
+            )
+        found.append(known[row])
+    return found
+
+
+def _word(key: str, value: Any) -> str:
+    """A key's value as one word of a variant's name."""
+    if key == NORM:
+        return "no-norm" if value == "none" else str(value)
+    text = label(key, value)
+    return text if key in _CLEAR_ALONE else f"{key.split('.')[-1]}={text}"

@@ -1,0 +1,103 @@
+"""checkpoint.pt: what an unfinished run goes on from."""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from normlab.config import Config, run_id
+from normlab.runs.environment import git_state, versions
+from normlab.runs.files import write_whole
+from normlab.runs.folder import CHECKPOINT_FILE, run_folder
+from normlab.text import first_line
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """The state of a training at a step, and the rows of both tables measured until then."""
+
+    state: Mapping[str, Any]  # as training yields it: tensors and numbers
+    metrics: list[dict[str, Any]]
+    layers: list[dict[str, Any]]
+
+    @property
+    def step(self) -> int:
+        """The step that training goes on from."""
+        step: int = self.state["step"]
+        return step
+
+    @property
+    def seconds(self) -> float:
+        """The time that training has taken until then."""
+        seconds: float = self.state["seconds"]
+        return seconds
+
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any]) -> Self:
+        """What a file's content says, its maker aside."""
+        return cls(content["state"], content["metrics"], content["layers"])
+
+
+def write_checkpoint(folder: Path, saved: SavedRun, maker: Mapping[str, Any]) -> None:
+    """Write checkpoint.pt whole; raises RecordError where it cannot be written."""
+    content = {
+        "maker": dict(maker),
+        "state": dict(saved.state),
+        "metrics": saved.metrics,
+        "layers": saved.layers,
+    }
+    save_tensors(folder / CHECKPOINT_FILE, content)
+
+
+def read_checkpoint(config: Config, device: str) -> tuple[SavedRun | None, str]:
+    """A run's checkpoint, or None, and words about one that cannot be used on such a device."""
+    import torch
+
+    file = run_folder(config) / CHECKPOINT_FILE
+    if not file.exists():
+        return None, ""
+    try:
+        with zipfile.ZipFile(file) as archive:  # torch.load does not look at its checksums
+            if broken := archive.testzip():
+                raise ValueError(f"checksum of {broken}")
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load names no kinds of its own
+        return None, f"{file}: damaged ({first_line(error)[:80]}); the run starts over"
+    if not isinstance(content, dict) or set(content) != {"maker", "state", "metrics", "layers"}:
+        return None, f"{file}: not normlab's; the run starts over"
+    here, maker = checkpoint_maker(config, device), content["maker"]
+    other = [key for key in here if not isinstance(maker, dict) or maker.get(key) != here[key]]
+    if other:
+        return None, f"{file}: made with another {', '.join(other)}; the run starts over"
+    return SavedRun.from_content(content), ""
+
+
+def checkpoint_maker(config: Config, device: str) -> dict[str, Any]:
+    """All that decides a run's bits: half of one and half of another would be neither's run."""
+    return {
+        "run": run_id(config),
+        "version": json.dumps(versions()),
+        "commit": json.dumps(git_state()),
+        "device": device.partition(":")[0],  # any of a machine's equal GPUs
+        "threads": config.runtime.threads,
+    }
+
+
+def save_tensors(file: Path, content: Mapping[str, Any]) -> None:
+    """Write tensors and what they belong to whole; raises RecordError where it cannot be."""
+    write_whole(file, lambda beside: _save(content, beside))
+
+
+def _save(content: Mapping[str, Any], path: Path) -> None:
+    import torch
+
+    # Into Python's own file: torch's words about a full disk name neither file nor reason.
+    with path.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise

@@ -1,0 +1,63 @@
+"""What a run is made with: versions, git commit, machine and command line."""
+
+import functools
+import importlib.metadata
+import platform
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from normlab import __version__
+
+
+def environment(device: str, command: Sequence[str]) -> dict[str, Any]:
+    """What a run was made with: versions, git commit, device, host, command line, start time."""
+    return {
+        **versions(),
+        **git_state(),
+        "device": device,
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "command": list(command),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """The versions of normlab, Python and the packages that decide a run's numbers."""
+    packages = ("torch", "numpy", "pandas", "hydra-core", "pydantic", "scikit-learn")
+    return {
+        "normlab": __version__,
+        "python": platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in packages},
+    }
+
+
+@functools.cache  # a worker asks it for every run
+def git_state() -> dict[str, Any]:
+    """The commit of normlab's own checkout and whether it has changes; None outside of one."""
+    here = Path(__file__).parent
+    git = ("git", "-C", str(here))
+    try:
+        tracked = subprocess.run(
+            [*git, "ls-files", "--error-unmatch", __file__], capture_output=True, timeout=5
+        )
+        if tracked.returncode:  # installed somewhere inside another project's repository
+            return {"git_commit": None, "git_dirty": None}
+        commit, status = (
+            subprocess.run([*git, *args], capture_output=True, text=True, timeout=5, check=True)
+            for args in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {"git_commit": None, "git_dirty": None}
+    return {"git_commit": commit.stdout.strip(), "git_dirty": bool(status.stdout.strip())}
+
+
+def command_line() -> list[str]:
+    """The command that started this process, its program by name alone."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]

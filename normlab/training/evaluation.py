@@ -1,0 +1,39 @@
+"""Loss and accuracy on whole data sets."""
+
+import torch
+from torch import Tensor, nn
+
+from normlab.config import Training
+from normlab.data import Dataset
+from normlab.networks import cross_entropy
+from normlab.training.devices import autocast, matrix_products
+
+EVALUATION_BATCH = 500
+
+
+def evaluate(model: nn.Module, dataset: Dataset, training: Training) -> dict[str, float]:
+    """Mean loss and accuracy on the un-augmented training set and the test set.
+
+    In eval mode: BatchNorm uses its running statistics. Read back from the device once.
+    """
+    model.eval()
+    sums: list[Tensor] = []
+    sets = (
+        (dataset.train_images, dataset.train_labels),
+        (dataset.test_images, dataset.test_labels),
+    )
+    device = dataset.train_images.device
+    precision = training.precision
+    with torch.no_grad(), matrix_products(precision), autocast(precision, device):
+        for images, labels in sets:
+            losses, hits = [], []
+            for start in range(0, len(labels), EVALUATION_BATCH):
+                part = slice(start, start + EVALUATION_BATCH)
+                x, y = images[part], labels[part]
+                logits = model(x).float()
+                losses.append(cross_entropy(logits, y, training.loss, reduction="sum"))
+                hits.append((logits.argmax(dim=1) == y).sum())
+            sums += [torch.stack(losses).sum() / len(labels), torch.stack(hits).sum() / len(labels)]
+    model.train()
+    values = torch.stack(sums).tolist()
+    return dict(zip(("train_loss", "train_acc", "test_loss", "test_acc"), values, strict=True))

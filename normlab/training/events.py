@@ -1,0 +1,105 @@
+"""What a training yields as it goes."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Started:
+    """The network and the data stand; training begins."""
+
+    device: str
+    parameters: int
+    layers: int
+    classes: int
+    steps: int
+    steps_per_epoch: int
+    resumed: int = 0  # the step that it goes on from
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A sign of life between measurements, about every `PROGRESS_SECONDS`."""
+
+    step: int
+    batch_loss: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A row of metrics.parquet, whose columns are these fields."""
+
+    step: int
+    epoch: float
+    train_loss: float
+    train_acc: float
+    test_loss: float
+    test_acc: float
+    batch_loss: float  # of the last training step that was read; NaN before
+    lr: float  # of the step that comes next, or came last
+    seconds: float  # since training began
+
+    def as_row(self) -> dict[str, Any]:
+        """The fields by name."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class LayerName:
+    """Which layer a row of layers.parquet is about."""
+
+    layer: int  # from 1 at the input
+    name: str
+    kind: str  # conv | linear
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured of every layer at one step."""
+
+    step: int
+    layers: Sequence[LayerName]
+    probes: Mapping[str, Sequence[float]]  # by name, a value for each layer
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of layers.parquet, one a layer."""
+        return [
+            {
+                "step": self.step,
+                "layer": layer.layer,
+                "name": layer.name,
+                "kind": layer.kind,
+                **{probe: values[position] for probe, values in self.probes.items()},
+            }
+            for position, layer in enumerate(self.layers)
+        ]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that training needs to go on from here: tensors and numbers, to be kept at once.
+
+    The batches, the augmentation and the learning rate are functions of seed and step, so that
+    nothing random is in it.
+    """
+
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The last event: `finished`, or `diverged` at the step of a loss or gradient not finite."""
+
+    status: str
+    step: int
+    model: "nn.Module"
+
+
+Event = Started | Progress | Evaluation | Measurement | Checkpoint | Ended
+METRIC_COLUMNS = tuple(field.name for field in dataclasses.fields(Evaluation))
+LAYER_COLUMNS = ("step", *(field.name for field in dataclasses.fields(LayerName)))

@@ -1,0 +1,188 @@
+"""A training at work: what the loop's steps do, and what they remember."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from normlab.config import PROBES, Config
+from normlab.measurement import snapshot, train_mode_loss
+from normlab.training.cadence import cadence_of
+from normlab.training.devices import check_precision, matrix_products, select_device
+from normlab.training.evaluation import evaluate
+from normlab.training.events import (
+    Checkpoint,
+    Ended,
+    Evaluation,
+    LayerName,
+    Measurement,
+    Progress,
+    Started,
+)
+from normlab.training.schedules import learning_rate
+from normlab.training.step import build_network, restore, state_of, training_step
+from normlab.training.streams import batches_from, probe_batch
+
+# Training steps between two readings of the loss, for which the CPU waits for a GPU.
+READ_EVERY = {"cpu": 1, "gpu": 50}
+
+# Probes by name, each a value for every layer, still on the device.
+Columns = dict[str, Tensor]
+
+
+class Session:
+    """A network, its data, and how far its training has come.
+
+    Sets the process's number of threads. Raises ConfigError for a device or batch size that cannot
+    be, DataError for damaged data.
+    """
+
+    def __init__(self, config: Config, resume: Mapping[str, Any] | None):
+        device = select_device(config.runtime.device)
+        check_precision(config.training.precision, device)
+        torch.set_num_threads(config.runtime.threads)
+        self.config = config
+        self.dataset = config.data.load(device)
+        self.cadence = cadence_of(config, self.dataset)
+        self.network = build_network(config, self.dataset)
+        self.probe_images, self.probe_labels = probe_batch(config, self.dataset)
+        self.probes = [name for name in config.probes.measure if PROBES[name].measure]
+        self.layer_names = [
+            LayerName(layer.index, layer.name, layer.kind) for layer in self.network.layers
+        ]
+        self.first_step = restore(self.network, resume) if resume else 0
+        self.batches = batches_from(
+            config, self.dataset, self.first_step, self.cadence.steps_per_epoch
+        )
+        self.batch_loss: float = resume["batch_loss"] if resume else math.nan
+        self.seconds_before: float = resume["seconds"] if resume else 0.0
+        self.unread: list[Tensor] = []  # losses still on the device, NaN for a broken gradient
+        self.read_every = READ_EVERY["cpu" if device.type == "cpu" else "gpu"]
+        self.broken_step: int | None = None  # whose loss or gradient was not finite
+        self.began = self.shown = self.saved = time.perf_counter()
+
+    def start(self) -> Started:
+        """Begin to count the time."""
+        self.began = self.shown = self.saved = time.perf_counter()
+        return Started(
+            device=str(self.dataset.train_images.device),
+            parameters=sum(p.numel() for p in self.network.parameters),
+            layers=len(self.network.layers),
+            classes=self.dataset.classes,
+            steps=self.cadence.steps,
+            steps_per_epoch=self.cadence.steps_per_epoch,
+            resumed=self.first_step,
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far, that before a checkpoint included."""
+        return self.seconds_before + time.perf_counter() - self.began
+
+    # ------------------------------------------------------------------------ diverging
+
+    def has_diverged(self, step: int) -> bool:
+        """Whether a training step before this one broke the network."""
+        self.read_losses(step)
+        if self.broken_step is None and step == self.cadence.steps:
+            # No training step tells of the last update.
+            loss = self.config.training.loss
+            last = train_mode_loss(self.network.model, self.probe_images, self.probe_labels, loss)
+            self.broken_step = None if math.isfinite(last.item()) else step
+        return self.broken_step is not None
+
+    def read_losses(self, steps_done: int) -> None:
+        """Bring the unread losses back from the device and look for one that is not finite."""
+        losses = torch.stack(self.unread).tolist() if self.unread else []
+        self.batch_loss = losses[-1] if losses else self.batch_loss
+        self.unread.clear()
+        broken = (age for age, loss in enumerate(losses) if not math.isfinite(loss))
+        self.broken_step = next((steps_done - len(losses) + age for age in broken), None)
+
+    def end_diverged(self, step: int) -> Iterator[Evaluation | Ended]:
+        """The last events of a training whose weights are broken."""
+        assert self.broken_step is not None
+        yield self.evaluate(step)
+        yield Ended("diverged", self.broken_step, self.network.model)
+
+    # ------------------------------------------------------------------------ measuring
+
+    def evaluate(self, step: int) -> Evaluation:
+        """Loss and accuracy of the weights after so many steps."""
+        config, steps = self.config, self.cadence.steps
+        return Evaluation(
+            step=step,
+            epoch=step / self.cadence.steps_per_epoch,
+            **evaluate(self.network.model, self.dataset, config.training),
+            batch_loss=self.batch_loss,
+            lr=learning_rate(config, min(step, steps - 1), steps) if steps else math.nan,
+            seconds=self.seconds,
+        )
+
+    def snapshot(self, step: int) -> Columns:
+        """What the layers do with the probe batch, if a snapshot is due."""
+        if step not in self.cadence.snapshots or not self.probes:
+            return {}
+        with matrix_products("fp32"):
+            measured = snapshot(
+                self.network.model,
+                self.network.layers,
+                self.probe_images,
+                self.probe_labels,
+                self.probes,
+                self.config.training.loss,
+            )
+        return dict(zip(self.probes, measured.unbind(dim=1), strict=True))
+
+    def measurement(self, step: int, columns: Columns) -> Measurement:
+        """Columns brought back from the device."""
+        probes = {name: column.tolist() for name, column in columns.items()}
+        return Measurement(step, self.layer_names, probes)
+
+    # ------------------------------------------------------------------------- training
+
+    def train(self, step: int) -> Columns:
+        """One optimizer step, and what is kept of what it measures of itself."""
+        images, labels = next(self.batches)
+        rate = learning_rate(self.config, step, self.cadence.steps)
+        ratios = step in self.cadence.updates
+        stepped = training_step(self.config, self.network, images, labels, rate, ratios=ratios)
+        self.unread.append(stepped.loss)
+        columns: Columns = {}
+        if step in self.cadence.gradients:
+            columns["grad_norm"] = stepped.norms
+        if stepped.ratios is not None:
+            columns["update_ratio"] = stepped.ratios
+        return columns
+
+    def must_read(self, step: int, columns: Columns) -> bool:
+        """Whether the CPU waits for the device after this step."""
+        full = len(self.unread) == self.read_every
+        return bool(columns) or full or step + 1 == self.cadence.steps
+
+    def progress_due(self, every_seconds: float) -> bool:
+        """Whether a sign of life is due."""
+        now = time.perf_counter()
+        if now - self.shown <= every_seconds:
+            return False
+        self.shown = now
+        return True
+
+    def progress(self, steps_done: int) -> Progress:
+        """A sign of life."""
+        return Progress(steps_done, self.batch_loss)
+
+    def checkpoint_due(self, *, stopping: bool) -> bool:
+        """Whether the state is to be kept now."""
+        every, now = self.config.runtime.checkpoint_seconds, time.perf_counter()
+        if not every or not (stopping or now - self.saved > every):
+            return False
+        self.saved = now
+        return True
+
+    def checkpoint(self, steps_done: int) -> Checkpoint:
+        """All that training needs to go on from here."""
+        return Checkpoint(state_of(self.network, steps_done, self.batch_loss, self.seconds))

@@ -1,0 +1,98 @@
+"""A network in training, and one step of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from normlab.config import Config
+from normlab.data import Dataset
+from normlab.measurement import gradient_norms, update_ratios, watched_weights
+from normlab.networks import WeightLayer, build_model, cross_entropy, weight_layers
+from normlab.training.devices import autocast, matrix_products
+from normlab.training.optimizers import ParameterGroup, parameter_groups, update
+from normlab.training.streams import random_stream
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network in training: its model, and what the optimizer remembers."""
+
+    model: nn.Module
+    layers: list[WeightLayer]
+    parameters: list[nn.Parameter]
+    groups: list[ParameterGroup]
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """What a training step measures of itself, still on the device."""
+
+    loss: Tensor  # NaN where the gradient was not finite
+    norms: Tensor  # [layers] ‖∂L/∂W‖, before clipping
+    ratios: Tensor | None  # [layers] ‖ΔW‖/‖W‖, where asked for
+
+
+def build_network(config: Config, dataset: Dataset) -> Network:
+    """The network that a config names, on the data's device, in train mode."""
+    device = dataset.train_images.device
+    model = build_model(config, dataset.shape, dataset.classes, random_stream(config.seed, "init"))
+    model = model.to(device).train()
+    parameters = list(model.parameters())
+    groups = parameter_groups(config.optimizer, parameters)
+    return Network(model, weight_layers(model), parameters, groups)
+
+
+def state_of(network: Network, step: int, batch_loss: float, seconds: float) -> dict[str, Any]:
+    """A checkpoint's content, which `restore` takes."""
+    return {
+        "step": step,
+        "batch_loss": batch_loss,
+        "seconds": seconds,
+        "model": network.model.state_dict(),
+        "optimizer": [
+            {"momenta": group.momenta, "squares": group.squares, "steps": group.steps}
+            for group in network.groups
+        ],
+    }
+
+
+def restore(network: Network, state: Mapping[str, Any]) -> int:
+    """Give a network the weights and the optimizer's memory of a checkpoint; the step it is at."""
+    network.model.load_state_dict(state["model"])
+    for group, memory in zip(network.groups, state["optimizer"], strict=True):
+        device = group.parameters[0].device
+        group.momenta = [None if m is None else m.to(device) for m in memory["momenta"]]
+        group.squares = [square.to(device) for square in memory["squares"]]
+        group.steps = [steps.to(device) for steps in memory["steps"]]
+    return int(state["step"])
+
+
+def training_step(
+    config: Config, network: Network, images: Tensor, labels: Tensor, lr: float, *, ratios: bool
+) -> Stepped:
+    """One optimizer step on a batch, which measures every layer's gradient on the way."""
+    device, precision = images.device, config.training.precision
+    layers, parameters = network.layers, network.parameters
+    for parameter in parameters:
+        parameter.grad = None
+    with watched_weights(layers) as weights, matrix_products(precision):
+        with autocast(precision, device):
+            loss = cross_entropy(network.model(images), labels, config.training.loss)
+        loss.backward()  # type: ignore[no-untyped-call]
+    norms = gradient_norms(weights)
+    finite = norms.isfinite().all()
+    if config.training.clip_norm is not None:
+        # PyTorch's own total norm overflows float32 just where clipping is needed most.
+        total = gradient_norms(parameters).norm()
+        nn.utils.clip_grads_with_norm_(parameters, config.training.clip_norm, total)
+    before = [w.detach().clone() for w in weights] if ratios else []
+    update(config.optimizer, network.groups, lr)
+    after = [layer.module.weight for layer in layers] if ratios else []
+    return Stepped(
+        loss=torch.where(finite, loss.detach(), torch.nan),
+        norms=norms,
+        ratios=update_ratios(before, after) if ratios else None,
+    )

@@ -1,0 +1,39 @@
+"""What is random in a training, each a pure function of the seed, its purpose and the epoch."""
+
+import hashlib
+import itertools
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from normlab.config import Config
+from normlab.data import Dataset, batches
+
+
+def random_stream(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
+    """An independent random stream, a pure function of its name.
+
+    It lies on the CPU, so that a seed means the same weights and batches on every device.
+    """
+    digest = hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+
+
+def batches_from(
+    config: Config, dataset: Dataset, first: int, steps_per_epoch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of step `first` and of all that follow."""
+    skipped = first % steps_per_epoch
+    for epoch in itertools.count(first // steps_per_epoch):
+        stream = random_stream(config.seed, "batches", epoch)
+        made = batches(dataset, config.data, config.training.batch_size, stream)
+        yield from itertools.islice(made, skipped, None)
+        skipped = 0
+
+
+def probe_batch(config: Config, dataset: Dataset) -> tuple[Tensor, Tensor]:
+    """`probes.batch_size` training images, drawn once, and their labels."""
+    order = torch.randperm(len(dataset.train_labels), generator=random_stream(config.seed, "probe"))
+    chosen = order[: config.probes.batch_size].to(dataset.train_labels.device)
+    return dataset.train_images[chosen], dataset.train_labels[chosen]

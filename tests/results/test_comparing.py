@@ -1,0 +1,159 @@
+"""Means and intervals over seeds against scipy and pandas."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pandas import DataFrame
+from scipy import stats
+
+from normlab.errors import ConfigError
+from normlab.results import counts, summarize
+from normlab.results.frames import to_frame
+from tests.results.sample import figures, row
+
+
+def one_cell(metric: str, values: Sequence[float | None], **more: Any) -> dict[str, Any]:
+    runs = [row("norm=bn", seed=i, **{metric: v}, **more) for i, v in enumerate(values)]
+    summary = summarize(to_frame(runs), ["norm"], [], [metric])
+    assert len(summary) == 1
+    return {str(k): v for k, v in summary.iloc[0].to_dict().items()}
+
+
+@given(st.lists(figures, min_size=2, max_size=8))
+def test_the_interval_is_students(values: list[float]) -> None:
+    cell = one_cell("train_loss", values)
+    mean, error = np.mean(values), stats.sem(values)
+    half = stats.t.ppf(0.975, len(values) - 1) * error
+    assert cell["mean"] == pytest.approx(mean, rel=1e-9, abs=1e-9)
+    assert cell["low"] == pytest.approx(mean - half, rel=1e-9, abs=1e-9)
+    assert cell["high"] == pytest.approx(mean + half, rel=1e-9, abs=1e-9)
+    assert cell["n"] == len(values)
+
+
+@given(st.lists(st.floats(-30, 30), min_size=2, max_size=6))
+def test_ratios_are_averaged_in_log_space(logs: list[float]) -> None:
+    cell = one_cell("gradient_ratio_end", [math.exp(x) for x in logs])
+    half = stats.t.ppf(0.975, len(logs) - 1) * stats.sem(logs)
+    assert math.log(cell["mean"]) == pytest.approx(np.mean(logs), abs=1e-9)
+    if half < 600:
+        assert math.log(cell["high"] / cell["mean"]) == pytest.approx(half, abs=1e-8)
+        assert math.log(cell["mean"] / cell["low"]) == pytest.approx(half, abs=1e-8)
+
+
+def test_one_run_has_no_interval() -> None:
+    cell = one_cell("train_acc", [0.5])
+    assert (cell["mean"], cell["n"]) == (0.5, 1)
+    assert math.isnan(cell["low"])
+    assert math.isnan(cell["high"])
+
+
+def test_a_very_wide_interval_reaches_infinity() -> None:
+    cell = one_cell("gradient_ratio_end", [1e-200, 1.0])
+    assert (cell["low"], cell["high"]) == (0, math.inf)
+    assert cell["mean"] == pytest.approx(1e-100)
+    assert math.isnan(one_cell("train_loss", [1e300, -1e300, 1e308])["low"]) is False
+
+
+def test_intervals_are_not_clipped() -> None:
+    assert one_cell("train_acc", [0.9, 1.0])["high"] > 1
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "n", "zeros", "missing"),
+    [
+        ([0.0, 0.01, 1.0], 0.1, 2, 1, 0),
+        ([0.0, 0.0], 0.0, 0, 2, 0),
+        ([None, 4.0], 4.0, 1, 0, 1),
+        ([None, None], math.nan, 0, 0, 2),
+    ],
+)
+def test_what_has_no_logarithm_is_counted(
+    values: list[float | None], mean: float, n: int, zeros: int, missing: int
+) -> None:
+    cell = one_cell("gradient_ratio_end", values)
+    assert cell["mean"] == pytest.approx(mean, nan_ok=True)
+    assert (cell["n"], cell["zeros"], cell["missing"]) == (n, zeros, missing)
+
+
+def test_what_is_not_finite_is_missing_as_it_is_in_a_file() -> None:
+    for metric in ("gradient_ratio_end", "train_loss"):
+        cell = one_cell(metric, [math.inf, 4.0, None])
+        assert (cell["mean"], cell["n"], cell["missing"]) == (4.0, 1, 2)
+        assert "infinite" not in cell
+
+
+def test_a_zero_loss_is_a_figure() -> None:
+    cell = one_cell("train_loss", [0.0, 1.0])
+    assert (cell["mean"], cell["n"], cell["zeros"]) == (0.5, 2, 0)
+
+
+def test_only_results_enter_the_means_and_all_are_counted() -> None:
+    states = ["finished", "diverged", "failed", "interrupted", "running", "unfinished"]
+    runs = [
+        row(seed=i, status=status, train_acc=float(i), verdict=None)
+        for i, status in enumerate(states)
+    ]
+    frame = to_frame(runs)
+    cell = summarize(frame, ["norm"], [], ["train_acc"]).iloc[0]
+    assert (cell["mean"], cell["n"], cell["diverged"], cell["left_out"]) == (0.5, 2, 1, 4)
+    assert counts(frame) == dict.fromkeys(states, 1)
+    pending = summarize(frame[frame["status"] == "running"], ["norm"], [], ["train_acc"])
+    assert (pending["n"].iloc[0], pending["left_out"].iloc[0]) == (0, 1)
+
+
+def test_a_copy_of_a_run_counts_once() -> None:
+    (folder, content), other = row("norm=bn", seed=0), row("norm=bn", seed=1, train_acc=0.0)
+    copy = content.model_copy(update={"status": "interrupted", "train_acc": 0.3})
+    frame = to_frame([("a/other/x", copy), (folder, content), other])
+    assert counts(frame)["repeated"] == 1
+    cell = summarize(frame, ["norm"], [], ["train_acc"]).iloc[0]
+    assert (cell["mean"], cell["n"], cell["left_out"]) == (0.5, 2, 0)
+    assert len(summarize(frame, ["experiment"], [], ["train_acc"])) == 2
+
+
+def test_the_majority_gives_the_verdict_and_the_worse_one_wins_a_tie() -> None:
+    for verdicts, expected in (
+        (["trains", "trains", "vanishing"], "trains"),
+        (["trains", "vanishing"], "vanishing"),
+        (["exploding", "undertrained"], "exploding"),
+        ([None, "collapsed"], "collapsed"),
+        ([None], None),
+    ):
+        runs = [row(seed=i, verdict=verdict) for i, verdict in enumerate(verdicts)]
+        assert summarize(to_frame(runs), ["norm"], [], ["train_acc"])["verdict"][0] == expected
+
+
+def test_cells_agree_with_pandas(many: tuple[Path, DataFrame]) -> None:
+    _, frame = many
+    keys = ["norm", "model.residual", "model.depth"]
+    summary = summarize(frame, keys[:2], keys[2:], ["train_acc", "seconds"])
+    for metric in ("train_acc", "seconds"):
+        expected = frame.groupby(keys)[metric].agg(["mean", "count"])
+        ours = summary[summary["metric"] == metric].set_index(keys)
+        assert ours["mean"].to_dict() == pytest.approx(expected["mean"].to_dict())
+        assert ours["n"].to_dict() == expected["count"].to_dict()
+    assert list(dict.fromkeys(summary["norm"])) == ["none", "bn", "ln"]
+    assert summary["model.depth"].iloc[:8:2].tolist() == [8, 20, 56, 110]
+
+
+def test_sorting() -> None:
+    runs = [
+        row(f"norm={norm}", train_acc=value)
+        for norm, value in (("none", 0.5), ("bn", 0.9), ("ln", 0.1))
+    ]
+    frame = to_frame(runs)
+    for sort, expected in (
+        ("train_acc", ["ln", "none", "bn"]),
+        ("-train_acc", ["bn", "none", "ln"]),
+        ("norm", ["none", "bn", "ln"]),
+        ("-norm", ["ln", "bn", "none"]),
+    ):
+        assert summarize(frame, ["norm"], [], ["train_acc"], sort)["norm"].tolist() == expected
+    with pytest.raises(ConfigError, match=r"--sort norn: .* did you mean norm"):
+        summarize(frame, ["norm"], [], ["train_acc"], "norn")

@@ -1,0 +1,73 @@
+"""The two sentences on a sweep."""
+
+from typing import Any
+
+from normlab.results import findings
+from normlab.results.conclusions import degraded
+from normlab.results.frames import to_frame
+from tests.results.sample import row
+
+
+def net(norm: str, depth: int, acc: float, init: str, end: str, ratio: float) -> list[Any]:
+    verdict = "trains" if acc > 0.9 else "undertrained" if end == "healthy" else end
+    return [
+        row(
+            f"norm={norm}",
+            f"model.depth={depth}",
+            seed=seed,
+            train_acc=acc,
+            verdict=verdict,
+            verdict_init=init,
+            verdict_end=end,
+            gradient_ratio_init=500.0 if init == "exploding" else ratio,
+            gradient_ratio_end=ratio,
+        )
+        for seed in (0, 1)
+    ]
+
+
+def test_findings_say_where_and_how_much() -> None:
+    runs = [
+        *net("none", 8, 0.98, "healthy", "healthy", 2.0),
+        *net("none", 56, 0.1, "vanishing", "vanishing", 1e-6),
+        *net("bn", 8, 1.0, "healthy", "healthy", 1.0),
+        *net("bn", 56, 0.5, "exploding", "healthy", 0.05),
+        *net("ln", 8, 1.0, "healthy", "healthy", 1.0),
+        *net("ln", 56, 0.98, "healthy", "healthy", 1.0),
+    ]
+    gradients, depths = findings(to_frame(runs))
+    assert "vanished in no-norm at depth 56 (1e-06)" in gradients
+    assert "exploded at init in bn at depth 56 (500) and settled" in gradients
+    assert "bn from 0.0% at depth 8 to 50.0% at 56; not in ln" in depths
+    assert "speed" in depths
+    assert "confounded: no-norm at 56 (vanishing)" in depths
+
+
+def test_findings_say_where_seeds_disagree() -> None:
+    vanished, _ = net("none", 56, 0.1, "vanishing", "vanishing", 1e-3)
+    seen = {"verdict": "undertrained", "verdict_init": "healthy", "verdict_end": "healthy"}
+    figures = {"train_acc": 0.1, "gradient_ratio_init": 1.0, "gradient_ratio_end": 1.0}
+    other = row("norm=none", "model.depth=56", seed=1, **seen, **figures)
+    gradients, *_ = findings(to_frame([vanished, other]))
+    assert "vanished in every net at depth 56 in 1 of 2 runs" in gradients
+
+
+def test_findings_where_nothing_is_wrong() -> None:
+    runs = [*net("bn", 8, 1.0, "healthy", "healthy", 1.0)]
+    assert findings(to_frame(runs)) == ["No gradient vanished or exploded, at init or at the end."]
+    assert (
+        "no train error"
+        in findings(to_frame([*runs, *net("bn", 20, 1.0, "healthy", "healthy", 1.0)]))[1]
+    )
+    collapsed = [*runs, *net("bn", 20, 0.1, "healthy", "collapsed", 1.0)]
+    assert "confounded: every net at 20 (collapsed)" in findings(to_frame(collapsed))[1]
+
+
+def test_findings_without_measurements() -> None:
+    assert findings(to_frame([row(seed=0)])) == ["No gradient was measured."]
+
+
+def test_degraded_is_beyond_the_claims_gap() -> None:
+    assert not degraded(0.0, 0.05)
+    assert degraded(0.0, 0.051)
+    assert degraded(0.0, 0.016, full_schedule=True)

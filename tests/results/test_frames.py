@@ -1,0 +1,68 @@
+"""Summaries become tidy rows."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from pandas import DataFrame
+
+from normlab.config import from_yaml, run_id
+from normlab.results import export
+from normlab.results.frames import to_frame
+from normlab.runs import Summary
+from tests.results.sample import COUNT, row
+from tests.tools.synthetic_results import write_runs
+
+
+def test_every_run_is_a_row(many: tuple[Path, DataFrame]) -> None:
+    _, frame = many
+    assert len(frame) == COUNT
+    assert set(frame["norm"]) == {"none", "ln", "bn"}
+    assert frame["experiment"].unique().tolist() == ["synthetic"]
+    one = frame.iloc[17]
+    raw = json.loads((Path(one["folder"]) / "summary.json").read_text())
+    assert one["run_id"] == raw["run_id"] == Path(one["folder"]).name
+    assert one["model.depth"] == raw["config"]["model"]["depth"]
+    assert one["optimizer.lr"] == raw["config"]["optimizer"]["lr"]
+    assert one["train_acc"] == raw["train_acc"]
+    assert one["schedule"] == "cosine"
+    assert one["probes.measure"].startswith("[grad_norm,delta_rms")
+    assert not any(column.startswith("output") for column in frame)
+    assert frame["folder"].is_monotonic_increasing
+
+
+def test_columns_of_unlike_types_become_text(tmp_path: Path) -> None:
+    values = ("cpu", 3, True, ["a", 1.5])
+    frame = to_frame([row(seed=seed, later=value) for seed, value in enumerate(values)])
+    assert frame["later"].tolist() == ["cpu", "3", "true", "[a,1.5]"]
+    export(frame, tmp_path / "all.parquet")
+
+
+def test_every_field_of_a_summary_is_a_column_but_those_of_the_file() -> None:
+    older = Summary(run_id="a", status="finished", config=row()[1].config)
+    frame = to_frame([("results/old/a", older), row(seed=1, version=1)])
+    fields = {field.alias or name for name, field in Summary.model_fields.items()}
+    assert fields - set(frame) == {"version", "config"}
+    assert math.isnan(frame["gradient_factor_theory"][0])
+    assert frame["train_acc"].tolist()[1:] == [1.0]
+    assert set(to_frame([])) >= fields - {"version", "config"}
+
+
+def test_the_generator_writes_what_runs_write(tmp_path: Path) -> None:
+    folder = write_runs(1, tmp_path)[0]
+    written = json.loads((folder / "summary.json").read_text())
+    assert list(written) == list(Summary(run_id="a", status="failed").to_plain())
+    assert run_id(from_yaml((folder / "config.yaml").read_text())) == folder.name
+
+
+@pytest.mark.parametrize("group", ["data", "model", "norm", "optimizer", "training"])
+@pytest.mark.parametrize("value", [None, "bn"])
+def test_a_config_without_one_of_its_groups_is_no_run(group: str, value: str | None) -> None:
+    folder, summary = row("norm=bn")
+    problems: list[str] = []
+    config = {**(summary.config or {}), group: value}
+    broken = summary.model_copy(update={"config": config})
+    frame = to_frame([(folder, broken), row("norm=bn", seed=1)], problems)
+    assert frame["seed"].tolist() == [1]
+    assert problems == [f"{folder}: summary.json is not normlab's, its config has no {group}"]

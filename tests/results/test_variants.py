@@ -1,0 +1,50 @@
+"""A variant keeps its values; its name is only for reading."""
+
+import math
+from typing import Any
+
+import pytest
+
+from normlab.results import Variant
+from normlab.results.frames import to_frame
+from normlab.results.variants import variant_keys, variants_of
+from tests.results.sample import row
+
+
+def variants(*overrides: tuple[str, ...]) -> list[Variant]:
+    frame = to_frame([row(*chosen, seed=0) for chosen in overrides])
+    return variants_of(frame, variant_keys(frame))
+
+
+def test_variants_keep_their_values_and_facts() -> None:
+    plain, residual = variants(("model=cnn", "norm=none"), ("model=resnet", "norm=bn"))
+    assert plain.settings == (("norm", "none"), ("model.residual", False))
+    assert (plain.name, plain.norm, plain.residual) == ("no-norm plain", "none", False)
+    assert (residual.name, residual.norm, residual.residual) == ("bn residual", "bn", True)
+    assert plain.plain
+    assert residual.plain
+
+
+def test_norm_and_skips_are_known_where_they_do_not_vary() -> None:
+    fast, slow = variants(("norm=bn", "optimizer.lr=0.1"), ("norm=bn", "optimizer.lr=0.01"))
+    assert (fast.name, slow.name) == ("lr=0.1", "lr=0.01")
+    assert (fast.norm, fast.residual) == ("bn", False)
+    assert not fast.plain
+    (alone,) = variants(("norm=ln",))
+    assert (alone.name, alone.settings, alone.norm) == ("every net", (), "ln")
+
+
+def test_depth_and_seed_are_no_variant() -> None:
+    runs = [row(f"model.depth={depth}", seed=seed) for depth in (8, 20) for seed in (0, 1)]
+    frame = to_frame(runs)
+    assert variant_keys(frame) == []
+    assert len(set(variants_of(frame, []))) == 1
+
+
+@pytest.mark.parametrize("absent", [None, math.nan])
+def test_what_a_run_does_not_have_is_absent_however_it_is_written(absent: Any) -> None:
+    frame = to_frame([row(seed=0), row(seed=1)])
+    frame = frame.assign(**{"norm.eps": [absent, None]}, norm=[absent, None])
+    first, second = variants_of(frame, ["norm.eps"])
+    assert first == second
+    assert (first.name, first.norm) == ("eps=–", None)
