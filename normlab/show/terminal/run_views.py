@@ -111,8 +111,8 @@ class RunView:
             case StepProgress(step, batch_loss):
                 self._advance(step, batch_loss)
             case Measurement() if "delta_rms" in event.probes:
-                deltas = event.probes["delta_rms"]
-                strip = gradient_strip(f"δ at step {event.step}", deltas, self._console.width)
+                label = f"δ at step {event.step}"
+                strip = gradient_strip(label, event.probes["delta_rms"], self._console.width)
                 self._strips = [*self._strips[:1], strip]  # the first and the latest
             case _:  # nothing to be seen
                 pass
