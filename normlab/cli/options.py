@@ -24,9 +24,9 @@ def complete_overrides(context: typer.Context, incomplete: str) -> list[str]:
 
 def complete_claims(incomplete: str) -> list[str]:
     """The ids of claims that begin so."""
-    from normlab.claims import CLAIMS
+    from normlab.claims import claim_ids
 
-    return [name for name in CLAIMS if name.startswith(incomplete.upper())]
+    return [name for name in claim_ids() if name.startswith(incomplete.upper())]
 
 
 Overrides = Annotated[

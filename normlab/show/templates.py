@@ -40,6 +40,7 @@ def script_json(value: Any) -> Markup:
     return Markup(text)  # nothing is left in it that HTML could read
 
 
+@functools.cache  # it takes a second
 def vega_script() -> Markup:
     """Vega, Vega-Lite and Vega-Embed as one script, from vl-convert."""
     import vl_convert

@@ -37,26 +37,23 @@ class Look(NamedTuple):
 def looks(sharing: DataFrame, drawn: Sequence[str]) -> dict[str, Look]:
     """The look of each variant that is drawn.
 
-    `sharing` has the columns variant, norm and model.residual of all runs that share the colours,
-    of which a picture may hold only some. A variant has its norm's colour, and is dashed if it has
-    skips, where norm and skips tell all of them apart; otherwise its colour is one by its place
-    among their names.
+    `sharing` are all the runs that share the colours, as `series.with_variants` gives them; a
+    picture may hold only some of their variants. A variant is dashed if it has skips, and has its
+    norm's colour where norm and skips are all that sets any of them apart; otherwise its colour is
+    one by its place among their names.
     """
-    keys = ["norm", "model.residual"]
-    every = sharing[["variant", *keys]].drop_duplicates("variant")
+    every = sharing[["variant", "norm", "residual", "plain_variant"]].drop_duplicates("variant")
     if len(every) > MOST_VARIANTS:
         every = every[every["variant"].isin(drawn)]
-    told_apart = not every.duplicated(keys).any()
+    plain = bool(every["plain_variant"].all())
     order = sorted(every["variant"])
     found = {}
     for row in every.itertuples(index=False):
-        variant, norm, residual = row
-        part = NORMS.get(norm) if told_apart else None  # of a plugin that is not here, None
-        skips = residual in (True, "true")
-        found[variant] = Look(
-            part.colour if part else OTHER_COLOURS[order.index(variant) % MOST_VARIANTS],
-            (5, 3) if skips else (1, 0),
-            "diamond" if skips else "circle",
+        norm = NORMS.get(str(row.norm)) if plain else None  # of a plugin that is not here, None
+        found[row.variant] = Look(
+            norm.colour if norm else OTHER_COLOURS[order.index(row.variant) % MOST_VARIANTS],
+            (5, 3) if row.residual else (1, 0),
+            "diamond" if row.residual else "circle",
         )
     return {variant: found[variant] for variant in drawn}
 

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 from pandas import DataFrame
 
 from normlab.errors import ConfigError
-from normlab.results import DEPTH
+from normlab.results import DEPTH, series
 from normlab.show.charts.panels import few_depths
 from normlab.show.charts.variants import MOST_VARIANTS
-from normlab.show.pictures.drawing import PICTURES, Progress, Subject
+from normlab.show.pictures.drawing import PICTURES, Subject
 
 # Reading a run's table takes milliseconds; a band over more seeds than this looks no different.
 MOST_SEEDS = 30
@@ -22,7 +22,7 @@ class PagePicture(NamedTuple):
 
 
 def page_pictures(
-    runs: DataFrame, progress: Progress | None = None
+    runs: DataFrame, progress: series.Progress | None = None
 ) -> tuple[list[PagePicture], list[str]]:
     """The pictures of runs, each of which has its variant, and notes about what is not drawn."""
     shown, left_out = _most_frequent_variants(runs)

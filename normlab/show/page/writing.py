@@ -20,7 +20,6 @@ from normlab.show.page.claims import ClaimVerdict
 from normlab.show.page.pictures import PagePicture, page_pictures
 from normlab.show.page.repetition import Repetition, repetition
 from normlab.show.page.rows import HEADS, VariantRow, variant_rows
-from normlab.show.pictures.drawing import Progress
 from normlab.show.templates import packaged_file, render, script_json, vega_script
 from normlab.show.terminal.run_lists import counts_line
 
@@ -61,7 +60,7 @@ def write_report(
     selection: Selection,
     file: Path,
     verdicts: Sequence[ClaimVerdict] = (),
-    progress: Progress | None = None,
+    progress: series.Progress | None = None,
 ) -> None:
     """Write the page whole; `progress` hears how many runs' tables are read.
 
@@ -75,7 +74,7 @@ def write_report(
 def page_text(
     selection: Selection,
     verdicts: Sequence[ClaimVerdict] = (),
-    progress: Progress | None = None,
+    progress: series.Progress | None = None,
 ) -> str:
     """The page as HTML."""
     page = make_page(selection, verdicts, progress)
@@ -92,7 +91,7 @@ def page_text(
 def make_page(
     selection: Selection,
     verdicts: Sequence[ClaimVerdict] = (),
-    progress: Progress | None = None,
+    progress: series.Progress | None = None,
 ) -> Page:
     """What the page says; raises ConfigError where no run has finished."""
     runs = series.with_variants(selection.frame)

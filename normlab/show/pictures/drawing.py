@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.console import Group
 
-# Hears how many of how many runs' tables are read.
-Progress = Callable[[int, int], None]
+    from normlab.results import series
 
 
 class PictureOptions(NamedTuple):
@@ -72,7 +71,7 @@ class Subject:
     runs: "DataFrame"  # of series.with_variants
     figure: str = ""  # a probe or metric, where the picture takes one
     others: "DataFrame | None" = None  # all runs that share the colours, where these are only some
-    progress: Progress | None = None
+    progress: "series.Progress | None" = None
 
     @property
     def sharing(self) -> "DataFrame":
@@ -126,7 +125,7 @@ def draw(
     frame: "DataFrame",
     options: PictureOptions,
     output: Path,
-    progress: Progress | None = None,
+    progress: "series.Progress | None" = None,
 ) -> None:
     """Draw a picture into a file; raises ConfigError where there is nothing to draw, or no form."""
     from normlab.show.charts.saving import check_format, save
@@ -142,7 +141,7 @@ def sketch(
     frame: "DataFrame",
     options: PictureOptions,
     width: int,
-    progress: Progress | None = None,
+    progress: "series.Progress | None" = None,
 ) -> "Group":
     """The same as characters for a terminal."""
     part = PICTURES[picture]
@@ -151,7 +150,10 @@ def sketch(
 
 
 def _subject(
-    picture: Picture, frame: "DataFrame", options: PictureOptions, progress: Progress | None
+    picture: Picture,
+    frame: "DataFrame",
+    options: PictureOptions,
+    progress: "series.Progress | None",
 ) -> Subject:
     from normlab.results import series
 

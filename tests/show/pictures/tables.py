@@ -75,7 +75,8 @@ def runs(variants):
         {
             "variant": variants,
             "norm": [norm.replace("no-norm", "none") for norm, *_ in words],
-            "model.residual": [skips == "residual" for _, skips, *_ in words],
+            "residual": [skips == "residual" for _, skips, *_ in words],
+            "plain_variant": [len(parts) == 2 for parts in words],
         }
     )
 
