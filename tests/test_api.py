@@ -224,6 +224,7 @@ def test_claims_are_verified_and_remembered() -> None:
         normlab.verify("C99")
 
 
+@pytest.mark.slow
 def test_every_claim_is_meant_where_none_is_named() -> None:
     assert len(normlab.plan_verification().claims) == 20
     assert 0 < len(normlab.plan_verification(scale="paper").claims) < 20

@@ -17,12 +17,13 @@ def main() -> None:
     # Python's last garbage collection would walk all of torch: half a second for nothing.
     atexit.register(gc.freeze)
     received = signals_as_ctrl_c()
-    code = exit_code()
+    code = run_command_line()
     sys.exit(128 + received[0] if received and code == InterruptedRunError.exit_code else code)
 
 
-def exit_code() -> int:
-    """Run the command line; what goes wrong is printed, or with --debug raised."""
+def run_command_line() -> int:
+    """Run what was typed and return the exit code; what goes wrong is printed, or with --debug
+    raised."""
     invocation = Invocation()
     try:
         code: int = app(standalone_mode=False, obj=invocation) or 0
