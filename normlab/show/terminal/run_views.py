@@ -41,7 +41,9 @@ def _watch_plainly(events: Iterable[RunEvent], console: Console, name: str) -> F
             case Note(text):
                 print_note(text, console)
             case Started():
-                console.print(started_line(name, event), soft_wrap=True, highlight=False)
+                console.print(
+                    started_line(name, event), soft_wrap=True, highlight=False, markup=False
+                )
             case Evaluation():
                 console.print(
                     f"step {event.step:>6}  epoch {event.epoch:6.2f}  "
