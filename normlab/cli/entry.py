@@ -73,9 +73,9 @@ def _complete_override(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _complete_claim(incomplete: str) -> list[str]:
-    from normlab.claims import CLAIMS
+    from normlab.claims import claim_ids
 
-    return [name for name in CLAIMS if name.startswith(incomplete.upper())]
+    return [name for name in claim_ids() if name.startswith(incomplete.upper())]
 
 
 Overrides = Annotated[

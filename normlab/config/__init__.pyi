@@ -14,6 +14,7 @@ from .identity import from_plain as from_plain
 from .identity import from_yaml as from_yaml
 from .identity import run_id as run_id
 from .identity import to_yaml as to_yaml
+from .messages import error_sentence as error_sentence
 from .parts import ACTIVATIONS as ACTIVATIONS
 from .parts import DATA_SETS as DATA_SETS
 from .parts import INITIALIZERS as INITIALIZERS

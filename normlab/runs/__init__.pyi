@@ -28,4 +28,5 @@ from .summary import read_summary as read_summary
 from .sweeping import Plan as Plan
 from .sweeping import labels as labels
 from .sweeping import plan as plan
+from .sweeping import plan_configs as plan_configs
 from .sweeping import sweep as sweep

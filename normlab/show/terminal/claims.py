@@ -1,6 +1,5 @@
 """Claims as a person reads them: the list, and one explained."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,7 +48,7 @@ def claims_table(
 
 def time_of(protocol: Protocol) -> str:
     """A protocol's time on 2 CPU cores in a word or two."""
-    return "a GPU's" if math.isnan(protocol.seconds) else duration(protocol.seconds)
+    return "a GPU's" if protocol.seconds is None else duration(protocol.seconds)
 
 
 def claim_page(claim: Claim, last: Mapping[str, Any] | None) -> Group:
@@ -64,8 +63,8 @@ def claim_page(claim: Claim, last: Mapping[str, Any] | None) -> Group:
         facts.add_row("trap", Text(claim.trap))
     for name, protocol in (("small", claim.small), ("paper", claim.paper)):
         if protocol is not None:
-            on_a_cpu = not math.isnan(protocol.seconds)
-            known = f" ({duration(protocol.seconds)} on 2 cores)" if on_a_cpu else ""
+            seconds = protocol.seconds
+            known = f" ({duration(seconds)} on 2 cores)" if seconds is not None else ""
             facts.add_row(f"{name} scale", Text(f"{protocol.about}{known}"))
             facts.add_row("gate", _gates(protocol))
     if claim.pilot:

@@ -9,8 +9,17 @@ from normlab.show import TABLE_FORMATS, claim_page, claims_table, summary_line, 
 from normlab.show.terminal.claim_figures import spread_text, value_text
 from tests.show.terminal.printing import text_of
 
-MEASURE = Measure("bn less [none]", "train_acc", (0.05, math.inf), form="points")
-SMALL = Protocol("two nets, three seeds", (MEASURE,), seconds=200.0)
+
+def measure(
+    name: str = "r", form: str = "number", gate: list[float | None] | None = None
+) -> Measure:
+    return Measure.model_validate(
+        {"name": name, "value": "train_acc()", "form": form, "gate": gate}
+    )
+
+
+MEASURE = measure("bn less [none]", "points", [0.05, None])
+SMALL = Protocol(about="two nets, three seeds", measures=(MEASURE,), seconds=200.0)
 CLAIM = Claim(
     id="C99",
     title="BatchNorm trains [deep] nets",
@@ -20,7 +29,7 @@ CLAIM = Claim(
     compares="bn with none",
     trap="the learning rate",
     small=SMALL,
-    paper=Protocol("the paper's own", (MEASURE,), seconds=math.nan),
+    paper=Protocol(about="the paper's own", measures=(MEASURE,), seconds=None),
     arm="normlab run norm=bn",
 )
 HELD = Measured(MEASURE, 0.125, 0.1, 0.15, 3)
@@ -62,9 +71,9 @@ def test_verdicts_are_counted() -> None:
     ("part", "value", "spread"),
     [
         (HELD, "12.50 pp", "10.00 … 15.00"),
-        (Measured(Measure("r", "x", form="times"), 2.0, 2.0, 2.0, 3), "×2.00", "all alike"),
-        (Measured(Measure("k", "x", form="count"), 2 / 3, 0, 1, 3), "2 of 3", ""),
-        (Measured(Measure("r", "x"), math.inf, math.nan, math.nan, 1), "∞", "–"),
+        (Measured(measure(form="times"), 2.0, 2.0, 2.0, 3), "×2.00", "all alike"),
+        (Measured(measure(form="count"), 2 / 3, 0, 1, 3), "2 of 3", ""),
+        (Measured(measure(), math.inf, math.nan, math.nan, 1), "∞", "–"),
     ],
 )
 def test_figures_are_written_by_their_form(part: Measured, value: str, spread: str) -> None:

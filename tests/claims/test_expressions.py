@@ -5,13 +5,15 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given as drawn
 from hypothesis import strategies as st
 from pandas import DataFrame
 from scipy import stats
 
 from normlab.claims import Measure
-from normlab.claims.evidence import Evidence, check, evaluate, summary, take
+from normlab.claims.evidence import Evidence, measure_seeds, with_spread
+from normlab.claims.expressions import check_expression, evaluate
+from normlab.claims.registries import MEASURES
 from normlab.errors import ConfigError
 
 
@@ -69,18 +71,29 @@ def test_other_expressions_are_refused_in_one_line(text, says):
 def test_a_seed_that_lacks_a_part_is_nan_not_left_out():
     found = evaluate('train_acc("norm=bn") - train_acc("norm=ln")', evidence())
     assert math.isnan(found[2])
-    part = take(Measure("gap", 'train_acc("norm=bn") - train_acc("norm=ln")', (0, 1)), evidence())
+    gap = 'train_acc("norm=bn") - train_acc("norm=ln")'
+    part = measure_seeds(Measure(name="gap", value=gap, gate=(0, 1)), evidence())
     assert (part.n, part.missing, part.holds) == (3, 1, False)
 
 
-def test_a_function_that_forgets_a_seed_does_not_drop_it():
-    part = take(Measure("accuracy", lambda _: {0: 0.5, 1: 0.5}, (0, 1)), evidence())
+@pytest.fixture
+def given():
+    """A registered measure whose figures a test sets."""
+    figures = {}
+    MEASURES.add("given", lambda _: figures)
+    yield figures
+    MEASURES.remove("given")
+
+
+def test_a_function_that_forgets_a_seed_does_not_drop_it(given):
+    given |= {0: 0.5, 1: 0.5}
+    part = measure_seeds(Measure(name="accuracy", measure="given", gate=(0, 1)), evidence())
     assert (part.n, part.missing, part.holds) == (3, 1, False)
 
 
 @pytest.mark.parametrize("statistic", ["mean", "geomean", "median", "min", "max"])
 def test_no_statistic_hides_a_missing_seed(statistic):
-    assert math.isnan(summary(np.array([1.0, math.nan, 2.0]), statistic)[0])
+    assert math.isnan(with_spread(np.array([1.0, math.nan, 2.0]), statistic)[0])
 
 
 @pytest.mark.parametrize(
@@ -93,12 +106,12 @@ def test_no_statistic_hides_a_missing_seed(statistic):
     ],
 )
 def test_expressions_are_checked_before_there_are_runs(text, says):
-    check('train_acc("norm=bn") - gradient_factor_theory("norm=ln", "model.depth>8")')
+    check_expression('train_acc("norm=bn") - gradient_factor_theory("norm=ln", "model.depth>8")')
     with pytest.raises(ConfigError, match=says):
-        check(text)
+        check_expression(text)
 
 
-@given(st.text(max_size=40))
+@drawn(st.text(max_size=40))
 def test_no_text_is_executed_or_breaks(text):
     with contextlib.suppress(ConfigError):
         evaluate(text, evidence())
@@ -109,37 +122,79 @@ VALUES = np.array([1.0, 2.0, 4.0, 9.0])
 
 def test_means_have_their_confidence_interval():
     half = stats.t.ppf(0.975, 3) * VALUES.std(ddof=1) / 2
-    assert summary(VALUES, "mean") == pytest.approx((4, 4 - half, 4 + half), rel=1e-6)
+    assert with_spread(VALUES, "mean") == pytest.approx((4, 4 - half, 4 + half), rel=1e-6)
     logs = np.log(VALUES)
     half = stats.t.ppf(0.975, 3) * logs.std(ddof=1) / 2
     expected = np.exp([logs.mean(), logs.mean() - half, logs.mean() + half])
-    assert summary(VALUES, "geomean") == pytest.approx(expected, rel=1e-6)
+    assert with_spread(VALUES, "geomean") == pytest.approx(expected, rel=1e-6)
 
 
 def test_other_statistics_show_where_the_seeds_lie():
-    assert summary(VALUES, "median") == (3.0, *np.percentile(VALUES, [10, 90]))
-    assert summary(VALUES, "min") == (1, 1, 9)
-    assert summary(VALUES, "max") == (9, 1, 9)
-    assert summary(np.array([0.5]), "mean")[0] == 0.5
-    assert math.isnan(summary(np.array([0.5]), "mean")[1])
+    assert with_spread(VALUES, "median") == (3.0, *np.percentile(VALUES, [10, 90]))
+    assert with_spread(VALUES, "min") == (1, 1, 9)
+    assert with_spread(VALUES, "max") == (9, 1, 9)
+    assert with_spread(np.array([0.5]), "mean")[0] == 0.5
+    assert math.isnan(with_spread(np.array([0.5]), "mean")[1])
 
 
 @pytest.mark.parametrize("statistic", ["mean", "geomean", "median", "min", "max"])
 def test_an_infinite_seed_is_not_lost(statistic):
-    value, _, _ = summary(np.array([1.0, 2.0, math.inf]), statistic)
+    value, _, _ = with_spread(np.array([1.0, 2.0, math.inf]), statistic)
     assert math.isinf(value) == (statistic in ("mean", "geomean", "max"))
 
 
-def test_a_figure_outside_its_gate_does_not_hold():
+def test_a_figure_outside_its_gate_does_not_hold(given):
     for gate, holds in (
         ((0.7, 0.9), True),
         ((0.81, 0.9), False),
         ((0.0, 0.79), False),
         (None, True),
     ):
-        measure = Measure("accuracy", 'train_acc("norm=bn")', gate)
-        found = take(measure, evidence())
+        measure = Measure(name="accuracy", value='train_acc("norm=bn")', gate=gate)
+        found = measure_seeds(measure, evidence())
         assert found.holds == holds
         assert (found.value, found.n) == (pytest.approx(0.8), 3)
-    nan = Measure("accuracy", lambda _: {0: math.nan}, (0, 1))
-    assert not take(nan, evidence()).holds
+    given[0] = math.nan
+    nan = Measure(name="accuracy", measure="given", gate=(0, 1))
+    assert not measure_seeds(nan, evidence()).holds
+
+
+@pytest.mark.parametrize(
+    ("text", "bn"),
+    [
+        ("abs(0 - train_acc)", 0.9),
+        ("log(train_acc)", math.log(0.9)),
+        ("exp(train_acc)", math.exp(0.9)),
+        ("sqrt(train_acc)", math.sqrt(0.9)),
+        ("min(train_acc, 0.5)", 0.5),
+        ("min(2, train_acc, 1)", 0.9),
+        ("max(train_acc, 0.5)", 0.9),
+        ("max(0.5, 0.6, train_acc)", 0.9),
+        ("max(0.5, train_acc, 0.95, 0.1)", 0.95),
+        ("train_acc ** 2", 0.81),
+        ("-train_acc + +1", 0.1),
+        ("train_acc / 2 * 3 - 1", 0.35),
+    ],
+)
+def test_every_function_and_operator_has_its_value(text, bn):
+    runs = Evidence(DataFrame({"seed": [0], "status": ["finished"], "train_acc": [0.9]}))
+    assert evaluate(text, runs) == {0: pytest.approx(bn)}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("abs(train_acc, 1)", r"abs\(\) takes 1 argument, not 2"),
+        ("sqrt()", r"sqrt\(\) takes 1 argument, not 0"),
+        ("max(train_acc)", r"max\(\) takes 2 or more arguments, not 1"),
+    ],
+)
+def test_a_wrong_number_of_arguments_is_refused(text, says):
+    with pytest.raises(ConfigError, match=f"{says}$"):
+        check_expression(text)
+
+
+def test_a_root_of_a_negative_number_is_none():
+    runs = Evidence(DataFrame({"seed": [0], "status": ["finished"], "train_acc": [0.9]}))
+    for text in ("(0 - train_acc) ** 0.5", "(0 - 1) ** 0.5 + train_acc", "sqrt(0 - train_acc)"):
+        assert math.isnan(evaluate(text, runs)[0])
