@@ -352,6 +352,7 @@ def test_demonstrations_fail_outside_their_gates(name, monkeypatch):
 
     def judged(figures):
         """Of five seeds the third has these figures."""
+        assert claim.small.demonstration in DEMONSTRATIONS  # and all are loaded
         monkeypatch.setitem(
             DEMONSTRATIONS._parts,
             claim.small.demonstration,
