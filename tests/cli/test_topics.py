@@ -119,14 +119,19 @@ def test_the_group_of_ones_own_is_one(tmp_path: Path) -> None:
     assert compose(["model=wide"], tmp_path).model.width == 512
 
 
+def unfenced(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
 def commands() -> list[str]:
     """The settings of every `normlab run` and `sweep` that a topic or the README shows."""
-    shown = [
-        words
-        for text in (*TEXTS.values(), README)
-        for words in re.findall(r"normlab (?:run|sweep) ([^`#|\n]*=[^`#|\n]*)", text)
-    ]
-    return sorted({line.split(" --")[0].strip() for line in shown} - {""})
+    found = []
+    for text in (*TEXTS.values(), README):
+        lines = [line for line in text.splitlines() if line.startswith("$ ")]
+        spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", unfenced(text))]
+        for shown in (*lines, *spans):
+            found += re.findall(r"normlab (?:run|sweep) ([^#|]*=[^#|]*)", shown)
+    return sorted({settings.split(" --")[0].strip() for settings in found})
 
 
 @pytest.mark.parametrize("settings", commands())
