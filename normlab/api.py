@@ -86,7 +86,7 @@ def run_config(
         # Closed here, wherever Ctrl-C was struck, so that its files are whole when this is left.
         with contextlib.closing(events):
             finished = (follow or _last)(events)
-    return run_files.read_run(finished.folder)
+    return finished.run
 
 
 @contextlib.contextmanager

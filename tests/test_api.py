@@ -115,8 +115,11 @@ def test_a_run_is_made_once_and_then_read() -> None:
     assert file.stat().st_mtime_ns > before
 
 
-def test_a_run_that_has_just_ended_is_as_its_files_say() -> None:
-    made = normlab.run(*TINY, "norm=bn")
+@pytest.mark.parametrize(
+    "settings", [["norm=bn"], ["norm=none", "optimizer.lr=1e30"], ["probes.measure=[act_mean]"]]
+)
+def test_a_run_that_has_just_ended_is_as_its_files_say(settings: list[str]) -> None:
+    made = normlab.run(*TINY, *settings)
     read = normlab.read_run(str(made.folder))
     assert_frame_equal(made.metrics, read.metrics)
     assert_frame_equal(made.layers, read.layers)
