@@ -1,6 +1,6 @@
 """Faults made for real: each ends in one clear line, and leaves every other file as it was.
 
-What happens, fault by fault, stands in the README.
+What happens, fault by fault, is told by `normlab explain faults`.
 """
 
 import contextlib
