@@ -4,7 +4,11 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+import altair
 import torch
+from pandas import DataFrame
+from rich.console import Group
+from rich.text import Text
 from torch import nn
 
 from normlab.config import (
@@ -30,6 +34,8 @@ from normlab.config import (
 )
 from normlab.data import Dataset
 from normlab.networks import NormActivation
+from normlab.results import series
+from normlab.show import PICTURES, TABLE_FORMATS, Picture, Subject, TableFormat
 
 
 class Centred(Norm):
@@ -95,10 +101,10 @@ class InThisProcess(Launcher):
     """One run after the other."""
 
     def launch(self, configs: Sequence[Config], *, force: bool) -> Generator[Any, None, None]:
-        from normlab.runs import run_outcome
+        from normlab.runs import execute_in_worker
 
         for config in configs:
-            yield run_outcome(config, force=force, stop=lambda: False)
+            yield execute_in_worker(config, force=force, stop=lambda: False)
 
 
 def largest_activation(seen: Any) -> torch.Tensor:
@@ -113,6 +119,25 @@ def quarter(
     weight.uniform_(-gain / 4, gain / 4, generator=generator)
 
 
+def bar_chart(table: DataFrame, _: Subject) -> Any:
+    return altair.Chart(table).mark_bar(color="#654321").encode(x="variant:N", y="value:Q")
+
+
+def listed_bars(table: DataFrame, _: Subject, width: int) -> Group:
+    return Group(Text(f"{len(table)} bars, {width} wide"))
+
+
+BARS = Picture(
+    about="errors as {name}",
+    rows=lambda subject: series.errors(subject.runs),
+    chart=bar_chart,
+    sketch=listed_bars,
+)
+# One cell a line; it has neither paired differences nor verdicts.
+LINES = TableFormat(
+    lambda compared: "\n".join(cell.text for line in compared.layout.lines for cell in line.cells)
+)
+
 PARTS = (
     (NORMS, "centred", Centred),
     (MODELS, "shallow", Shallow),
@@ -124,6 +149,8 @@ PARTS = (
     (ACTIVATIONS, "square", Activation(lambda x: x * x)),
     (INITIALIZERS, "quarter", Initializer(quarter, "nobody")),
     (PROBES, "largest", Probe("largest", "largest activation", largest_activation)),
+    (PICTURES, "bars", BARS),
+    (TABLE_FORMATS, "lines", LINES),
 )
 YAML = {
     "norm/centred.yaml": "name: centred\n",

@@ -26,10 +26,12 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_the_package_and_its_configs(unpacked: Path) -> None:
-    for kind, folder in (("*.py", ROOT / "normlab"), ("*.yaml", ROOT / "configs")):
+    templates = ("*.j2", "*.css", "*.js")
+    kinds = [(kind, ROOT / "normlab") for kind in ("*.py", "*.pyi", *templates)]
+    for kind, folder in (*kinds, ("*.yaml", ROOT / "configs")):
         inside = unpacked / "normlab" / ("configs" if kind == "*.yaml" else "")
         in_wheel = {f.relative_to(inside) for f in inside.rglob(kind)}
-        assert in_wheel == {f.relative_to(folder) for f in folder.rglob(kind)}
+        assert in_wheel == {f.relative_to(folder) for f in folder.rglob(kind)} != set()
     folders = {part.name for part in unpacked.iterdir() if part.is_dir()}
     assert folders == {"normlab", f"normlab-{normlab.__version__}.dist-info"}
 

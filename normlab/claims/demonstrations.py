@@ -3,34 +3,26 @@
 Each function takes a seed for what it draws and returns named figures.
 """
 
-from collections.abc import Callable
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
-from normlab.config import Config, compose
-from normlab.errors import RecordError
+from normlab.claims.registries import DEMONSTRATIONS, Figures
+from normlab.config import compose
 from normlab.networks import (
-    CNN,
     BatchNorm,
-    ConvNet,
     LayerNorm,
     NormActivation,
-    build_model,
     fill_softmax,
     he,
     masked_softmax,
 )
-from normlab.runs import read_run, read_weights
-from normlab.training import evaluate, random_stream
-
-Figures = dict[str, float]
+from normlab.training import random_stream
 
 _BATCH_NORM = BatchNorm(name="bn", position="before", affine=True, eps=1e-5, momentum=0.1, noise=0)
 _LAYER_NORM = LayerNorm(name="ln", position="before", affine=True, eps=1e-5)
 
 
+@DEMONSTRATIONS.register("softmax")
 def softmax(seed: int) -> Figures:
     """C01: positive, sums to 1, generalizes the logistic, and is the gradient of log-sum-exp."""
     logits = 5 * torch.randn(64, 100, generator=_stream(seed, "softmax"))
@@ -46,6 +38,7 @@ def softmax(seed: int) -> Figures:
     }
 
 
+@DEMONSTRATIONS.register("padding")
 def padding(seed: int) -> Figures:
     """C02: softmax with padding filled with −2³²+1, beside a masked softmax, by data type."""
     exact = 5 * torch.randn(64, 20, generator=_stream(seed, "padding"), dtype=torch.float64)
@@ -71,6 +64,7 @@ def padding(seed: int) -> Figures:
     return {**figures, "own": leaks, "own_broken": float(broken)}
 
 
+@DEMONSTRATIONS.register("statistics")
 def statistics(seed: int) -> Figures:
     """C03: BatchNorm works on columns, LayerNorm on rows, BN(X) = LN(Xᵀ)ᵀ without γ and β."""
     x = 3 + 2 * torch.randn(128, 64, generator=_stream(seed, "statistics"), dtype=torch.float64)
@@ -89,6 +83,7 @@ def statistics(seed: int) -> Figures:
     }
 
 
+@DEMONSTRATIONS.register("identity")
 def identity(seed: int) -> Figures:
     """C04: γ = √(Var+ε) and β = E give back the input; γ = √Var does not quite."""
     x = 3 + torch.randn(256, 64, generator=_stream(seed, "identity"), dtype=torch.float32)
@@ -105,6 +100,7 @@ def identity(seed: int) -> Figures:
     return errors
 
 
+@DEMONSTRATIONS.register("invariance")
 def invariance(seed: int) -> Figures:
     """C05: behind weights ten times as large BatchNorm gives the same, and a tenth of ∂L/∂W."""
     stream = _stream(seed, "invariance")
@@ -124,6 +120,7 @@ def invariance(seed: int) -> Figures:
     }
 
 
+@DEMONSTRATIONS.register("residual_stream")
 def residual_stream(seed: int) -> Figures:
     """C20: the variance that the skips carry, after each of 10 pre-activation ReLU blocks."""
     doubling = _stream_variances("none", seed)
@@ -155,88 +152,5 @@ def _stream_variances(norm: str, seed: int, width: int = 1024) -> Tensor:
     return torch.stack(variances)
 
 
-def grown_error(folder: Path, depth: int) -> Figures:
-    """C16: train error of a trained plain CNN, and of the same grown to `depth` by identity layers.
-
-    The new layers stand at each stage's end: convolutions that copy their input, BatchNorm with
-    γ = √(Var+ε) and β = E of what comes in, and a ReLU that finds nothing negative. Raises
-    RecordError where the run kept no weights or is no plain post-activation BatchNorm ReLU CNN.
-    """
-    config = read_run(folder).config
-    model = config.model
-    if not isinstance(model, CNN) or (
-        (model.residual, model.block, model.activation) != (False, "post", "relu")
-        or not isinstance(config.norm, BatchNorm)
-        or not (config.norm.affine and config.norm.position == "before" and not config.norm.noise)
-    ):
-        raise RecordError(f"{folder}: only a plain CNN with ReLU after BatchNorm can be grown")
-    dataset = config.data.load(torch.device("cpu"))
-
-    def build(config: Config) -> ConvNet:
-        stream = random_stream(config.seed, "init")
-        network = build_model(config, dataset.shape, dataset.classes, stream)
-        assert isinstance(network, ConvNet)
-        return network.eval()
-
-    shallow = build(config)
-    shallow.load_state_dict(read_weights(folder))
-    deeper = model.model_copy(update={"depth": depth})
-    grown = build(config.model_copy(update={"model": deeper}))
-    inputs = _stage_outputs(shallow, dataset.train_images)
-    kept = shallow.state_dict()
-    missing = grown.load_state_dict(kept, strict=False).missing_keys
-    with torch.no_grad():
-        for name, module in grown.named_modules():
-            if f"{name}.weight" not in missing:
-                continue
-            if isinstance(module, nn.Conv2d):
-                nn.init.dirac_(module.weight)
-                if module.bias is not None:
-                    module.bias.zero_()
-            elif isinstance(module, nn.BatchNorm2d):
-                variance, mean = inputs[name.split(".")[1]]
-                module.running_mean, module.running_var = mean.clone(), variance.clone()
-                module.weight.copy_((variance + module.eps).sqrt())
-                module.bias.copy_(mean)
-    errors = [1 - evaluate(net, dataset, config.training)["train_acc"] for net in (shallow, grown)]
-    return {"shallow": errors[0], "grown": errors[1], "layers": float(depth - model.depth)}
-
-
-def _stage_outputs(network: ConvNet, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Variance and mean of every channel at the end of each stage, over samples and positions."""
-    sums: dict[str, list[Tensor]] = {}
-
-    def add(name: str, output: Tensor) -> None:
-        wide = output.double()
-        count = wide.new_tensor(wide[:, 0].numel())
-        parts = [wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), count]
-        before = sums.get(name, [torch.zeros_like(part) for part in parts])
-        sums[name] = [a + b for a, b in zip(before, parts, strict=True)]
-
-    handles = [
-        stage.register_forward_hook(lambda _, __, output, name=name: add(name, output))
-        for name, stage in network.body.named_children()
-    ]
-    with torch.no_grad():
-        for part in torch.split(images, 500):
-            network(part)
-    for handle in handles:
-        handle.remove()
-    return {
-        name: ((squares / count - (total / count) ** 2).float(), (total / count).float())
-        for name, (total, squares, count) in sums.items()
-    }
-
-
 def _stream(seed: int, purpose: str) -> torch.Generator:
     return random_stream(seed, f"demonstration of {purpose}")
-
-
-DEMONSTRATIONS: dict[str, Callable[[int], Figures]] = {
-    "softmax": softmax,
-    "padding": padding,
-    "statistics": statistics,
-    "identity": identity,
-    "invariance": invariance,
-    "residual_stream": residual_stream,
-}

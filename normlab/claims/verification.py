@@ -2,47 +2,52 @@
 
 import functools
 import json
-import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from pandas import DataFrame
 
-from normlab.claims.catalogue import CLAIMS
-from normlab.claims.evidence import (
-    CONFOUNDED,
-    FAIL,
-    INCOMPLETE,
-    PASS,
-    REPORTED,
-    Claim,
-    Evidence,
-    Measure,
-    Measured,
-    Protocol,
-    Scale,
-    Statistic,
-    Verdict,
-    check,
-    take,
-)
-from normlab.config import Config, Grid, compose_grids, grids, read_yaml, run_id
+from normlab.claims.claim import Claim, Scale
+from normlab.claims.evidence import Evidence, Measured, measure_seeds
+from normlab.claims.registries import DEMONSTRATIONS, Figures
+from normlab.config import Config, Grid, compose_grids, grids, run_id
 from normlab.errors import ConfigError, NormlabError
 from normlab.results import read_results
-from normlab.runs import FINAL, run_folder, to_json, write_whole
+from normlab.runs import run_folder, to_json, write_whole
+from normlab.vocabulary import FINAL
 
 if TYPE_CHECKING:
-    from normlab.claims.demonstrations import Figures
     from normlab.runs import Plan
 
+PASS, FAIL, CONFOUNDED, REPORTED, INCOMPLETE = (
+    *("PASS", "FAIL", "CONFOUNDED"),
+    *("REPORTED", "INCOMPLETE"),
+)
 # Claims without runs draw their numbers from so many seeds.
 DEMONSTRATION_SEEDS = range(5)
 VERDICTS_FOLDER = ".verdicts"
 
-# --------------------------------------------------------------------------------- running
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a claim fared."""
+
+    claim: Claim
+    scale: Scale
+    verdict: str
+    measured: tuple[Measured, ...] = ()
+    reason: str = ""  # of INCOMPLETE
+
+    @property
+    def n(self) -> int:
+        """The least number of seeds behind a figure."""
+        return min((part.n for part in self.measured), default=0)
+
+
+# -------------------------------------------------------------------------------- planning
 
 # Of an override: what cannot change a run's outcome.
 _ALLOWED = ("runtime.", "launcher=", "launcher.", "output.root=")
@@ -84,23 +89,26 @@ def plan_claims(
 
     Raises ConfigError where a claim has no such scale, or its experiment cannot be.
     """
-    from normlab.runs import plan
+    from normlab.runs import plan_configs  # which needs torch; judging does not
 
-    several = {claim.id: claim_grids(claim, scale, overrides, config_dir) for claim in claims}
-    # Claims may share an experiment, whose runs are planned once.
-    once = {
-        name if isinstance(name := claim.protocol(scale).experiment, str) else claim.id: claim.id
-        for claim in claims
-    }
-    every = [grid for identity in once.values() for grid in several[identity]]
+    # Claims may share an experiment, whose runs are composed once.
+    composed: dict[Any, list[Config]] = {}
+    own: dict[str, list[Config]] = {}
+    for claim in claims:
+        several = claim_grids(claim, scale, overrides, config_dir)
+        experiment = claim.protocol(scale).experiment
+        key = experiment if isinstance(experiment, str) else claim.id
+        if several and key not in composed:
+            composed[key] = list(compose_grids(several, config_dir))
+        own[claim.id] = composed.get(key, [])
+    every = [config for configs in composed.values() for config in configs]
     if not every:
-        return None, {claim.id: [] for claim in claims}
-    planned = plan(every, config_dir, retry_failed=retry_failed)
+        return None, own
+    planned = plan_configs(every, retry_failed=retry_failed)
     # Equal runs of two claims are one, in the folder of one of them.
     by_id = {run_id(config): config for config in planned.configs}
     return planned, {
-        identity: [by_id[run_id(config)] for config in compose_grids(own, config_dir)]
-        for identity, own in several.items()
+        identity: [by_id[run_id(config)] for config in configs] for identity, configs in own.items()
     }
 
 
@@ -133,7 +141,7 @@ def judge(claim: Claim, scale: Scale, runs: DataFrame, missing: int = 0) -> Verd
     figures = _demonstrate(protocol.demonstration) if protocol.demonstration else {}
     evidence = Evidence(ended, figures)
     try:
-        measured = tuple(take(measure, evidence) for measure in protocol.measures)
+        measured = tuple(measure_seeds(measure, evidence) for measure in protocol.measures)
     except NormlabError as error:
         return Verdict(claim, scale, INCOMPLETE, reason=str(error))
     for part in measured:
@@ -156,117 +164,8 @@ def _verdict(measured: Sequence[Measured]) -> str:
     return CONFOUNDED if outside else PASS
 
 
-def _demonstrate(name: str) -> dict[int, "Figures"]:
-    from normlab.claims.demonstrations import DEMONSTRATIONS
-
+def _demonstrate(name: str) -> dict[int, Figures]:
     return {seed: DEMONSTRATIONS[name](seed) for seed in DEMONSTRATION_SEEDS}
-
-
-# ----------------------------------------------------------------------- a person's own
-
-
-def read_claim(file: Path) -> Claim:
-    """A claim from a YAML file; raises ConfigError, one line, where it is not one.
-
-    Keys: `statement`, `experiment` (a config's name, or a list of overrides), `metric` (an
-    expression, or several by name), `gate` ([low, high], null for open, or several by name), and,
-    if wanted, `id` (else the file's name), `source`, `statistic` (mean, geomean, median, min, max).
-    """
-    values = read_yaml(file)
-
-    def wrong(what: str) -> ConfigError:
-        return ConfigError(f"{file}: {what}")
-
-    if not isinstance(values, dict):
-        raise wrong("must be a mapping with statement, experiment, metric and gate")
-    known = ("id", "statement", "source", "experiment", "metric", "gate", "statistic")
-    for key in values:
-        if key not in known:
-            raise wrong(f"{key}: no such key; choices: {', '.join(known)}")
-    for key in ("statement", "experiment", "metric", "gate"):
-        if key not in values:
-            raise wrong(f"{key} is missing; a claim has statement, experiment, metric and gate")
-    identity = str(values.get("id", file.stem))
-    if identity.upper() in CLAIMS or not re.fullmatch(r"[\w.+-]{1,60}", identity):
-        raise wrong(
-            f"id={identity}: must be letters, digits, . + _ or -, and no id of normlab's own"
-        )
-    statistic = values.get("statistic", "mean")
-    choices = get_args(Statistic)
-    if statistic not in choices:
-        raise wrong(f"statistic={statistic}: no such choice; choices: {', '.join(choices)}")
-    experiment = values["experiment"]
-    if isinstance(experiment, list):
-        experiment = tuple(map(str, experiment))
-    elif not isinstance(experiment, str):
-        raise wrong(f"experiment={experiment}: must be a config's name or a list of overrides")
-    metrics = values["metric"]
-    gates = values["gate"]
-    if not isinstance(metrics, dict):
-        metrics = {"metric": metrics}
-        gates = gates if isinstance(gates, dict) else {"metric": gates}
-    if not isinstance(gates, dict):
-        raise wrong("gate: must be a mapping of the metrics' names to [low, high]")
-    for name in gates:
-        if name not in metrics:
-            raise wrong(f"gate {name}: there is no such metric; choices: {', '.join(metrics)}")
-    measures = []
-    for name, expression in metrics.items():
-        if not isinstance(expression, str):
-            raise wrong(f"metric {name}={expression}: must be an expression")
-        try:
-            check(expression)
-        except ConfigError as error:
-            raise wrong(str(error)) from error
-        gate = _bounds(gates[name], name, wrong) if name in gates else None
-        measures.append(Measure(str(name), expression, gate, statistic))
-    statement = str(values["statement"])
-    about = f"the runs of {experiment}" if isinstance(experiment, str) else "its own runs"
-    return Claim(
-        id=identity,
-        title=statement,
-        statement=statement,
-        source=str(values.get("source", file)),
-        found="",
-        compares="; ".join(map(str, metrics.values())),
-        trap="",
-        small=Protocol(about, tuple(measures), experiment, seconds=math.nan),
-        file=file,
-    )
-
-
-def _bounds(gate: Any, name: str, wrong: Callable[[str], ConfigError]) -> tuple[float, float]:
-    numbers = isinstance(gate, list) and len(gate) == 2
-    if not numbers or not all(
-        g is None or (isinstance(g, int | float) and not isinstance(g, bool)) for g in gate
-    ):
-        raise wrong(f"gate {name}={gate}: must be [low, high], with null for an open end")
-    low = -math.inf if gate[0] is None else float(gate[0])
-    high = math.inf if gate[1] is None else float(gate[1])
-    if not low <= high:
-        raise wrong(f"gate {name}={gate}: low is above high")
-    return low, high
-
-
-def find_claims(names: Sequence[str]) -> list[Claim]:
-    """The claims that a person names by id or by a YAML file; raises ConfigError for others."""
-    found = []
-    for name in names:
-        if name.endswith((".yaml", ".yml")):
-            found.append(read_claim(Path(name)))
-        elif name.upper() in CLAIMS:
-            found.append(CLAIMS[name.upper()])
-        else:
-            raise ConfigError(
-                f"{name}: no such claim; choices: {', '.join(CLAIMS)}, or a YAML file of your own"
-            )
-    several = {claim.id: claim for claim in found}
-    for claim in found:
-        if several[claim.id] != claim:
-            raise ConfigError(
-                f"{claim.file}: has the id {claim.id} of another claim; give it its own"
-            )
-    return list(several.values())
 
 
 # --------------------------------------------------------------------------- the record

@@ -14,11 +14,17 @@ def config_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "configs"
 
 
+# Folders of configs/ that are no groups of settings.
+_NO_GROUPS = ("claim",)
+
+
 def group_choices(config_dir: Path | None = None) -> dict[str, list[str]]:
     """The config groups and their choices, read from the folders alone."""
     choices: dict[str, set[str]] = {}
     for folder in filter(None, (config_folder(), config_dir)):
         for file in folder.glob("*/*.yaml"):
+            if file.parent.name in _NO_GROUPS:
+                continue
             choices.setdefault(file.parent.name, set()).add(file.stem)
     return {group: sorted(choices[group]) for group in sorted(choices)}
 

@@ -17,10 +17,10 @@ def validate(values: Any) -> Config:
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
         more = f" (and {len(others)} more)" if others else ""
-        raise ConfigError(sentence(first) + more) from error
+        raise ConfigError(error_sentence(first) + more) from error
 
 
-def sentence(error: ErrorDetails) -> str:
+def error_sentence(error: ErrorDetails) -> str:
     """One pydantic error as `dotted.key=value: what is wrong; choices or range`."""
     place = [str(part) for part in error["loc"]]
     kind, context = error["type"], error.get("ctx", {})

@@ -9,9 +9,10 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from normlab.config.numbers import Count, NonNegative
 from normlab.registry import Registry
 
 if TYPE_CHECKING:
@@ -29,14 +30,6 @@ if TYPE_CHECKING:
     from normlab.training import ParameterGroup
 
     Values = NDArray[np.float64]
-
-Count = Annotated[int, Field(ge=1, le=10**9)]
-Whole = Annotated[int, Field(ge=0, le=10**9)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0), AfterValidator(abs)]  # -0.0 is 0.0
-Fraction = Annotated[float, Field(ge=0, le=1)]
-OpenFraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Settings(BaseModel):
@@ -106,6 +99,7 @@ class Norm(Part):
     """A normalization, of activations or of weights."""
 
     label: ClassVar[str]  # such as BatchNorm
+    adjective: ClassVar[str | None] = None  # of a variant, as in `no-norm plain`; its name if none
     colour: ClassVar[str] = "#777777"  # in every picture
     # Whether activations are normalized; else mean-field theory of networks without norm holds.
     normalizes: ClassVar[bool] = True
@@ -289,6 +283,8 @@ class Probe:
     label: str
     measure: Callable[[Any], "Tensor"] | None
     logarithmic: bool = False  # spans decades and is not negative
+    gradient: bool = False  # the size of a gradient
+    diagnosed: bool = False  # by it a vanishing gradient is told from an exploding one
 
 
 NORMS: Choices[Norm] = Choices("norm", "normlab.networks.norms")

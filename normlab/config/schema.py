@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
+from normlab.config.numbers import Count, NonNegative, Positive, Seed, Whole
 from normlab.config.parts import (
     DATA_SETS,
     LAUNCHERS,
@@ -15,20 +16,15 @@ from normlab.config.parts import (
     PROBES,
     SCHEDULES,
     Choices,
-    Count,
     DataSet,
     Launcher,
     Model,
-    NonNegative,
     Norm,
     OneOf,
     Optimizer,
     Part,
-    Positive,
     Schedule,
-    Seed,
     Settings,
-    Whole,
 )
 
 

@@ -21,20 +21,23 @@ if TYPE_CHECKING:
 DEAD_SLOPE = 0.01
 
 
-def probe(label: str, *, logarithmic: bool = False) -> "Callable[[Measure], Measure]":
+def probe(
+    label: str, *, logarithmic: bool = False, gradient: bool = False, diagnosed: bool = False
+) -> "Callable[[Measure], Measure]":
     """Register a function of an observation as the probe of its name."""
 
     def enter(measure: "Measure") -> "Measure":
-        PROBES.add(measure.__name__, Probe(measure.__name__, label, measure, logarithmic))
+        name = measure.__name__
+        PROBES.add(name, Probe(name, label, measure, logarithmic, gradient, diagnosed))
         return measure
 
     return enter
 
 
-PROBES.add("grad_norm", Probe("grad_norm", "‖∂L/∂W‖", None, logarithmic=True))
+PROBES.add("grad_norm", Probe("grad_norm", "‖∂L/∂W‖", None, logarithmic=True, gradient=True))
 
 
-@probe("δ (root mean square gradient at z)", logarithmic=True)
+@probe("δ (root mean square gradient at z)", logarithmic=True, gradient=True, diagnosed=True)
 def delta_rms(seen: "Observation") -> "Tensor":
     """sqrt(Σᵢ ‖B·∂L/∂zᵢ‖² / (B·n)) over B samples and n units (C·H·W of a convolution).
 
@@ -47,7 +50,7 @@ def delta_rms(seen: "Observation") -> "Tensor":
     return norm(seen.delta) * len(seen.delta) / math.sqrt(seen.delta.numel())
 
 
-@probe("‖mean δ‖", logarithmic=True)
+@probe("‖mean δ‖", logarithmic=True, gradient=True)
 def mean_delta(seen: "Observation") -> "Tensor":
     """‖Σᵢ ∂L/∂zᵢ‖, the norm of the samples' mean δ as Nielsen (2015, ch. 5) takes it.
 

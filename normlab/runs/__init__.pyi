@@ -2,6 +2,7 @@ from .environment import versions as versions
 from .execution import Finished as Finished
 from .execution import Note as Note
 from .execution import execute as execute
+from .execution import execute_in_worker as execute_in_worker
 from .files import to_json as to_json
 from .files import write_whole as write_whole
 from .folder import CHECKPOINT_FILE as CHECKPOINT_FILE
@@ -27,4 +28,5 @@ from .summary import read_summary as read_summary
 from .sweeping import Plan as Plan
 from .sweeping import labels as labels
 from .sweeping import plan as plan
+from .sweeping import plan_configs as plan_configs
 from .sweeping import sweep as sweep

@@ -45,9 +45,16 @@ def plan(
     Raises ConfigError where a combination cannot be or nothing is left of the grids.
     """
     points = list(compose_grids(grids, config_dir))
-    unique = {run_id(config): config for config in points}
-    if not unique:
+    if not points:
         raise ConfigError("the sweep is empty: one of its overrides has no value")
+    return plan_configs(points, force=force, retry_failed=retry_failed)
+
+
+def plan_configs(
+    points: Sequence[Config], *, force: bool = False, retry_failed: bool = False
+) -> Plan:
+    """The plan of configs, at least one, that are composed already."""
+    unique = {run_id(config): config for config in points}
     summaries = {identity: read_summary(run_folder(c)) for identity, c in unique.items()}
     pending: list[Config] = []
     states: Counter[str] = Counter()

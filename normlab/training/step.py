@@ -71,9 +71,10 @@ def restore(network: Network, state: Mapping[str, Any]) -> int:
 
 
 def training_step(
-    config: Config, network: Network, images: Tensor, labels: Tensor, lr: float, *, ratios: bool
+    config: Config, network: Network, batch: tuple[Tensor, Tensor], lr: float, *, ratios: bool
 ) -> Stepped:
     """One optimizer step on a batch, which measures every layer's gradient on the way."""
+    images, labels = batch
     device, precision = images.device, config.training.precision
     layers, parameters = network.layers, network.parameters
     for parameter in parameters:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from normlab.config import Config
 from normlab.data import Dataset, batches
+from normlab.measurement import ProbeBatch
 
 
 def random_stream(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
@@ -32,8 +33,9 @@ def batches_from(
         skipped = 0
 
 
-def probe_batch(config: Config, dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """`probes.batch_size` training images, drawn once, and their labels."""
+def draw_probe_batch(config: Config, dataset: Dataset) -> ProbeBatch:
+    """`probes.batch_size` training samples, drawn once and never augmented."""
     order = torch.randperm(len(dataset.train_labels), generator=random_stream(config.seed, "probe"))
     chosen = order[: config.probes.batch_size].to(dataset.train_labels.device)
-    return dataset.train_images[chosen], dataset.train_labels[chosen]
+    images, labels = dataset.train_images[chosen], dataset.train_labels[chosen]
+    return ProbeBatch(images, labels, config.training.loss)

@@ -431,7 +431,7 @@ def test_bad_input_is_one_line(tmp_path: Path, arguments: list[str], code: int, 
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    done = normlab("run", "model.depth=21", "--debug", cwd=tmp_path)
+    done = normlab("--debug", "run", "model.depth=21", cwd=tmp_path)
     assert done.returncode != 0
     assert "Traceback" in done.stderr
 

@@ -1,0 +1,109 @@
+"""A training step in its variants: the bare loop, normlab's own, and other packages'."""
+
+import importlib.util
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from normlab.bench.nets import STEPS, Case
+from normlab.bench.textbook import seconds_of, textbook_step
+from normlab.networks import weight_layers
+from normlab.training import Event, Progress, train
+
+# Make so many steps and say how many seconds they took.
+Block = Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to train a net step by step.
+
+    What takes several steps' time, and what leaves threads of its own behind, comes in `heavy`
+    rounds after the rest; each round needs its own blocks of what it is compared with.
+    """
+
+    make: Callable[[Case], AbstractContextManager[Block]]
+    own: bool = False  # normlab's own loop
+    light: bool = True
+    heavy: bool = False
+
+
+@contextmanager
+def bare(case: Case) -> Iterator[Block]:
+    """The textbook loop, nothing measured."""
+    step, _ = textbook_step(case.config())
+    yield lambda steps: seconds_of(step, steps)
+
+
+@contextmanager
+def with_item(case: Case) -> Iterator[Block]:
+    """The textbook loop with .grad.norm().item() of every layer."""
+    step, model = textbook_step(case.config())
+    weights = [layer.module.weight for layer in weight_layers(model)]
+
+    def measured() -> None:
+        step()
+        for weight in weights:
+            assert weight.grad is not None
+            weight.grad.norm().item()
+
+    yield lambda steps: seconds_of(measured, steps)
+
+
+def own_loop(*overrides: str) -> Callable[[Case], AbstractContextManager[Block]]:
+    """normlab's own loop: batches, schedule, reading the loss and rows of measurements included."""
+
+    @contextmanager
+    def variant(case: Case) -> Iterator[Block]:
+        config = case.config(*overrides)
+        events: Iterator[Event] = iter(())
+        done = 0
+
+        def block(steps: int) -> float:
+            nonlocal events, done
+            assert config.training.steps is not None
+            if done == 0 or done + steps >= config.training.steps:
+                events = train(config, progress_seconds=-1)
+                done = _train_to(events, 1)  # its start is not timed
+            began, before = time.perf_counter(), done
+            done = _train_to(events, done + steps)
+            return (time.perf_counter() - began) * steps / (done - before)
+
+        yield block
+
+    return variant
+
+
+def _train_to(events: Iterator[Any], target: int) -> int:
+    """Train up to a step; on a GPU to the next reading of the loss."""
+    return next(e.step for e in events if isinstance(e, Progress) and e.step >= target)
+
+
+GRADIENTS = ("probes.measure=[grad_norm]", f"probes.grad_norm_steps={STEPS}")
+# Log-spaced steps so dense that each of the first hundreds is one.
+_EVERY_STEP = ("training.steps=300", "probes.snapshots=6000")
+
+VARIANTS: dict[str, Variant] = {
+    "bare": Variant(bare, heavy=True),
+    "item": Variant(with_item),
+    "no probes": Variant(own_loop("probes=none"), own=True),
+    "grad_norm": Variant(own_loop(*GRADIENTS), own=True, heavy=True),
+    "all, every step": Variant(own_loop(*_EVERY_STEP), own=True, light=False, heavy=True),
+}
+
+
+def _add_other_packages() -> None:
+    """Enter the variants of other packages that are installed."""
+    from normlab.bench.peers import with_lightning, with_wandb
+
+    for name, package, make in (
+        ("lightning grad_norm", "lightning", with_lightning),
+        ("wandb.watch", "wandb", with_wandb),
+    ):
+        if importlib.util.find_spec(package) is not None:
+            VARIANTS[name] = Variant(make, light=False, heavy=True)
+
+
+_add_other_packages()

@@ -1,0 +1,100 @@
+"""The figures of a cell, and how they are written."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from normlab.text import number
+from normlab.vocabulary import DIAGNOSES, METRICS, Metric
+
+ABSENT = "–"
+
+
+class Figures(NamedTuple):
+    """One metric of one cell over its seeds, as `summarize` gives it."""
+
+    metric: Metric
+    mean: float
+    high: float  # of the 95 % confidence interval
+    n: int
+    zeros: int
+    missing: int
+    diverged: int
+    left_out: int
+    diagnosis: str | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the mean is that of all the cell's runs, none of them diverged."""
+        return not (self.zeros or self.missing or self.diverged or self.left_out)
+
+
+def figures_of(record: Mapping[str, Any]) -> Figures:
+    """The figures in a row of `summarize`."""
+    counts = ("n", "zeros", "missing", "diverged", "left_out")
+    return Figures(
+        metric=METRICS[record["metric"]],
+        mean=float(record["mean"]),
+        high=float(record["high"]),
+        diagnosis=record["verdict"],
+        **{name: int(record[name]) for name in counts},
+    )
+
+
+def cell_text(figures: Figures, usual_n: int, *, marked: bool) -> str:
+    """Such as `0.500 ±0.100 v` or `2.00 ×÷2 n=2 +1·0`; `marked` with the diagnosis's mark.
+
+    n is written where an interval is of another number of runs than `usual_n`.
+    """
+    metric, mean, n = figures.metric, figures.mean, figures.n
+    text = _value(metric, mean)
+    if n == 1:
+        text += "*"
+    elif n > 1 and metric.logarithmic:
+        text += f" ×÷{_factor(figures.high / mean if mean else math.nan)}"
+    elif n > 1:
+        text += f" ±{_value(metric, figures.high - mean)}"
+    if n > 1 and n != usual_n:
+        text += f" n={n}"
+    if n and figures.zeros:
+        text += f" +{figures.zeros}·0"
+    diagnosis = DIAGNOSES.get(figures.diagnosis or "") if marked else None
+    return f"{text} {diagnosis.mark}" if diagnosis and diagnosis.mark else text
+
+
+def best_mean(figures: Sequence[Figures | None]) -> float:
+    """The best mean of a column; NaN, which equals nothing, where there is none.
+
+    A column has a best of two or more means that are finite and of all their cells' runs.
+    """
+    ranked = [f for f in figures if f and math.isfinite(f.mean) and f.whole]
+    if len(ranked) < 2:
+        return math.nan
+    means = [f.mean for f in ranked]
+    better = ranked[0].metric.better
+    if better == "higher":
+        return max(means)
+    if better == "lower":
+        return min(means)
+    if better == "nearest 1":
+        return min(means, key=lambda mean: abs(math.log(mean)) if mean > 0 else math.inf)
+    return math.nan
+
+
+def difference_text(metric: Metric, value: float) -> str:
+    """A difference from a baseline; of what spans decades a ratio."""
+    if value != value:
+        return ABSENT
+    if metric.logarithmic:
+        return ">999" if value > 999 else "<0.001" if value < 0.001 else f"×{value:.3g}"
+    return f"{value:+.3f}" if metric.share else f"{value:+.3g}"
+
+
+def _value(metric: Metric, value: float) -> str:
+    if metric.share:
+        return f"{value:.3f}" if value == value else ABSENT
+    return number(value)
+
+
+def _factor(factor: float) -> str:
+    return ">999" if factor > 999 else f"{factor:.2g}" if factor < 100 else f"{factor:.0f}"

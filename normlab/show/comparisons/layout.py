@@ -1,0 +1,117 @@
+"""A comparison laid out: rows of key values, columns, and a cell where they meet."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from normlab.results import label, rank
+from normlab.show.comparisons.figures import Figures, best_mean, cell_text, figures_of
+from normlab.vocabulary import METRICS, Metric
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Labels = tuple[str, ...]
+Cells = dict[Labels, dict[str, Figures]]  # by column and metric
+
+
+class Cell(NamedTuple):
+    """One cell of a comparison."""
+
+    text: str
+    best: bool = False
+    diagnosis: str | None = None
+
+
+class Line(NamedTuple):
+    """One line of a comparison: a row's key values, which of its metrics, and a cell a column."""
+
+    keys: Labels
+    metric: Metric
+    cells: tuple[Cell, ...]
+    starts: bool  # the first of its row's lines
+
+
+class ComparisonLayout(NamedTuple):
+    """A comparison laid out."""
+
+    rows: Labels  # what heads the key values
+    columns: Labels
+    lines: tuple[Line, ...]
+    several: bool  # metrics, so that each line names its own
+
+    @property
+    def heads(self) -> Labels:
+        """What heads the columns before the figures."""
+        return (*self.rows, *(["metric"] if self.several else []))
+
+    def names(self, line: Line) -> Labels:
+        """What stands in a line before the figures."""
+        return (*line.keys, *([line.metric.short] if self.several else []))
+
+
+def lay_out(summary: "DataFrame", rows: Sequence[str], cols: Sequence[str]) -> ComparisonLayout:
+    """Lay `summarize`'s rows out; the best of each column and metric is marked.
+
+    Best is what the metric says is better, the largest accuracy, the smallest loss or time, and the
+    gradient ratio or factor nearest to 1, where a column holds more than one; nothing is best of
+    other figures. A cell with diverged runs, or whose mean leaves some out, is not ranked.
+    """
+    metrics = [METRICS[name] for name in dict.fromkeys(summary["metric"])]
+    placed: dict[Labels, Cells] = {}
+    columns: dict[Labels, tuple[Any, ...]] = {}
+    for record in summary.to_dict("records"):
+        row = tuple(label(key, record[key]) for key in rows)
+        column = tuple(label(key, record[key]) for key in cols)
+        columns.setdefault(column, tuple(record[key] for key in cols))
+        figures = figures_of({str(key): value for key, value in record.items()})
+        placed.setdefault(row, {}).setdefault(column, {})[figures.metric.name] = figures
+    # A sorted summary brings its columns in any order.
+    order = sorted(columns, key=lambda column: [rank(value) for value in columns[column]])
+    heads = [
+        " ".join(f"{key_name(k)} {v}" for k, v in zip(cols, column, strict=True))
+        for column in order
+    ]
+    if not cols:
+        heads = [metrics[0].short if len(metrics) == 1 else ""]
+    lines = _lines(placed, order, metrics, usual_n(summary))
+    return ComparisonLayout(
+        tuple(key_name(key) for key in rows), tuple(heads), lines, len(metrics) > 1
+    )
+
+
+def _lines(
+    placed: dict[Labels, Cells], order: Sequence[Labels], metrics: Sequence[Metric], usual: int
+) -> tuple[Line, ...]:
+    best = {
+        (column, metric): best_mean(
+            [cells.get(column, {}).get(metric.name) for cells in placed.values()]
+        )
+        for column in order
+        for metric in metrics
+    }
+    lines = []
+    for row, cells in placed.items():
+        for metric in metrics:
+            first = metric is metrics[0]
+            line = []
+            for column in order:
+                figures = cells.get(column, {}).get(metric.name)
+                if figures is None:
+                    line.append(Cell(""))
+                    continue
+                text = cell_text(figures, usual, marked=first)
+                is_best = figures.whole and figures.mean == best[column, metric]
+                line.append(Cell(text, is_best, figures.diagnosis))
+            lines.append(Line(row, metric, tuple(line), first))
+    return tuple(lines)
+
+
+def usual_n(summary: "DataFrame") -> int:
+    """The most frequent n of cells with an interval, of equally frequent ones the largest."""
+    sizes = summary["n"][summary["n"] > 1].value_counts()
+    return int(max(sizes.index[sizes == sizes.max()])) if len(sizes) else 1
+
+
+def key_name(key: str) -> str:
+    """A config key in a table's head: `depth` of model.depth."""
+    return key.rsplit(".", 1)[-1]

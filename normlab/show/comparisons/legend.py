@@ -1,0 +1,44 @@
+"""What the marks of a comparison's cells mean, those that it has."""
+
+from typing import TYPE_CHECKING
+
+from normlab.show.comparisons.layout import ComparisonLayout, usual_n
+from normlab.vocabulary import DIAGNOSES, METRICS, Diagnosis
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def legend(summary: "DataFrame", layout: ComparisonLayout) -> str:
+    """The signs between a cell's figures, in one line; empty where there are none."""
+    shown = [cell.text for line in layout.lines for cell in line.cells]
+    said = []
+    if usual_n(summary) > 1:
+        other = " where none is written" if any(" n=" in text for text in shown) else ""
+        said.append(f"n = {usual_n(summary)} runs a cell{other}")
+    if any("±" in text for text in shown):
+        said.append("±: 95% confidence interval of the mean (Student's t)")
+    if any("×÷" in text for text in shown):
+        said.append("×÷: that of a geometric mean, as a factor")
+    if any("*" in text for text in shown):
+        said.append("*: n = 1, no interval")
+    if any(line.metric.logarithmic for line in layout.lines):
+        said.append("ratio: first to last layer's gradient, factor: from layer to layer")
+    missing = summary.groupby("metric", sort=False)["missing"].sum()
+    said += [
+        f"{count} without {METRICS[str(name)].short}" for name, count in missing.items() if count
+    ]
+    if any(cell.best for line in layout.lines for cell in line.cells):
+        said.append("bold: best of its column")
+    return "; ".join(said)
+
+
+def shown_diagnoses(layout: ComparisonLayout) -> list[Diagnosis]:
+    """The diagnoses of the cells, from the best to the worst."""
+    shown = {cell.diagnosis for line in layout.lines for cell in line.cells}
+    return [diagnosis for name, diagnosis in DIAGNOSES.items() if name in shown]
+
+
+def marked_name(diagnosis: Diagnosis) -> str:
+    """Such as `v vanishing`: the mark that stands in a cell, and what it means."""
+    return f"{diagnosis.mark} {diagnosis.name}".strip()

@@ -1,0 +1,65 @@
+"""The page's pictures: of few variants, depths and seeds, and notes about what is left out."""
+
+from typing import Any, NamedTuple
+
+from pandas import DataFrame
+
+from normlab.errors import ConfigError
+from normlab.results import DEPTH, series
+from normlab.show.charts.panels import few_depths
+from normlab.show.charts.variants import MOST_VARIANTS
+from normlab.show.pictures.drawing import PICTURES, Subject
+
+# Reading a run's table takes milliseconds; a band over more seeds than this looks no different.
+MOST_SEEDS = 30
+
+
+class PagePicture(NamedTuple):
+    """A picture's name on the page and its Vega-Lite specification."""
+
+    name: str
+    spec: dict[str, Any]
+
+
+def page_pictures(
+    runs: DataFrame, progress: series.Progress | None = None
+) -> tuple[list[PagePicture], list[str]]:
+    """The pictures of runs, each of which has its variant, and notes about what is not drawn."""
+    shown, left_out = _most_frequent_variants(runs)
+    notes = [f"{left_out} more variants are in the table only."] if left_out else []
+    depths, have = few_depths(shown[DEPTH]), shown[DEPTH].nunique()
+    if have > len(depths):
+        kept = ", ".join(map(str, depths))
+        notes.append(f"By layer and by epoch only depths {kept} are drawn, of {have}.")
+    few = _few_seeds(shown[shown[DEPTH].isin(depths)])
+    pictures = []
+    parts = [part.on_page for _, part in PICTURES.items() if part.on_page]
+    for part in sorted(parts, key=lambda part: part.place):
+        if not part.applies(shown):
+            continue
+        subject = Subject(few if part.reads_tables else shown, part.figure, shown, progress)
+        try:
+            chart = part.chart(subject)
+        except ConfigError as error:
+            notes.append(f"No picture of the {part.name}: {error}.")
+        else:
+            pictures.append(PagePicture(part.name, _specification(chart)))
+    return pictures, notes
+
+
+def _specification(chart: Any) -> dict[str, Any]:
+    spec: dict[str, Any] = chart.to_dict()
+    spec.get("usermeta", {}).clear()
+    return spec
+
+
+def _most_frequent_variants(runs: DataFrame) -> tuple[DataFrame, int]:
+    """The runs of the variants with the most runs, and how many variants are left out."""
+    numbers = runs["variant"].value_counts()
+    kept = set(numbers.index[:MOST_VARIANTS])
+    return runs[runs["variant"].isin(kept)], len(numbers) - len(kept)
+
+
+def _few_seeds(runs: DataFrame) -> DataFrame:
+    few: DataFrame = runs[runs.groupby(["variant", DEPTH]).cumcount() < MOST_SEEDS]
+    return few

@@ -1,0 +1,1 @@
+"""What `normlab plot` draws: a file a picture, its chart and its sketch of characters together."""

@@ -1,0 +1,113 @@
+"""Bars, heat cells and the table around them: what sketches for a terminal are made of."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rich.table import Table
+from rich.text import Text
+
+from normlab.show.terminal.plain_tables import figures_table
+from normlab.show.terminal.strips import BARS, ratio_style
+
+if TYPE_CHECKING:
+    import numpy as np
+    from pandas import DataFrame
+    from pandas import Series as Column
+
+    Values = Sequence[float] | np.ndarray[Any, Any]
+
+# Dark violet to yellow (viridis), as charts have it.
+HEAT = ("#440154", "#443983", "#31688e", "#21918c", "#35b779", "#90d743", "#fde725")
+
+_LONGEST = 48  # of a line of bars
+
+
+class Scale(NamedTuple):
+    """The ends of a scale."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def place(self, value: float) -> float:
+        """A value's place between the ends, from 0 to 1; NaN where it has none."""
+        scaled: Callable[[float], float] = math.log if self.log else float
+        if not math.isfinite(value) or (self.log and value <= 0):
+            return math.nan
+        if self.low == self.high:
+            return 0.5
+        low, high = scaled(self.low), scaled(self.high)
+        return (scaled(value) - low) / (high - low)
+
+
+def scale_of(values: "Column[float]", *, log: bool = False) -> Scale:
+    """A scale from the least to the greatest of some values; 1 where there are none."""
+    if not len(values):
+        return Scale(1.0, 1.0, log)
+    return Scale(float(values.min()), float(values.max()), log)
+
+
+def bar_line(values: "Values", cells: int, scale: Scale, *, judged: bool = False) -> Text:
+    """Values as bars of eight heights, ∅ for what has no place on the scale.
+
+    Coloured by the ratio to the last value where `judged`.
+    """
+    text = Text()
+    last = float(values[-1])
+    for value in evenly_chosen(values, cells):
+        place = scale.place(value)
+        if math.isnan(place):
+            text.append("∅", style="red")
+            continue
+        style = ratio_style(value / last) if judged and last > 0 else "cyan"
+        text.append(_bar(place), style=style)
+    return text
+
+
+def heat_cell(place: float) -> Text:
+    """A cell in the colour of a place from 0 to 1, with a bar for where there is no colour."""
+    if math.isnan(place):
+        return Text("∅", style="red")
+    return Text(_bar(place), style=HEAT[round(place * (len(HEAT) - 1))])
+
+
+def heat_key() -> Text:
+    """Every heat cell from the lowest to the highest."""
+    return Text().join(heat_cell(index / (len(BARS) - 1)) for index in range(len(BARS)))
+
+
+def long_bar(share: float, cells: int) -> str:
+    """A share of 1 as a bar along so many cells, in steps of an eighth of one; NaN has none."""
+    filled = 0 if math.isnan(share) else round(8 * cells * share)
+    return "█" * (filled // 8) + (" ▏▎▍▌▋▊▉"[filled % 8] if filled % 8 else "")
+
+
+def _bar(place: float) -> str:
+    return BARS[min(len(BARS) - 1, int(place * len(BARS)))]
+
+
+def evenly_chosen(values: "Values", cells: int) -> list[float]:
+    """At most so many values, evenly spread, the first and the last among them."""
+    if len(values) <= cells:
+        return [float(value) for value in values]
+    return [float(values[round(i * (len(values) - 1) / (cells - 1))]) for i in range(cells)]
+
+
+def sketch_table(*heads: str) -> Table:
+    """The table around lines of bars; figures stand at the right."""
+    table = figures_table()
+    for head in heads:
+        figure = head in ("depth", "min", "max", "first", "last", "train error")
+        table.add_column(head, justify="right" if figure else "left", no_wrap=head != "variant")
+    return table
+
+
+def label_width(table: "DataFrame") -> int:
+    """The length of the longest variant's name."""
+    return max((len(str(name)) for name in table["variant"].unique()), default=0)
+
+
+def room_for_bars(table: "DataFrame", width: int, *, other: int) -> int:
+    """The cells for a line of bars beside the variants' names and `other` columns."""
+    return max(8, min(_LONGEST, width - label_width(table) - other))

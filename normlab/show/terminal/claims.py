@@ -1,0 +1,87 @@
+"""Claims as a person reads them: the list, and one explained."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from normlab.claims import Claim, Protocol, Scale
+from normlab.show.terminal.claim_figures import gate_text
+from normlab.show.terminal.plain_tables import facts_table
+from normlab.show.terminal.verdicts import STYLES
+from normlab.text import duration
+
+
+def claims_table(
+    claims: Sequence[Claim], scale: Scale, last: Mapping[str, Mapping[str, Any]]
+) -> Group:
+    """Every claim with its source, its time at a scale, and its last verdict on this machine."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table.add_column("id", no_wrap=True)
+    table.add_column("claim", overflow="fold", ratio=3)
+    table.add_column("source", overflow="fold", ratio=2, style="dim")
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("last verdict", no_wrap=True)
+    for claim in claims:
+        protocol = claim.small if scale == "small" else claim.paper
+        verdict = last.get(claim.id, {}).get("verdict")
+        table.add_row(
+            claim.id,
+            Text(claim.title),  # of a person's own claim, which may hold brackets
+            Text(claim.source),
+            time_of(protocol) if protocol else "–",
+            Text(verdict or "–", style=STYLES.get(verdict or "", "dim")),
+        )
+    return Group(
+        table,
+        Text(),
+        Text(
+            "normlab verify C14 puts a claim to the test, --all every one; normlab claims C14 "
+            "explains it. Time: on 2 CPU cores; C14 to C17 share their runs.",
+            style="dim",
+        ),
+    )
+
+
+def time_of(protocol: Protocol) -> str:
+    """A protocol's time on 2 CPU cores in a word or two."""
+    return "a GPU's" if protocol.seconds is None else duration(protocol.seconds)
+
+
+def claim_page(claim: Claim, last: Mapping[str, Any] | None) -> Group:
+    """A claim explained: what is compared, how, which trap it avoids, and how to repeat an arm."""
+    facts = facts_table()
+    facts.add_row("claim", Text(claim.statement))
+    facts.add_row("source", Text(claim.source))
+    if claim.found:
+        facts.add_row("found there", Text(claim.found))
+    facts.add_row("compared", Text(claim.compares))
+    if claim.trap:
+        facts.add_row("trap", Text(claim.trap))
+    for name, protocol in (("small", claim.small), ("paper", claim.paper)):
+        if protocol is not None:
+            seconds = protocol.seconds
+            known = f" ({duration(seconds)} on 2 cores)" if seconds is not None else ""
+            facts.add_row(f"{name} scale", Text(f"{protocol.about}{known}"))
+            facts.add_row("gate", _gates(protocol))
+    if claim.pilot:
+        facts.add_row("pilot", Text(claim.pilot))
+    facts.add_row("command", Text(f"normlab verify {claim.file or claim.id}"))
+    if claim.arm:
+        facts.add_row("one arm", Text(claim.arm))
+    if last:
+        verdict = last["verdict"]
+        judged = Text(verdict, style=STYLES.get(verdict, "")).append(f", {last['judged'][:10]}")
+        facts.add_row("last verdict", judged)
+    return Group(Text(f"{claim.id}  {claim.title}", style="bold"), Text(), facts)
+
+
+def _gates(protocol: Protocol) -> Text:
+    """The protocol's gates, a line each."""
+    lines = [
+        f"{measure.name}: {gate_text(measure)}" for measure in protocol.measures if measure.gate
+    ]
+    return Text("\n".join(lines) or "none: reported without a verdict")

@@ -1,0 +1,79 @@
+"""What a person reads at the end of a run."""
+
+import math
+import shlex
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from normlab.measurement import predict
+from normlab.runs import Run, Summary
+from normlab.show.terminal.layer_table import layer_table
+from normlab.show.terminal.plain_tables import diagnosis_style, facts_table
+from normlab.show.terminal.strips import gradient_strips
+from normlab.text import plural
+
+
+def run_report(run: Run, width: int) -> Group:
+    """A run's layers, diagnosis, accuracy, and where its files lie, of which none is read."""
+    summary = run.summary
+    parts: list[RenderableType] = [*gradient_strips(run.layers, width)]
+    table = layer_table(run.layers, width)
+    if table is not None:
+        parts += [table, Text()]
+    facts = facts_table()
+    facts.add_row("verdict", diagnosis_line(summary))
+    if summary.advice:
+        facts.add_row("try", Text("  or  ".join(summary.advice)))
+    theory = theory_line(run)
+    if theory:
+        facts.add_row("theory", theory)
+    for name, text in scores(run).items():
+        facts.add_row(name, text)
+    size = f"{summary.parameters:,} parameters, " if summary.parameters is not None else ""
+    seconds = summary.seconds or 0.0
+    facts.add_row(
+        "run",
+        Text(
+            f"{summary.name}: {size}"  # without a size where the network was never built
+            f"{plural(summary.steps or 0, 'step')} in {seconds:.1f} s on {summary.device}"
+        ),
+    )
+    facts.add_row("command", Text(shlex.join(run.environment.get("command", []))))
+    facts.add_row("files", Text(str(run.folder)))
+    return Group(*parts, facts)
+
+
+def diagnosis_line(summary: Summary) -> Text:
+    """The diagnosis in its colour and its reason; the status where there is no diagnosis."""
+    shown = summary.verdict or summary.status
+    line = Text().append(shown, style=f"bold {diagnosis_style(shown)}".strip())
+    return line.append(f". {summary.reason}" if summary.reason else "")
+
+
+def scores(run: Run) -> dict[str, str]:
+    """Train and test accuracy and loss, and at which step where that is not the last."""
+    summary = run.summary
+    measured_at = int(run.metrics["step"].iloc[-1]) if len(run.metrics) else 0
+    stale = f" (at step {measured_at})" if measured_at != summary.steps else ""
+    found = {}
+    for name, accuracy, loss in (
+        ("train", summary.train_acc, summary.train_loss),
+        ("test", summary.test_acc, summary.test_loss),
+    ):
+        if accuracy is not None:
+            figure = "not finite" if loss is None else f"{loss:.4g}"
+            found[name] = f"accuracy {accuracy:.4f}, loss {figure}{stale}"
+    return found
+
+
+def theory_line(run: Run) -> str:
+    """Predicted against measured factor per layer at initialization; empty where either lacks."""
+    predicted = predict(run.config)
+    measured = run.summary.gradient_factor_init
+    if predicted is None or measured is None or math.isnan(predicted.factor):
+        return ""
+    return (
+        f"δ ×{predicted.factor:.3g} per layer towards the input predicted at init, "
+        f"×{measured:.3g} measured ({predicted.source})"
+    )

@@ -1,0 +1,115 @@
+"""A run's layers as a table."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from normlab.config import PROBES
+from normlab.show.terminal.plain_tables import dimmed
+from normlab.show.terminal.strips import ratio_style
+from normlab.text import number
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from pandas import Series as Values
+
+
+class Column(NamedTuple):
+    """A column of the table: a probe's first or last measured value."""
+
+    head: str
+    probe: str
+    when: Literal["first", "last"] = "last"
+
+
+# In order of importance; other probes that were measured come after these.
+COLUMNS = (
+    Column("δ init", "delta_rms", "first"),
+    Column("δ end", "delta_rms"),
+    Column("‖∇W‖", "grad_norm"),
+    Column("‖ΔW‖/‖W‖", "update_ratio"),
+    Column("dead", "dead_fraction"),
+    Column("cosine", "sample_cosine"),
+    Column("act std", "act_std"),
+    Column("act mean", "act_mean"),
+    Column("‖W‖", "weight_norm"),
+)
+FOLDED_ROWS = 16
+COLUMN_WIDTH = 11
+
+
+def layer_table(layers: "DataFrame", width: int) -> Group | None:
+    """A run's layers from input to output, each probe's first or last measured value.
+
+    Folded to `FOLDED_ROWS` rows when deeper; columns are left out from the right to fit `width`.
+    None where nothing was measured.
+    """
+    columns = _measured_columns(layers)
+    if not columns or layers.empty:
+        return None
+    names = layers.drop_duplicates("layer").set_index("layer")["name"].sort_index()
+    rows = _folded(len(names))
+    room = width - 7 - max(len(name) for name in names) - 2
+    shown = columns[: max(2, room // COLUMN_WIDTH)]
+    notes = [
+        "δ: root mean square gradient at a layer's linear output; blue below 1% of the last hidden "
+        "layer's, red above 100 times it; other columns as last measured",
+    ]
+    if len(rows) < len(names):
+        notes.append(f"{len(rows)} of {len(names)} layers shown, all are in layers.parquet")
+    if len(shown) < len(columns):
+        left_out = ", ".join(column.head for column in columns[len(shown) :])
+        notes.append(f"left out for width: {left_out}")
+    return Group(_drawn(layers, names, shown, rows), *dimmed(notes))
+
+
+def _measured_columns(layers: "DataFrame") -> list[Column]:
+    """The columns for what was measured; one snapshot has no end."""
+    known = {column.probe for column in COLUMNS}
+    others = [Column(p.label, name) for name, p in PROBES.items() if name not in known]
+    several = "delta_rms" in layers and layers.dropna(subset=["delta_rms"])["step"].nunique() > 1
+    end_of = None if several else Column("δ end", "delta_rms")
+    return [column for column in (*COLUMNS, *others) if column.probe in layers and column != end_of]
+
+
+def _drawn(
+    layers: "DataFrame", names: "Values[str]", columns: Sequence[Column], rows: Sequence[int]
+) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("layer", justify="right")
+    table.add_column("", no_wrap=True)
+    for column in columns:
+        table.add_column(Text(column.head), justify="right", no_wrap=True)
+    values = [_values(layers, column).reindex(names.index) for column in columns]
+    last_hidden = len(names) - 1
+    for layer in rows:
+        cells: list[RenderableType] = []
+        for column, found in zip(columns, values, strict=True):
+            value, style = found.loc[layer], ""
+            if PROBES[column.probe].diagnosed and layer <= last_hidden:
+                of_last = found.loc[last_hidden]
+                style = ratio_style(value / of_last) if of_last else "blue"
+            cells.append(Text(number(value), style=style))
+        table.add_row(str(layer), Text(names.loc[layer]), *cells)
+    return table
+
+
+def _values(layers: "DataFrame", column: Column) -> Any:
+    """A column's value by layer."""
+    measured = layers.dropna(subset=[column.probe]).sort_values("step")
+    by_layer = measured.groupby("layer")[column.probe]
+    return by_layer.first() if column.when == "first" else by_layer.last()
+
+
+def _folded(count: int) -> list[int]:
+    """The layers to show: all, or the first and last few and evenly spread ones between."""
+    if count <= FOLDED_ROWS + 4:
+        return list(range(1, count + 1))
+    edge = 3
+    inner = FOLDED_ROWS - 2 * edge
+    between = [edge + round((count - 2 * edge) * (i + 0.5) / inner + 0.5) for i in range(inner)]
+    return sorted({*range(1, edge + 1), *between, *range(count - edge + 1, count + 1)})

@@ -1,0 +1,48 @@
+"""What a sweep has to do, in words."""
+
+import math
+
+from normlab.config import run_id
+from normlab.runs import Plan, labels
+from normlab.text import duration, plural
+
+# Runs of a plan; more are counted.
+MOST_LISTED = 40
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """How many runs a sweep has to make, of how many, and how long that may take."""
+    parts = [f"{len(plan.pending)} to make"]
+    if plan.finished:
+        parts.append(f"{plan.finished} finished before")
+    if plan.failed:
+        parts.append(f"{plan.failed} failed before (--retry-failed makes them again)")
+    lines = [f"{plural(len(plan.configs), 'run')}: {', '.join(parts)}"]
+    if plan.merged:
+        lines.append(
+            f"{plan.merged} more of the grid would be the same runs again: output, runtime and "
+            "launcher make no other run"
+        )
+    if plan.pending and not math.isnan(plan.seconds):
+        lines.append(
+            f"about {duration(plan.seconds)} of computing, by the finished runs most alike"
+        )
+    return lines
+
+
+def run_lines(plan: Plan) -> list[str]:
+    """The runs that a sweep would make, each by what sets it apart; the first `MOST_LISTED`."""
+    names = labels(plan.configs)
+    lines = [f"  {names[run_id(config)]}" for config in plan.pending[:MOST_LISTED]]
+    more = len(plan.pending) - len(lines)
+    return [*lines, *([f"  and {more:,} more"] if more else [])]
+
+
+def left_alone_line(plan: Plan) -> str:
+    """Why a sweep that had to do nothing more is not whole."""
+    return f"{plan.failed} failed before and left alone; --retry-failed makes them again"
+
+
+def waiting_line(runs: int) -> str:
+    """What a sweep waits for that has nothing more of its own to do."""
+    return f"waiting for {plural(runs, 'run')} that another process is making"

@@ -1,0 +1,139 @@
+"""What a person sees while a run goes on: a live view in a terminal, plain lines elsewhere."""
+
+from collections.abc import Iterable
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from normlab.runs import Finished, Note
+from normlab.show.terminal.strips import gradient_strip
+from normlab.text import number
+from normlab.training import Evaluation, Event, Measurement, Started
+from normlab.training import Progress as StepProgress
+
+REFRESH_PER_SECOND = 8
+
+RunEvent = Event | Note | Finished
+
+
+def watch(events: Iterable[RunEvent], console: Console, name: str) -> Finished:
+    """Show a run's events as they come and return the last one.
+
+    On a terminal: a bar with loss, accuracy, speed and time left, and the gradient of every layer
+    at the first and the latest snapshot. Elsewhere: a line for the start and each evaluation.
+    """
+    live = console.is_terminal and not console.is_dumb_terminal
+    finished = (_watch_live if live else _watch_plainly)(events, console, name)
+    assert finished is not None  # execute ends with one
+    return finished
+
+
+def _watch_plainly(events: Iterable[RunEvent], console: Console, name: str) -> Finished | None:
+    for event in events:
+        match event:
+            case Note(text):
+                print_line(text, console)
+            case Started():
+                console.print(
+                    started_line(name, event), soft_wrap=True, highlight=False, markup=False
+                )
+            case Evaluation():
+                print_line(
+                    f"step {event.step:>6}  epoch {event.epoch:6.2f}  "
+                    f"train loss {event.train_loss:.4f} acc {event.train_acc:.4f}  "
+                    f"test loss {event.test_loss:.4f} acc {event.test_acc:.4f}",
+                    console,
+                )
+            case Finished():
+                return event
+    return None
+
+
+def _watch_live(events: Iterable[RunEvent], console: Console, name: str) -> Finished | None:
+    view = RunView(console, name)
+    with Live(
+        console=console,
+        refresh_per_second=REFRESH_PER_SECOND,
+        transient=True,
+        get_renderable=view.drawn,
+    ):
+        for event in events:
+            if isinstance(event, Finished):
+                return event
+            view.update(event)
+    return None
+
+
+class RunView:
+    """The live view of a run: its name, a bar, and the strips of two snapshots."""
+
+    def __init__(self, console: Console, name: str):
+        self._console = console
+        self._name = name
+        self._head = Text(f"{name}: loading")
+        self._strips: list[Text] = []
+        self._scores = ""
+        self._bar = Progress(
+            BarColumn(bar_width=None),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=console,
+            expand=True,
+        )
+        self._task = self._bar.add_task("", total=None, figures="evaluating", speed="")
+
+    def drawn(self) -> Group:
+        """What is to be seen now; no bar before the number of steps is known."""
+        if self._bar.tasks[0].total is None:
+            return Group(self._head)
+        return Group(self._head, self._bar, *self._strips)
+
+    def update(self, event: Event | Note) -> None:
+        """Take an event into the view."""
+        match event:
+            case Note(text):
+                print_line(text, self._console)
+            case Started():
+                self._head = Text(started_line(self._name, event))
+                self._bar.update(self._task, total=event.steps)
+            case Evaluation():
+                self._scores = f"train acc {event.train_acc:.3f} (epoch {event.epoch:.3g})"
+                self._advance(event.step, event.train_loss)
+            case StepProgress(step, batch_loss):
+                self._advance(step, batch_loss)
+            case Measurement() if "delta_rms" in event.probes:
+                label = f"δ at step {event.step}"
+                strip = gradient_strip(label, event.probes["delta_rms"], self._console.width)
+                self._strips = [*self._strips[:1], strip]  # the first and the latest
+            case _:  # nothing to be seen
+                pass
+
+    def _advance(self, step: int, loss: float) -> None:
+        rate = self._bar.tasks[0].speed
+        figures = f"loss {number(loss)} {self._scores}" if step else self._scores
+        speed = f"{rate:.3g}/s" if rate else ""
+        self._bar.update(self._task, completed=step, figures=figures, speed=speed)
+
+
+def started_line(name: str, started: Started) -> str:
+    """What is trained, for how long and where."""
+    return (
+        f"{name}: {started.layers} layers, {started.parameters:,} parameters, "
+        f"{started.steps} steps on {started.device}"
+        + (f", going on from step {started.resumed}" if started.resumed else "")
+    )
+
+
+def print_line(text: str, console: Console) -> None:
+    """Print a line as it is, however long."""
+    console.print(text, soft_wrap=True, highlight=False, markup=False)

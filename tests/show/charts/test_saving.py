@@ -1,0 +1,67 @@
+"""Charts as files."""
+
+import pytest
+
+from normlab.errors import ConfigError
+from normlab.show.charts.saving import save
+from normlab.show.pictures import curves, gradients, heatmap, theory
+from tests.show.pictures.tables import (
+    VARIANTS,
+    curve,
+    factors,
+    history,
+    profile,
+    run_subject,
+    subject,
+)
+
+
+def of(chart, table, figure="delta_rms"):
+    return chart(table, subject(table, figure))
+
+
+CHARTS = {
+    "gradients": lambda: of(gradients.chart, profile()),
+    "one run": lambda: of(gradients.chart, profile(VARIANTS[:1], (8,), seeds=1)),
+    "deep": lambda: of(gradients.chart, profile(depths=(110,))),
+    "history": lambda: of(gradients.history_chart, profile()),
+    "heatmap": lambda: heatmap.chart(history(20, 3), run_subject("a <b> & c")),
+    "curves": lambda: of(curves.chart, curve([0.1, 0.9]), "test_acc"),
+    "theory": lambda: of(theory.chart, factors(VARIANTS[:2])),
+}
+
+
+@pytest.mark.parametrize("form", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("name", sorted(CHARTS))
+def test_pictures_are_drawn(name, form, tmp_path):
+    file = tmp_path / f"picture.{form}"
+    save(CHARTS[name](), file)
+    head = {"png": b"\x89PNG", "svg": b"<svg", "pdf": b"%PDF"}[form]
+    content = file.read_bytes()
+    assert content.startswith(head)
+    assert len(content) > 5000
+    assert [p.name for p in tmp_path.iterdir()] == [file.name]
+
+
+def test_a_page_holds_all_it_needs(tmp_path):
+    file = tmp_path / "picture.html"
+    save(CHARTS["curves"](), file)
+    page = file.read_text()
+    assert "<script src=" not in page
+    assert "vegaEmbed" in page
+
+
+def test_nothing_in_a_page_ends_its_script(tmp_path):
+    file = tmp_path / "picture.html"
+    title = "</script><img src=x onerror=alert(1)>"
+    save(heatmap.chart(history(20, 3), run_subject(title)), file)
+    own = file.read_text().split("<script>")[0]
+    assert "<img" not in own
+    assert "\\u003c/script" in own
+
+
+def test_other_suffixes_are_refused(tmp_path):
+    for name, shown in (("a.jpg", ".jpg"), ("a", "a file without a suffix")):
+        with pytest.raises(ConfigError, match=f"cannot write {shown}; choices: .png, .svg"):
+            save(CHARTS["curves"](), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []

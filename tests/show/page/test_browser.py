@@ -1,0 +1,164 @@
+"""The page in a real browser: drawn, without errors or requests, and it does what it says."""
+
+import json
+import re
+import shutil
+import time
+
+import pytest
+
+from tests.show.page.reports import HOSTILE, report_on
+
+needs_browser = pytest.mark.skipif(
+    not (shutil.which("chromium") and shutil.which("chromedriver")),
+    reason="needs Debian's chromium and chromium-driver",
+)
+
+
+@pytest.fixture(scope="module")
+def open_page():
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--window-size=1280,2400",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(
+        options=options, service=webdriver.ChromeService(shutil.which("chromedriver"))
+    )
+
+    def opened(file):
+        driver.get_log("performance")
+        driver.get_log("browser")
+        driver.get(file.as_uri())
+        wanted = len(driver.find_elements("css selector", ".picture"))
+        for _ in range(150):
+            if driver.execute_script("return Object.keys(window.views || {}).length") == wanted:
+                return driver
+            time.sleep(0.1)
+        raise AssertionError(driver.get_log("browser"))
+
+    yield opened
+    driver.quit()
+
+
+@needs_browser
+def test_the_page_draws_without_an_error_or_a_request(page, open_page):
+    browser = open_page(page)
+    for name in ("error", "gradient", "accuracy"):
+        svg = browser.find_element("css selector", f"#{name} svg.marks")
+        assert len(svg.find_elements("css selector", "path")) > 10
+    assert browser.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [
+        e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
+    ]
+    assert {url.split(":")[0] for url in asked} <= {"file", "data"}
+    assert [url for url in asked if url.startswith("file")] == [page.as_uri()]
+
+
+@pytest.mark.slow
+@needs_browser
+def test_hovering_shows_a_value(page, open_page):
+    from selenium.webdriver import ActionChains
+
+    browser = open_page(page)
+    point = browser.find_elements("css selector", "#error svg.marks .mark-symbol path")[0]
+    ActionChains(browser).move_to_element(point).perform()
+    for _ in range(50):
+        tip = browser.find_elements("css selector", "#vg-tooltip-element.visible")
+        if tip:
+            break
+        time.sleep(0.1)
+    assert "train error" in tip[0].text
+    assert re.search(r"variant\s*(no-norm|bn|ln)", tip[0].text)
+
+
+def opacities(browser, name):
+    script = f"""return [...document.querySelectorAll('#{name} svg.marks .mark-line path')]
+        .map(p => Number(p.getAttribute('stroke-opacity') ?? p.getAttribute('opacity') ?? 1))"""
+    return sorted(set(browser.execute_script(script)))
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_legend_isolates_a_variant(page, open_page):
+    browser = open_page(page)
+    assert opacities(browser, "error") == [1]
+    label = browser.find_elements("css selector", "#error svg.marks .role-legend-label text")[1]
+    label.click()
+    time.sleep(0.5)
+    assert opacities(browser, "error") == [0.08, 1]
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_slider_moves_the_profile(page, open_page):
+    browser = open_page(page)
+
+    def lines():
+        found = browser.find_elements("css selector", "#gradient svg.marks .mark-line path")
+        return [path.get_attribute("d") for path in found]
+
+    before = lines()
+    browser.execute_script(
+        """const slider = document.querySelector('#gradient input[type=range]');
+        slider.value = slider.max; slider.dispatchEvent(new Event('input'));"""
+    )
+    time.sleep(0.5)
+    after = lines()
+    assert len(before) == len(after) > 4
+    assert before != after
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_table_sorts(page, open_page):
+    browser = open_page(page)
+
+    def column(index):
+        cells = browser.find_elements("css selector", f"#runs tbody td:nth-child({index})")
+        return [cell.get_attribute("data-value") or cell.text for cell in cells]
+
+    heads = browser.find_elements("css selector", "#runs th")
+    heads[1].click()
+    assert [int(v) for v in column(2)] == sorted(int(v) for v in column(2))
+    heads[3].click()
+    heads[3].click()
+    accuracies = [float(v) for v in column(4)]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert len(accuracies) == 20
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_page_fits_a_phone(page, open_page):
+    browser = open_page(page)
+    phone = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    try:
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+        browser.refresh()
+        time.sleep(2)
+        wide, screen = browser.execute_script(
+            "return [document.documentElement.scrollWidth, window.innerWidth]"
+        )
+        assert wide == screen == 400
+        pictures = browser.find_elements("css selector", ".picture svg.marks")
+        assert [picture.size["width"] <= 400 for picture in pictures] == [True] * 3
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.slow
+@needs_browser
+def test_a_hostile_name_is_text(tmp_path, open_page):
+    browser = open_page(report_on(tmp_path / "results", count=40, experiment=HOSTILE))
+    assert browser.find_element("css selector", "h1").text == HOSTILE
+    assert browser.find_elements("css selector", "img") == []
+    assert browser.get_log("browser") == []

@@ -1,0 +1,48 @@
+"""A run's layers and steps as cells."""
+
+import json
+import math
+
+import pytest
+from pandas import DataFrame
+
+from normlab.errors import ConfigError
+from normlab.show import Subject
+from normlab.show.pictures import heatmap
+from tests.show.pictures.tables import encodings, history, rows, run_subject
+from tests.show.terminal.printing import printed
+
+
+def test_a_heatmap_of_110_layers_labels_some():
+    drawn = heatmap.chart(history(), run_subject("CNN-110")).to_dict()
+    (encoding,) = encodings(drawn)
+    ticks = encoding["y"]["axis"]["values"]
+    assert ticks[0] == 1
+    assert len(ticks) <= 25
+    assert "log" in json.dumps(encoding["color"])
+    assert drawn["title"]["text"] == "CNN-110, seed 0"
+
+
+def test_a_heatmap_marks_what_has_no_logarithm():
+    table = history(20, 4)
+    table.loc[table["layer"] == 1, "value"] = 0.0
+    table.loc[table["layer"] == 2, "value"] = math.inf
+    drawn = heatmap.chart(table, run_subject()).to_dict()
+    assert {row["note"] for row in rows(drawn)} == {"", "exactly 0", "not finite"}
+    assert "red" in drawn["title"]["subtitle"]
+    with pytest.raises(ConfigError, match="0 or not finite in every layer"):
+        heatmap.chart(table.assign(value=0.0), run_subject())
+
+
+def test_a_sketch_marks_it_too():
+    table = history(20, 3)
+    table.loc[table["layer"] == 2, "value"] = 0.0
+    lines = printed(heatmap.sketch(table, run_subject(), 80), 80)
+    assert sum(line.count("∅") for line in lines) == 3
+    nothing = printed(heatmap.sketch(table.assign(value=0.0), run_subject(), 80), 80)
+    assert nothing == ["delta_rms is 0 or not finite in every layer"]
+
+
+def test_it_is_of_one_run():
+    with pytest.raises(ConfigError, match="a heatmap is of one run, and these are 2; name one"):
+        heatmap.rows(Subject(DataFrame({"name": ["a", "b"]}), "delta_rms"))

@@ -1,0 +1,154 @@
+"""Comparisons and paired differences in a terminal."""
+
+import json
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pandas import DataFrame
+from rich.cells import cell_len
+
+from normlab.results import layout, paired, summarize
+from normlab.show.comparisons.comparing import Comparison, PairedComparison
+from normlab.show.comparisons.layout import lay_out
+from normlab.show.formats.data import to_json_rows
+from normlab.show.formats.latex import to_latex
+from normlab.show.formats.markdown import to_markdown
+from normlab.show.terminal.comparison_tables import comparison_table, paired_table
+from tests.show.comparisons.summaries import METRICS, tidy
+from tests.show.terminal.printing import text_of
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+@pytest.mark.parametrize("metrics", [["train_acc"], METRICS, [*METRICS, "seconds", "test_loss"]])
+def test_the_comparison_fits(frame: DataFrame, width: int, metrics: list[str]) -> None:
+    rows, cols = layout(frame)
+    summary = summarize(frame, rows, cols, metrics)
+    text = text_of(comparison_table(Comparison(summary, rows, cols, ["a note"], width)), width)
+    assert max(map(cell_len, text.splitlines())) <= width
+    assert "a note" in text
+    if width >= 80:
+        for depth in (8, 20, 56, 110):
+            assert f"depth {depth}" in text
+        assert len(re.findall(r"0\.\d{3} ±0\.\d{3}", text)) >= 40
+
+
+def test_a_wide_comparison_continues_below(frame: DataFrame) -> None:
+    rows, cols = layout(frame)
+    table = comparison_table(
+        Comparison(summarize(frame, rows, cols, METRICS), rows, cols, width=60)
+    )
+    text = text_of(table, 60)
+    assert text.index("depth 8") < text.index("depth 110")
+    assert text.count("residual") > 5
+
+
+def test_cells_say_what_they_stand_for() -> None:
+    summary = tidy(
+        norm=["bn"] * 8,
+        metric=["train_acc", "train_acc", "gradient_ratio_end"] + ["gradient_ratio_init"] * 5,
+        case=[1, 2, 3, 4, 5, 6, 7, 8],
+        mean=[0.5, 0.5, 1e-4, 0.0, 2.0, math.nan, math.nan, 1.0],
+        low=[0.4, math.nan, 1e-5, math.nan, 1.0, math.nan, math.nan, 1e-9],
+        high=[0.6, math.nan, 1e-3, math.nan, 4.0, math.nan, math.nan, 1e9],
+        n=[3, 1, 3, 0, 2, 0, 0, 3],
+        zeros=[0, 0, 0, 2, 1, 0, 0, 0],
+        missing=[0, 0, 0, 0, 0, 1, 2, 0],
+        verdict=["vanishing", "trains", *["trains"] * 6],
+    )
+    laid = lay_out(summary, ["norm", "case"], [])
+    texts = [cell.text for line in laid.lines for cell in line.cells if cell.text]
+    assert texts == [
+        "0.500 ±0.100 v",
+        "0.500*",
+        "1.0e-04 ×÷10",
+        "0",
+        "2.00 ×÷2 n=2 +1·0",
+        "–",
+        "–",
+        "1.00 ×÷>999",
+    ]
+    text = " ".join(
+        text_of(comparison_table(Comparison(summary, ["norm", "case"], [], width=80))).split()
+    )
+    assert "n = 3 runs a cell where none is written" in text
+    assert "*: n = 1" in text
+    assert "3 without ratio init" in text
+    assert "v vanishing" in text
+
+
+def test_best_is_per_column_and_in_bold_with_the_verdicts_colour() -> None:
+    summary = tidy(
+        norm=["none", "none", "bn", "bn"],
+        depth=[8, 56, 8, 56],
+        mean=[0.9, 0.1, 0.8, 0.7],
+        verdict=["trains", "vanishing", "undertrained", "undertrained"],
+    )
+    laid = lay_out(summary, ["norm"], ["depth"])
+    assert [[c.best for c in line.cells] for line in laid.lines] == [[True, False], [False, True]]
+    text = text_of(
+        comparison_table(Comparison(summary, ["norm"], ["depth"], width=80)), color="standard"
+    )
+    assert re.search(r"\x1b\[1;32m +0.900\*", text)
+    assert re.search(r"\x1b\[34m *0.100\* v", text)
+    assert re.search(r"\x1b\[1;33m *0.700\* u", text)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_paired_differences_fit(frame: DataFrame, width: int) -> None:
+    rows, cols = layout(frame)
+    pairs = paired(frame, "norm=ln", METRICS, rows, cols)
+    compared = PairedComparison(pairs, [*rows, *cols], width=width)
+    text = text_of(paired_table(compared), width)
+    assert max(map(cell_len, text.splitlines())) <= width
+    assert "against norm=ln" in text
+    assert "paired t-test" in text
+    assert "×" in text
+    assert "†" not in text
+    pairs.loc[0, "unpaired"] = 3
+    text = " ".join(
+        text_of(paired_table(PairedComparison(pairs, [*rows, *cols], width=width)), width).split()
+    )
+    assert text.count("†") == 2
+    assert "†: not all runs made a pair: 3 without such a baseline run" in text
+
+
+def test_brackets_in_keys_are_text(frame: DataFrame) -> None:
+    """Lists of a config are written in brackets, as rich's markup is."""
+    key = "probes.measure"
+    odd = frame.head(80).assign(**{key: lambda t: t["norm"].map("[{}]".format)})
+    summary = summarize(odd, ["model.depth"], [key], ["train_acc"])
+    text = text_of(comparison_table(Comparison(summary, ["model.depth"], [key])))
+    assert "measure [bn]" in text
+    pairs = paired(odd, "model.depth=8", ["train_acc"], [key], ["model.depth"])
+    found = PairedComparison(pairs, [key, "model.depth"])
+    assert "[ln]" in text_of(paired_table(found))
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(), st.floats(), st.integers(0, 3), st.integers(0, 2)),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from(["train_acc", "train_loss", "gradient_ratio_end"]),
+)
+def test_any_figures_fit(cells: list[tuple[float, float, int, int]], metric: str) -> None:
+    means, highs, ns, zeros = map(list, zip(*cells, strict=True))
+    summary = tidy(
+        case=list(range(len(cells))),
+        metric=[metric] * len(cells),
+        mean=means,
+        high=highs,
+        n=ns,
+        zeros=zeros,
+    )
+    if metric == "gradient_ratio_end":
+        summary["mean"] = summary["mean"].abs()
+    text = text_of(comparison_table(Comparison(summary, ["case"], [], width=80)))
+    assert max(map(cell_len, text.splitlines())) <= 80
+    laid = lay_out(summary, ["case"], [])
+    assert to_markdown(laid).count("\n") == to_latex(laid).count("\n") - 4
+    json.loads(to_json_rows(summary))

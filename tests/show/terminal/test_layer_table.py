@@ -1,0 +1,41 @@
+"""A run's layers as a table."""
+
+from normlab.show.terminal.layer_table import layer_table
+from tests.show.terminal.printing import text_of
+from tests.show.terminal.runs import layers_frame
+
+
+def test_values_are_the_first_and_the_last_measured() -> None:
+    text = text_of(layer_table(layers_frame(3), 80) or "")
+    row = next(line for line in text.splitlines() if "hidden1" in line).split()
+    assert row[:5] == ["1", "hidden1", "0.0100", "0.110", "0.500"]
+
+
+def test_columns_are_dropped_from_the_right() -> None:
+    frame = layers_frame(3)
+    assert "act std" in text_of(layer_table(frame, 120) or "", 120)
+    narrow = text_of(layer_table(frame, 44) or "", 44)
+    assert "δ end" in narrow
+    assert "act std" not in narrow.splitlines()[1]
+    assert "left out for width: ‖∇W‖, act std" in narrow
+
+
+def test_a_deep_table_is_folded_and_says_so() -> None:
+    text = text_of(layer_table(layers_frame(110), 80) or "")
+    shown = [
+        int(line.split()[0])
+        for line in text.splitlines()
+        if line.strip()[:1].isdigit() and "hidden" in line
+    ]
+    assert shown[:3] == [1, 2, 3]
+    assert shown[-2:] == [108, 109]
+    assert len(shown) < 20
+    assert f"{len(shown) + 1} of 110 layers shown" in text
+    assert "shown" not in text_of(layer_table(layers_frame(20), 80) or "")
+
+
+def test_any_probe_that_was_measured_has_its_column() -> None:
+    text = text_of(layer_table(layers_frame(3).assign(mean_delta=0.25), 120) or "", 120)
+    heads, *_ = text.splitlines()[1:2]
+    assert heads.split()[-2:] == ["‖mean", "δ‖"]
+    assert text.count("0.250") == 3

@@ -1,0 +1,96 @@
+"""A part of each kind from a file outside the package is used end to end: run, compare, plot."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from normlab.config import compose
+from normlab.measurement import predict
+from normlab.results import read_results
+from normlab.runs import read_run, run_folder
+from normlab.show import ComparisonOptions, PictureOptions, comparison, draw, sketch
+from tests import outside_parts
+from tests.tools.golden import answer, in_folder
+
+SETTINGS = (
+    *("norm=centred", "data=stripes", "model=shallow", "optimizer=sign", "schedule=halving"),
+    *("launcher=here", "training.batch_size=8", "training.epochs=3", "runtime.device=cpu"),
+    *("probes.batch_size=8", "probes.measure=[delta_rms,largest,sample_cosine]"),
+    "output.experiment=outside",
+)
+
+
+@pytest.fixture(autouse=True)
+def parts(tmp_path: Path) -> Iterator[Path]:
+    for registry, name, part in outside_parts.PARTS:
+        registry.add(name, part)
+    outside_parts.write_configs(tmp_path / "mine")
+    with in_folder(tmp_path):
+        yield tmp_path
+    for registry, name, _ in outside_parts.PARTS:
+        registry.remove(name)
+
+
+def test_run_compare_and_plot() -> None:
+    mine = ("--config-dir", "mine")
+    table = answer(["sweep", *SETTINGS, "seed=0,1", *mine])
+    assert "2 runs: 2 finished" in table
+    report = answer(["run", *SETTINGS, "seed=0", *mine])
+    assert "shallow-2 square centred on stripes" in report
+    assert "theory" not in report  # of these parts it is not known
+    found = answer(
+        ["compare", "--where", "norm=centred", "--metric", "train_acc,gradient_ratio_end"]
+    )
+    assert "seed" not in found
+    assert "2 runs: 2 finished" in found
+    sketch = answer(["plot", "gradients", "--probe", "largest"])
+    assert "largest of the hidden layers" in sketch
+    answer(["plot", "gradients", "--probe", "largest", "-o", "largest.svg"])
+    picture = Path("largest.svg").read_text(encoding="utf-8")
+    assert "largest activation" in picture
+    assert outside_parts.Centred.colour in picture.upper() or "#123456" in picture
+
+
+def test_a_picture_and_a_format_are_used_as_normlabs_own(parts: Path) -> None:
+    answer(["run", *SETTINGS, "seed=0", "--config-dir", "mine"])
+    frame, _ = read_results([Path("results")])
+    draw("bars", frame, PictureOptions(), parts / "bars.svg")
+    assert "#654321" in (parts / "bars.svg").read_text(encoding="utf-8")
+    assert "1 bars, 60 wide" in drawn(sketch("bars", frame, PictureOptions(), 60))
+    written = comparison(frame, ComparisonOptions(), "lines")
+    assert isinstance(written, str)
+    assert written.startswith(f"{frame['train_acc'].iloc[0]:.3f}*")
+
+
+def drawn(sketched: RenderableType) -> str:
+    console = Console(width=60)
+    with console.capture() as capture:
+        console.print(sketched)
+    return capture.get()
+
+
+def test_what_was_measured_is_recorded(parts: Path) -> None:
+    config = compose([*SETTINGS, "seed=0"], parts / "mine")
+    answer(["run", *SETTINGS, "seed=0", "--config-dir", "mine"])
+    run = read_run(run_folder(config))
+    assert (run.layers["largest"] > 0).all()
+    assert run.metrics["lr"].iloc[1] == pytest.approx(0.01 * 0.5**4)
+    assert predict(config) is None
+
+
+def test_choices_are_told_with_those_from_outside() -> None:
+    error = answer_error(["run", "model=shallow", "model.activation=sqare", "--config-dir", "mine"])
+    assert "choices: relu, " in error
+    assert "did you mean square?" in error
+
+
+def answer_error(words: list[str]) -> str:
+    import contextlib
+    import io
+
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        answer(words)
+    return errors.getvalue()
