@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from normlab.runs import is_final, run_folder
 from normlab.runs.locks import RunLock
 from normlab.runs.sweeping import BUSY_SECONDS
 from tests.conftest import TINY
+from tests.tools.processes import NEVER_SECONDS, started, wait_for
 
 SCRIPT = Path(sys.executable).with_name("normlab")
 ENDLESS = (*TINY, "training.epochs=100000", "probes.grad_norm_steps=0")
@@ -232,13 +232,6 @@ def at_work(root: Path) -> list[int]:
     return [lock["pid"] for lock in locks if lock["progress"].get("step", 0) > 0]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def is_gone(process: int) -> bool:
     try:
         return " Z " in Path(f"/proc/{process}/stat").read_text()
@@ -255,16 +248,16 @@ def test_a_sweep_that_is_ended_leaves_no_worker(
     tmp_path: Path, strike: signal.Signals, code: int
 ) -> None:
     grid = [SCRIPT, *SWEEP, "seed=1,2", "training.epochs=1000000"]
-    with subprocess.Popen(
+    with started(
         grid, cwd=tmp_path, env=clean_environment(), stderr=subprocess.PIPE, text=True
     ) as process:
         wait_for(lambda: len(at_work(tmp_path)) == 2)
         workers = at_work(tmp_path)
         process.send_signal(strike)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=NEVER_SECONDS)
     assert process.returncode == code
     assert ("the same command goes on from here" in errors) == (strike != signal.SIGKILL)
-    wait_for(lambda: all(map(is_gone, workers)), 10)
+    wait_for(lambda: all(map(is_gone, workers)))
     files = list(tmp_path.glob("results/*/*/summary.json"))
     assert [json.loads(file.read_text())["status"] for file in files] == ["interrupted"] * 2
 
@@ -286,7 +279,7 @@ def test_a_sweep_waits_for_what_another_process_makes(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     lock = RunLock(folder)
     waiting = "waiting for 1 run that another process is making"
-    with subprocess.Popen(
+    with started(
         [SCRIPT, *SWEEP],
         cwd=tmp_path,
         env=clean_environment(PYTHONUNBUFFERED="1"),
@@ -306,13 +299,10 @@ def test_a_sweep_waits_for_what_another_process_makes(tmp_path: Path) -> None:
 
 def test_two_sweeps_at_once_share_the_work(tmp_path: Path) -> None:
     grid = [SCRIPT, *SWEEP, "seed=range(6)", "training.epochs=20"]
-    sweeps = [
-        subprocess.Popen(
-            grid, cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    texts = [process.communicate(timeout=120)[0] for process in sweeps]
+    options = {"cwd": tmp_path, "env": clean_environment(), "stdout": subprocess.PIPE, "text": True}
+    with started(grid, **options) as one, started(grid, **options) as two:
+        sweeps = [one, two]
+        texts = [process.communicate(timeout=NEVER_SECONDS)[0] for process in sweeps]
     assert [process.returncode for process in sweeps] == [0, 0]
     assert all("6 runs: 6 finished" in text for text in texts)
     folders = list(tmp_path.glob("results/runs/*"))
@@ -351,7 +341,7 @@ def test_ctrl_c_in_a_terminal(tmp_path: Path) -> None:
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_without_a_terminal(tmp_path: Path, times: int) -> None:
     """An impatient second one costs nothing of what the first one keeps."""
-    with subprocess.Popen(
+    with started(
         [SCRIPT, "run", *ENDLESS],
         cwd=tmp_path,
         env=clean_environment(PYTHONUNBUFFERED="1"),
@@ -382,7 +372,7 @@ def test_ctrl_c_without_a_terminal(tmp_path: Path, times: int) -> None:
 
 def test_a_reader_that_has_read_enough_does_not_stop_the_run(tmp_path: Path) -> None:
     """`normlab run | head -1`"""
-    with subprocess.Popen(
+    with started(
         [SCRIPT, "run", *TINY, "training.epochs=30"],
         cwd=tmp_path,
         env=clean_environment(PYTHONUNBUFFERED="1"),
