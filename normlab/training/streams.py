@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from normlab.config import Config
-from normlab.data import Dataset, batches
+from normlab.config import Config, ImageTensors
+from normlab.data import batches
 from normlab.measurement import ProbeBatch
 
 
@@ -22,7 +22,7 @@ def random_stream(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
 
 
 def batches_from(
-    config: Config, dataset: Dataset, first: int, steps_per_epoch: int
+    config: Config, dataset: ImageTensors, first: int, steps_per_epoch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of step `first` and of all that follow."""
     skipped = first % steps_per_epoch
@@ -33,7 +33,7 @@ def batches_from(
         skipped = 0
 
 
-def draw_probe_batch(config: Config, dataset: Dataset) -> ProbeBatch:
+def draw_probe_batch(config: Config, dataset: ImageTensors) -> ProbeBatch:
     """`probes.batch_size` training samples, drawn once and never augmented."""
     order = torch.randperm(len(dataset.train_labels), generator=random_stream(config.seed, "probe"))
     chosen = order[: config.probes.batch_size].to(dataset.train_labels.device)
