@@ -8,8 +8,8 @@ import pytest
 
 import normlab
 from normlab.claims import find_claims
-from normlab.claims.claim import _SHORT
-from normlab.claims.expressions import _FUNCTIONS
+from normlab.claims.expressions import FUNCTIONS
+from normlab.claims.reading import ShortClaim
 from normlab.config import LAUNCHERS, PROBES, compose, grids, size
 from normlab.config.files import group_choices
 from normlab.measurement import COLLAPSED_COSINE, EXPLODING_RATIO, VANISHING_RATIO
@@ -109,7 +109,7 @@ def test_the_claim_is_one(tmp_path: Path) -> None:
     file.write_text(example, encoding="utf-8")
     (claim,) = find_claims([str(file)])
     assert claim.small.measures[0].gate is not None
-    assert set(_SHORT) | set(_FUNCTIONS) <= words("claims")
+    assert set(ShortClaim.model_fields) | set(FUNCTIONS) <= words("claims")
 
 
 def test_the_group_of_ones_own_is_one(tmp_path: Path) -> None:

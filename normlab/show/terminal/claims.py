@@ -1,5 +1,6 @@
 """Claims as a person reads them: the list, and one explained."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ def claims_table(
 
 def time_of(protocol: Protocol) -> str:
     """A protocol's time on 2 CPU cores in a word or two."""
-    return "a GPU's" if protocol.seconds is None else duration(protocol.seconds)
+    return "a GPU's" if math.isnan(protocol.seconds) else duration(protocol.seconds)
 
 
 def claim_page(claim: Claim, last: Mapping[str, Any] | None) -> Group:
@@ -64,7 +65,7 @@ def claim_page(claim: Claim, last: Mapping[str, Any] | None) -> Group:
     for name, protocol in (("small", claim.small), ("paper", claim.paper)):
         if protocol is not None:
             seconds = protocol.seconds
-            known = f" ({duration(seconds)} on 2 cores)" if seconds is not None else ""
+            known = f" ({duration(seconds)} on 2 cores)" if not math.isnan(seconds) else ""
             facts.add_row(f"{name} scale", Text(f"{protocol.about}{known}"))
             facts.add_row("gate", _gates(protocol))
     if claim.pilot:
