@@ -10,6 +10,7 @@ from normlab.cli.commands import (
     bench,
     claims,
     compare,
+    explain,
     info,
     ls,
     plot,
@@ -68,6 +69,7 @@ app.command(epilog=compare.EXAMPLES)(compare.compare)
 app.command(epilog=ls.EXAMPLES)(ls.ls)
 app.command(epilog=plot.EXAMPLES)(plot.plot)
 app.command(epilog=report.EXAMPLES)(report.report)
+app.command(epilog=explain.EXAMPLES)(explain.explain)
 
 results_app = typer.Typer(help="Work with results folders.", no_args_is_help=True)
 results_app.command(epilog=results.EXPORT_EXAMPLES)(results.export)

@@ -3,15 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from normlab.config import Training
-from normlab.data import Dataset
+from normlab.config import ImageTensors, Training
 from normlab.networks import cross_entropy
 from normlab.training.devices import autocast, matrix_products
 
 EVALUATION_BATCH = 500
 
 
-def evaluate(model: nn.Module, dataset: Dataset, training: Training) -> dict[str, float]:
+def evaluate(model: nn.Module, dataset: ImageTensors, training: Training) -> dict[str, float]:
     """Mean loss and accuracy on the un-augmented training set and the test set.
 
     In eval mode: BatchNorm uses its running statistics. Read back from the device once.

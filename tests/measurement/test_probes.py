@@ -1,6 +1,5 @@
 """Every measurement against plain autograd in float64, written without hooks; and no trace left."""
 
-import functools
 import math
 from itertools import product
 
@@ -19,7 +18,11 @@ from normlab.measurement import observation as observing
 from normlab.measurement.probes import DEAD_SLOPE
 from normlab.networks import build_model, weight_layers
 
-snapshot = functools.partial(observing.snapshot, loss="softmax")
+
+def snapshot(model, layers, images, labels, names):
+    return observing.snapshot(model, layers, observing.ProbeBatch(images, labels, "softmax"), names)
+
+
 SNAPSHOT_PROBES = {name: probe.measure for name, probe in REGISTRY.items() if probe.measure}
 
 SHAPE, CLASSES, BATCH = (2, 8, 8), 5, 6
