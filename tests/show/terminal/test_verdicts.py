@@ -19,7 +19,9 @@ def measure(
 
 
 MEASURE = measure("bn less [none]", "points", [0.05, None])
-SMALL = Protocol(about="two nets, three seeds", measures=(MEASURE,), seconds=200.0)
+SMALL = Protocol(
+    about="two nets, three seeds", experiment="C99", measures=(MEASURE,), seconds=200.0
+)
 CLAIM = Claim(
     id="C99",
     title="BatchNorm trains [deep] nets",
@@ -29,7 +31,9 @@ CLAIM = Claim(
     compares="bn with none",
     trap="the learning rate",
     small=SMALL,
-    paper=Protocol(about="the paper's own", measures=(MEASURE,), seconds=None),
+    paper=Protocol(
+        about="the paper's own", experiment="C99-paper", measures=(MEASURE,), seconds=math.nan
+    ),
     arm="normlab run norm=bn",
 )
 HELD = Measured(MEASURE, 0.125, 0.1, 0.15, 3)
