@@ -176,6 +176,7 @@ def local_ray() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_three_launchers_give_the_same_bits(tmp_path: Path) -> None:
     pytest.importorskip("submitit", reason="needs the package submitit")
@@ -237,6 +238,7 @@ def test_finished_busy_and_failed_runs(tmp_path: Path) -> None:
     assert (run_folder(done) / "summary.json").stat().st_mtime_ns > stamp
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_the_checkpoint_of_another_launcher_does_not_outlive_the_run(tmp_path: Path) -> None:
     """A node has no checkpoint to go on from: the run starts over, and what it was is gone."""
@@ -271,6 +273,7 @@ def at_work(config: Config) -> bool:
     return any((read_lock(folder) or {}).get("progress", {}).get("step") for folder in folders)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_closing_marks_runs_interrupted(tmp_path: Path) -> None:
     configs = configs_in(tmp_path, 5, "launcher=ray", *LONG[:1], "training.steps=100000")
