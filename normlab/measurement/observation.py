@@ -29,30 +29,31 @@ class Observation:
 def snapshot(
     model: nn.Module,
     layers: Sequence[WeightLayer],
-    images: Tensor,
-    labels: Tensor,
+    batch: tuple[Tensor, Tensor],
     names: Sequence[str],
     loss: str,
 ) -> Tensor:
     """The named measurements of every layer on a probe batch: [layers, names], on the device.
 
-    The model must be in train mode. Running statistics, gradients and random state are untouched.
+    The batch is images [B, C, H, W] and labels [B], the loss a name that `cross_entropy` knows. The
+    model must be in train mode. Running statistics, gradients and random state are untouched.
     """
     measures = [measure for name in names if (measure := PROBES[name].measure)]
-    observations = observe(model, layers, images, labels, loss)
+    observations = observe(model, layers, batch, loss)
     with torch.no_grad():
         rows = []
         for seen in observations:
-            # Once for all of them: each would make a copy of its own.
+            # Converted here, as else each measure would make a copy of its own.
             wide = replace(seen, activation=seen.activation.to(accumulator(seen.activation)))
             rows.append(torch.stack([measure(wide) for measure in measures]))
         return torch.stack(rows)
 
 
 def observe(
-    model: nn.Module, layers: Sequence[WeightLayer], images: Tensor, labels: Tensor, loss: str
+    model: nn.Module, layers: Sequence[WeightLayer], batch: tuple[Tensor, Tensor], loss: str
 ) -> list[Observation]:
     """Every layer's weight, ∂L/∂z, activation and slope for the mean loss of a batch."""
+    images, labels = batch
     with torch.enable_grad(), _recording(layers) as (inputs, outputs, slopes):
         logits = _logits(model, images)
         deltas = torch.autograd.grad(cross_entropy(logits, labels, loss), outputs)
@@ -65,8 +66,9 @@ def observe(
     ]
 
 
-def train_mode_loss(model: nn.Module, images: Tensor, labels: Tensor, loss: str) -> Tensor:
+def train_mode_loss(model: nn.Module, batch: tuple[Tensor, Tensor], loss: str) -> Tensor:
     """The mean loss of a batch in train mode, without a trace and without gradients."""
+    images, labels = batch
     with torch.no_grad():
         return cross_entropy(_logits(model, images), labels, loss)
 

@@ -157,7 +157,7 @@ def measured_factor(config, seed):
     model = build_model(config, (1, 16, 16), 10, stream)
     images = torch.randn(256, 1, 16, 16, generator=stream)
     labels = torch.randint(10, (256,), generator=stream)
-    deltas = snapshot(model, weight_layers(model), images, labels, ["delta_rms"], "softmax")
+    deltas = snapshot(model, weight_layers(model), (images, labels), ["delta_rms"], "softmax")
     logs = deltas[1:-2, 0].log()
     index = torch.arange(len(logs)).double() - (len(logs) - 1) / 2
     return math.exp(-(index @ (logs - logs.mean()) / (index @ index)).item())

@@ -150,7 +150,7 @@ def deltas(config, *, batch, side, seed=0):
     model = build_model(config, (1, side, side), 10, generator)
     images = torch.randn(batch, 1, side, side, generator=generator)
     labels = torch.randint(10, (batch,), generator=generator)
-    return snapshot(model, weight_layers(model), images, labels, ["delta_rms"], "softmax")[:-1, 0]
+    return snapshot(model, weight_layers(model), (images, labels), ["delta_rms"], "softmax")[:-1, 0]
 
 
 def factor_per_layer(delta):
