@@ -24,6 +24,7 @@ from normlab.config import (
     Activation,
     Config,
     DataSet,
+    ImageTensors,
     Initializer,
     Launcher,
     Model,
@@ -32,7 +33,6 @@ from normlab.config import (
     Probe,
     Schedule,
 )
-from normlab.data import Dataset
 from normlab.networks import NormActivation
 from normlab.results import series
 from normlab.show import PICTURES, TABLE_FORMATS, Picture, Subject, TableFormat
@@ -72,14 +72,14 @@ class Stripes(DataSet):
 
     size: int
 
-    def load(self, device: torch.device) -> Dataset:
+    def load(self, device: torch.device) -> ImageTensors:
         images = torch.zeros(2 * self.size, 1, self.size, self.size)
         for line in range(self.size):
             images[line, 0, line] = 1
             images[self.size + line, 0, :, line] = 1
         labels = (torch.arange(2 * self.size) >= self.size).long()
         images, labels = images.repeat(4, 1, 1, 1).to(device), labels.repeat(4).to(device)
-        return Dataset(images, labels, images, labels, 2)
+        return ImageTensors(images, labels, images, labels, 2)
 
 
 class SignDescent(Optimizer):

@@ -26,8 +26,8 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_the_package_and_its_configs(unpacked: Path) -> None:
-    templates = ("*.j2", "*.css", "*.js")
-    kinds = [(kind, ROOT / "normlab") for kind in ("*.py", "*.pyi", *templates)]
+    others = ("*.j2", "*.css", "*.js", "*.md", "py.typed")
+    kinds = [(kind, ROOT / "normlab") for kind in ("*.py", "*.pyi", *others)]
     for kind, folder in (*kinds, ("*.yaml", ROOT / "configs")):
         inside = unpacked / "normlab" / ("configs" if kind == "*.yaml" else "")
         in_wheel = {f.relative_to(inside) for f in inside.rglob(kind)}

@@ -1,30 +1,48 @@
-"""The claims that there are: normlab's own, and those that a person names."""
+"""Normlab's own claims: one YAML file each in configs/claim, read when it is asked for.
 
-from collections.abc import Sequence
-from pathlib import Path
+A gate was calibrated (C06 to C10), or fixed before the final runs, and is never widened. Pilots,
+which a claim quotes, were on seeds 100–102, which the final runs do not use; C09's paper scale had
+none.
+"""
 
-from normlab.claims.claim import Claim, claim_ids, own_claim, read_claim
-from normlab.errors import ConfigError
+import functools
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-CLAIMS: dict[str, Claim] = {name: own_claim(name) for name in claim_ids()}
+from normlab.config import config_folder
+
+if TYPE_CHECKING:
+    from normlab.claims.claim import Claim
 
 
-def find_claims(names: Sequence[str]) -> list[Claim]:
-    """The claims that a person names by id or by a YAML file; raises ConfigError for others."""
-    found = []
-    for name in names:
-        if name.endswith((".yaml", ".yml")):
-            found.append(read_claim(Path(name)))
-        elif name.upper() in CLAIMS:
-            found.append(CLAIMS[name.upper()])
-        else:
-            raise ConfigError(
-                f"{name}: no such claim; choices: {', '.join(CLAIMS)}, or a YAML file of your own"
-            )
-    several = {claim.id: claim for claim in found}
-    for claim in found:
-        if several[claim.id] != claim:
-            raise ConfigError(
-                f"{claim.file}: has the id {claim.id} of another claim; give it its own"
-            )
-    return list(several.values())
+def claim_ids() -> tuple[str, ...]:
+    """The ids of normlab's own claims, from the files' names alone."""
+    return tuple(sorted(file.stem for file in (config_folder() / "claim").glob("*.yaml")))
+
+
+class Catalogue(Mapping[str, "Claim"]):
+    """Claims by id, in their order; each file is read once."""
+
+    def __getitem__(self, identity: str) -> "Claim":
+        if identity not in self:
+            raise KeyError(identity)
+        return _read(identity)
+
+    def __contains__(self, identity: object) -> bool:
+        return identity in claim_ids()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(claim_ids())
+
+    def __len__(self) -> int:
+        return len(claim_ids())
+
+
+@functools.cache
+def _read(identity: str) -> "Claim":
+    from normlab.claims.reading import parse_claim
+
+    return parse_claim(config_folder() / "claim" / f"{identity}.yaml")
+
+
+CLAIMS = Catalogue()

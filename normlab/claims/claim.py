@@ -1,104 +1,173 @@
-"""What a claim is, read from YAML: normlab's own in configs/claim/ and a person's in any file.
-
-Gates were calibrated (C06 to C10) or fixed before the final runs, and are never widened. Pilots,
-which a claim quotes, were on seeds 100–102, which the final runs do not use; C09's paper scale had
-none.
-"""
+"""What a claim is, as its YAML file has it, and how it fared."""
 
 import functools
+import inspect
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PrivateAttr,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from normlab.claims.expressions import check_expression, evaluate
-from normlab.claims.registries import MEASURES, BySeed
-from normlab.config import OneOf, config_folder, error_sentence, read_yaml
+from normlab.claims.messages import one_line
 from normlab.errors import ConfigError
-
-if TYPE_CHECKING:
-    from normlab.claims.evidence import Evidence
+from normlab.registry import Registry
 
 Scale = Literal["small", "paper"]
 Statistic = Literal["mean", "geomean", "median", "min", "max"]
-Bound = int | float
 Form = Literal["number", "points", "times", "count"]  # points: of percent
 
+PASS, FAIL, CONFOUNDED, REPORTED, INCOMPLETE = (
+    "PASS",
+    "FAIL",
+    "CONFOUNDED",
+    "REPORTED",
+    "INCOMPLETE",
+)
 
-def _open_ends(gate: Any) -> Any:
-    """[low, high] with null for an open end, as numbers."""
-    if gate is None:
-        return None
-    numbers = isinstance(gate, list | tuple) and len(gate) == 2
+# Functions of Evidence and named arguments, to a figure for every seed.
+MEASURES: Registry[Callable[..., dict[int, float]]] = Registry("measure", "normlab.claims.measures")
+# Functions of a seed, to named figures.
+DEMONSTRATIONS: Registry[Callable[[int], dict[str, float]]] = Registry(
+    "demonstration", "normlab.claims.demonstrations"
+)
+
+
+def _expression(value: Any) -> str:
+    from normlab.claims.expressions import check_expression
+
+    if not isinstance(value, str):
+        raise PydanticCustomError("expression", "must be an expression")
+    try:
+        check_expression(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+def _gate(value: Any) -> tuple[float, float]:
+    numbers = isinstance(value, list | tuple) and len(value) == 2
     if not numbers or not all(
-        g is None or (isinstance(g, int | float) and not isinstance(g, bool)) for g in gate
+        g is None or (isinstance(g, int | float) and not isinstance(g, bool)) for g in value
     ):
         raise PydanticCustomError("gate", "must be [low, high], with null for an open end")
-    low = -math.inf if gate[0] is None else gate[0]
-    high = math.inf if gate[1] is None else gate[1]
+    low = -math.inf if value[0] is None else value[0]
+    high = math.inf if value[1] is None else value[1]
     if not low <= high:
         raise PydanticCustomError("gate", "low is above high")
     return low, high
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+def _experiment(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(map(str, value))
+    if value is not None and not isinstance(value, str):
+        raise PydanticCustomError("experiment", "must be a config's name or a list of overrides")
+    return value
 
 
-class Measure(_Settings):
-    """A figure for every seed, with its gate: low ≤ statistic over the seeds ≤ high.
+def _seconds(value: Any) -> Any:
+    return math.nan if value is None else value
 
-    The figure is the `value` of an expression over runs, a `figure` of the claim's demonstration,
-    or a registered `measure` with arguments. Without a gate it is only reported.
+
+Expression = Annotated[str, BeforeValidator(_expression)]
+Gate = Annotated[tuple[int | float, int | float], BeforeValidator(_gate)]
+Experiment = Annotated[str | tuple[str, ...], BeforeValidator(_experiment)]
+
+
+class Part(BaseModel):
+    """A part of a claim's file: unknown keys are refused, and nothing changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+
+class Measure(Part):
+    """A figure with its gate: low ≤ statistic over the seeds ≤ high; none is only reported.
+
+    The figure is an expression over runs, or a function of MEASURES, whose arguments stand in the
+    file beside the other keys.
     """
 
     name: str
-    value: str | None = None
-    figure: str | None = None
-    measure: Annotated[str, OneOf(MEASURES)] | None = None
-    arguments: Mapping[str, Any] = Field({}, alias="with")
-    gate: Annotated[tuple[Bound, Bound] | None, BeforeValidator(_open_ends)] = None
+    value: Expression | None = None
+    measure: str | None = None
+    arguments: Mapping[str, Any] = {}
+    gate: Gate | None = None
     statistic: Statistic = "mean"
     form: Form = "number"
     confounds: bool = False  # outside its gate, what the others show has another explanation
 
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_arguments(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "measure" not in values:
+            return values
+        own = {key: value for key, value in values.items() if key in cls.model_fields}
+        others = {str(key): value for key, value in values.items() if key not in own}
+        return {**own, "arguments": {**own.get("arguments", {}), **others}}
+
     @model_validator(mode="after")
-    def _check_source(self) -> Self:
-        if sum(source is not None for source in (self.value, self.figure, self.measure)) != 1:
-            raise PydanticCustomError("source", "needs one of value, figure and measure")
-        if self.value is not None:
-            check_expression(self.value)
+    def _check(self) -> Self:
+        if (self.value is None) == (self.measure is None):
+            raise ValueError(f"{self.name}: must have either a value, an expression, or a measure")
+        if self.measure is not None:
+            try:
+                read_arguments(self.measure, self.arguments)
+            except ConfigError as error:
+                raise ValueError(f"{self.name}: {error}") from error
         return self
 
-    def by_seed(self, evidence: "Evidence") -> BySeed:
-        """The figure of every seed; raises NormlabError where the evidence lacks a part of it."""
-        if self.value is not None:
-            return evaluate(self.value, evidence)
-        if self.figure is not None:
-            return {seed: found[self.figure] for seed, found in evidence.figures.items()}
-        assert self.measure is not None
-        return MEASURES[self.measure](evidence, **self.arguments)
+
+def read_arguments(measure: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments in the types of a function of MEASURES; raises ConfigError for others."""
+    model = _arguments_of(MEASURES[measure])
+    try:
+        return dict(model.model_validate(dict(arguments)))
+    except ValidationError as error:
+        raise ConfigError(f"measure={measure}: {one_line(error, lambda _: model)}") from error
 
 
-class Protocol(_Settings):
-    """How a claim is put to the test at one scale."""
+@functools.cache
+def _arguments_of(function: Callable[..., Any]) -> type[BaseModel]:
+    """The arguments beside the evidence that a measure's function takes."""
+    _, *parameters = inspect.signature(function).parameters.values()
+    fields: dict[str, Any] = {
+        p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in parameters
+    }
+    return create_model("Arguments", __base__=Part, **fields)
+
+
+class Protocol(Part):
+    """How a claim is put to the test at one scale: runs of an experiment, or a demonstration."""
 
     about: str  # what is run
-    measures: tuple[Measure, ...] = Field(strict=False)
-    # A config's name, or overrides; None: no runs.
-    experiment: str | Annotated[tuple[str, ...], Field(strict=False)] | None = None
-    demonstration: str | None = None  # what is shown without training
-    seconds: float | None = 1.0  # on 2 CPU cores; None where it is meant for a GPU
+    experiment: Experiment | None = None  # a config's name, or overrides
+    demonstration: str | None = None  # a name of DEMONSTRATIONS
+    # On 2 CPU cores; NaN, null in the file, where it is meant for a GPU.
+    seconds: Annotated[float, BeforeValidator(_seconds)] = 1.0
     diverging: bool = False  # whether a run that diverges is a result like any other
-    # Claims whose measures say whether this comparison means what it should.
-    measures_of: tuple[str, ...] = Field((), strict=False)
+    measures: tuple[Measure, ...]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.experiment is None) == (self.demonstration is None):
+            raise ValueError("a protocol must have either an experiment or a demonstration")
+        if not self.measures:
+            raise ValueError("measures: a protocol must measure something")
+        return self
 
 
-class Claim(_Settings):
+class Claim(Part):
     """A statement with its source, and how it is tested."""
 
     id: str
@@ -112,7 +181,18 @@ class Claim(_Settings):
     pilot: str = ""  # what was seen before the gate was frozen
     small: Protocol
     paper: Protocol | None = None
-    file: Path | None = None  # of a person's own claim
+    _file: Path | None = PrivateAttr(default=None)
+
+    @property
+    def file(self) -> Path | None:
+        """Where a person's own claim stands; None for normlab's."""
+        return self._file
+
+    def kept_in(self, file: Path) -> Self:
+        """The same claim as a person's own that stands in a file."""
+        copy = self.model_copy()
+        copy._file = file
+        return copy
 
     def protocol(self, scale: Scale) -> Protocol:
         """Raises ConfigError where the claim has none of this scale."""
@@ -122,120 +202,35 @@ class Claim(_Settings):
         return protocol
 
 
-# -------------------------------------------------------------------------------- reading
+@dataclass(frozen=True)
+class Measured:
+    """A measure's figure: its statistic over n seeds, with the spread low to high."""
+
+    measure: Measure
+    value: float
+    low: float
+    high: float
+    n: int
+    missing: int = 0  # of the seeds
+
+    @property
+    def holds(self) -> bool:
+        """Whether the figure lies within the gate."""
+        gate = self.measure.gate
+        return gate is None or gate[0] <= self.value <= gate[1]
 
 
-def claim_ids() -> list[str]:
-    """The ids of normlab's own claims, by the names of their files."""
-    return sorted(file.stem for file in (config_folder() / "claim").glob("*.yaml"))
+@dataclass(frozen=True)
+class Verdict:
+    """How a claim fared."""
 
+    claim: Claim
+    scale: Scale
+    verdict: str
+    measured: tuple[Measured, ...] = ()
+    reason: str = ""  # of INCOMPLETE
 
-def read_claim(file: Path) -> Claim:
-    """A person's own claim; raises ConfigError, one line, where it is not one.
-
-    The file has the keys of `Claim`, or the short form: `statement`, `experiment` (a config's name,
-    or a list of overrides), `metric` (an expression, or several by name), `gate` ([low, high], null
-    for an open end, or several by name), and, if wanted, `id` (else the file's name), `source` and
-    `statistic`.
-    """
-    claim = _read(file)
-    if claim.id.upper() in claim_ids() or not re.fullmatch(r"[\w.+-]{1,60}", claim.id):
-        raise ConfigError(
-            f"{file}: id={claim.id}: must be letters, digits, . + _ or -, and no id of normlab's "
-            "own"
-        )
-    return claim.model_copy(update={"file": file})
-
-
-@functools.cache
-def own_claim(name: str) -> Claim:
-    """One of normlab's own claims."""
-    return _read(config_folder() / "claim" / f"{name}.yaml")
-
-
-def _read(file: Path) -> Claim:
-    values = read_yaml(file)
-    if not isinstance(values, dict):
-        raise ConfigError(f"{file}: must be a mapping with statement, experiment, metric and gate")
-    values = {"id": file.stem, "source": str(file), **values}
-    try:
-        if "small" not in values:
-            values = _full_form(values)
-        for scale in ("small", "paper"):
-            if scale in values:
-                values[scale] = _with_measures_of_others(values[scale])
-        return Claim.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"{file}: {_in_a_line(error)}") from error
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from error
-
-
-def _with_measures_of_others(protocol: Any) -> Any:
-    """A protocol with the measures of the claims that it names."""
-    if not isinstance(protocol, dict) or not protocol.get("measures_of"):
-        return protocol
-    others = [m for name in protocol["measures_of"] for m in own_claim(name).small.measures]
-    return {**protocol, "measures": [*protocol.get("measures", []), *others]}
-
-
-def _in_a_line(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    if first["type"] == "missing":
-        return f"{'.'.join(map(str, first['loc']))} is missing"
-    # The short form knows of no scales and no list of measures.
-    return re.sub(r"^small\.measures\.\d+\.", "", error_sentence(first))
-
-
-_SHORT = ("id", "statement", "source", "experiment", "metric", "gate", "statistic")
-_NEEDED = ("statement", "experiment", "metric", "gate")
-
-
-def _full_form(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A short claim as a full one."""
-    for key in values:
-        if key not in _SHORT:
-            raise ConfigError(f"{key}: no such key; choices: {', '.join(_SHORT)}")
-    for key in _NEEDED:
-        if key not in values:
-            raise ConfigError(f"{key} is missing; a claim has {', '.join(_NEEDED)}")
-    metrics, gates, experiment = values["metric"], values["gate"], values["experiment"]
-    if not isinstance(metrics, dict):
-        metrics = {"metric": metrics}
-        gates = gates if isinstance(gates, dict) else {"metric": gates}
-    if not isinstance(gates, dict):
-        raise ConfigError("gate: must be a mapping of the metrics' names to [low, high]")
-    for name in gates:
-        if name not in metrics:
-            raise ConfigError(
-                f"gate {name}: there is no such metric; choices: {', '.join(map(str, metrics))}"
-            )
-        try:
-            _open_ends(gates[name])
-        except PydanticCustomError as error:
-            raise ConfigError(f"gate {name}={gates[name]}: {error}") from error
-    for name, expression in metrics.items():
-        if not isinstance(expression, str):
-            raise ConfigError(f"metric {name}={expression}: must be an expression")
-    if not isinstance(experiment, str | list):
-        raise ConfigError(
-            f"experiment={experiment}: must be a config's name or a list of overrides"
-        )
-    named = isinstance(experiment, str)
-    statistic = {"statistic": values["statistic"]} if "statistic" in values else {}
-    return {
-        "id": str(values["id"]),
-        "title": str(values["statement"]),
-        "statement": str(values["statement"]),
-        "source": str(values["source"]),
-        "compares": "; ".join(map(str, metrics.values())),
-        "small": {
-            "about": f"the runs of {experiment}" if named else "its own runs",
-            "experiment": experiment if named else list(map(str, experiment)),
-            "seconds": None,
-            "measures": [
-                {"name": str(name), "value": value, "gate": gates.get(name), **statistic}
-                for name, value in metrics.items()
-            ],
-        },
-    }
+    @property
+    def n(self) -> int:
+        """The least number of seeds behind a figure."""
+        return min((part.n for part in self.measured), default=0)

@@ -1,102 +1,90 @@
-"""The runs by which a claim is judged, and the figures of their seeds as one with its spread."""
+"""The runs that are a claim's evidence, and the figures taken from them."""
 
-import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
-import pandas
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
-from normlab.claims.registries import Figures
+from normlab.claims.claim import MEASURES, Measure, Measured, Statistic, read_arguments
+from normlab.claims.expressions import BySeed, evaluate_expression
 from normlab.errors import ConfigError, RecordError
 from normlab.results import interval, metric_choices, where
 from normlab.runs import read_table
 
-if TYPE_CHECKING:
-    from normlab.claims.claim import Measure, Statistic
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a claim is judged by: the finished and diverged runs of its experiment."""
+    """What a claim is judged by: the finished and diverged runs of its experiment.
+
+    A run's tables are read when a measure first asks for them, and once.
+    """
 
     runs: DataFrame
-    figures: Mapping[int, Figures] = field(default_factory=dict)  # of a demonstration, by seed
+    figures: Mapping[int, Mapping[str, float]] = field(default_factory=dict)  # demonstrated by seed
+    _tables: dict[tuple[str, str], DataFrame] = field(default_factory=dict, repr=False)
 
-    def metric(self, name: str, *filters: str) -> "pandas.Series[float]":
+    def metric_by_seed(self, metric: str, *filters: str) -> "Series[float]":
         """A metric by seed, of the runs that fulfil the filters; one run for each seed.
 
         Raises ConfigError where there is no such metric, or a seed has several runs.
         """
-        if name not in metric_choices(self.runs):
+        if metric not in metric_choices(self.runs):
             raise ConfigError(
-                f"{name}: no such metric; choices: {', '.join(metric_choices(self.runs))}"
+                f"{metric}: no such metric; choices: {', '.join(metric_choices(self.runs))}"
             )
         chosen = where(self.runs, filters)
         if chosen["seed"].duplicated().any():
             raise ConfigError(
-                f"{name}({', '.join(map(repr, filters))}): {len(chosen)} runs of "
+                f"{metric}({', '.join(map(repr, filters))}): {len(chosen)} runs of "
                 f"{chosen['seed'].nunique()} seeds; add filters until one run a seed is left"
             )
-        return chosen.set_index("seed")[name].astype(float).sort_index()
+        return chosen.set_index("seed")[metric].astype(float).sort_index()
 
-    def layers(self, *filters: str) -> Iterator[tuple[int, DataFrame]]:
-        """The seed and layers.parquet of every run that fulfils the filters."""
-        yield from self._tables("layers", filters)
+    def layers(self, folder: str) -> DataFrame:
+        """A run's layers.parquet; raises RecordError."""
+        return self._table(folder, "layers")
 
-    def metrics(self, *filters: str) -> Iterator[tuple[int, DataFrame]]:
-        """The seed and metrics.parquet of every run that fulfils the filters."""
-        yield from self._tables("metrics", filters)
+    def metrics(self, folder: str) -> DataFrame:
+        """A run's metrics.parquet; raises RecordError."""
+        return self._table(folder, "metrics")
 
-    def _tables(self, name: Any, filters: tuple[str, ...]) -> Iterator[tuple[int, DataFrame]]:
-        runs = where(self.runs, filters)
-        for seed, folder in zip(runs["seed"], runs["folder"], strict=True):
-            if (name, folder) not in self._read:
-                self._read[name, folder] = read_table(Path(folder), name)
-            yield int(seed), self._read[name, folder]
-
-    @functools.cached_property
-    def _read(self) -> dict[tuple[str, str], DataFrame]:
-        """Tables that one measure has read and the next one asks for again."""
-        return {}
+    def _table(self, folder: str, name: Literal["metrics", "layers"]) -> DataFrame:
+        if (folder, name) not in self._tables:
+            self._tables[folder, name] = read_table(Path(folder), name)
+        return self._tables[folder, name]
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A measure's figure: its statistic over n seeds, with the spread low to high."""
-
-    measure: "Measure"
-    value: float
-    low: float
-    high: float
-    n: int
-    missing: int = 0  # of the seeds
-
-    @property
-    def holds(self) -> bool:
-        """Whether the figure lies within the gate."""
-        gate = self.measure.gate
-        return gate is None or gate[0] <= self.value <= gate[1]
+def figures_by_seed(measure: Measure, evidence: Evidence) -> BySeed:
+    """The value of a measure's expression or function for each seed."""
+    if measure.measure is not None:
+        arguments = read_arguments(measure.measure, measure.arguments)
+        try:
+            return MEASURES[measure.measure](evidence, **arguments)
+        except LookupError as error:
+            raise RecordError(f"{measure.name}: the runs or figures have no {error}") from error
+    assert measure.value is not None  # a measure has one of the two
+    return evaluate_expression(measure.value, evidence)
 
 
-def measure_seeds(measure: "Measure", evidence: Evidence) -> Measured:
+def measured(measure: Measure, evidence: Evidence) -> Measured:
     """A measure's figure; raises NormlabError where the evidence lacks what it is made of."""
-    by_seed = measure.by_seed(evidence)
+    by_seed = figures_by_seed(measure, evidence)
     seeds = sorted({int(seed) for seed in evidence.runs["seed"]}) if len(evidence.runs) else []
     # A seed without the figure must not drop out: it may be the one that tells.
     values = np.array([by_seed.get(s, math.nan) for s in seeds or by_seed], dtype=np.float64)
     if not len(values):
         raise RecordError(f"{measure.name}: no seed has what it is made of")
-    value, low, high = with_spread(values, measure.statistic)
-    return Measured(measure, value, low, high, len(values), int(np.isnan(values).sum()))
+    value, low, high = statistic_and_spread(values, measure.statistic)
+    missing = int(np.isnan(values).sum())
+    return Measured(measure, value, low, high, n=len(values), missing=missing)
 
 
-def with_spread(
-    values: "np.ndarray[Any, np.dtype[np.float64]]", statistic: "Statistic"
+def statistic_and_spread(
+    values: "np.ndarray[Any, np.dtype[np.float64]]", statistic: Statistic
 ) -> tuple[float, float, float]:
     """A statistic and its spread over the seeds.
 

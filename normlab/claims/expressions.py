@@ -1,123 +1,123 @@
-"""Expressions over runs, such as `train_acc("norm=bn") - train_acc("norm=ln")`, by seed.
+"""Figures as arithmetic over runs: `train_acc("norm=bn") - train_acc("norm=ln")`.
 
-Numbers, + − * / **, abs, log, exp, sqrt, min, max, and metrics of single runs with filters as
-`--where` takes them. They are parsed, never executed.
+Numbers, + − * / **, abs, log, exp, sqrt, min and max of two or more, and metrics of single runs
+with filters as `--where` takes them. Nothing else is read, and no text is executed.
 """
 
 import ast
 import functools
-import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas
-from pandas import DataFrame
 
-from normlab.claims.evidence import Evidence
-from normlab.claims.registries import BySeed
 from normlab.errors import ConfigError
 from normlab.results import check_where
 from normlab.vocabulary import COMMON_METRICS, METRICS
 
-_ADVICE = 'write such as \'train_acc("norm=bn") - train_acc("norm=ln")\''
+# What is measured of one claim: a figure for every seed.
+BySeed = dict[int, float]
+
+
+class Runs(Protocol):
+    """Whatever knows metrics by seed."""
+
+    def metric_by_seed(self, metric: str, *filters: str) -> "pandas.Series[float]":
+        """A metric of the runs that fulfil the filters, one run for each seed."""
 
 
 class _Function(NamedTuple):
-    function: Callable[..., Any]
-    least: int  # arguments
-    most: int | None  # None: as many as there are; the function takes two at a time
+    call: Callable[..., Any]
+    least: int = 1  # how many arguments it takes
+    most: int | None = 1
+
+    def arity(self) -> str:
+        return "one argument" if self.most == 1 else f"{self.least} arguments or more"
 
 
-_FUNCTIONS: dict[str, _Function] = {
-    "abs": _Function(np.abs, 1, 1),
-    "log": _Function(np.log, 1, 1),
-    "exp": _Function(np.exp, 1, 1),
-    "sqrt": _Function(np.sqrt, 1, 1),
-    "min": _Function(np.minimum, 2, None),
-    "max": _Function(np.maximum, 2, None),
+FUNCTIONS = {
+    "abs": _Function(np.abs),
+    "log": _Function(np.log),
+    "exp": _Function(np.exp),
+    "sqrt": _Function(np.sqrt),
+    # Two at a time: numpy would take a third argument for the array to write to.
+    "min": _Function(lambda *values: functools.reduce(np.minimum, values), 2, None),
+    "max": _Function(lambda *values: functools.reduce(np.maximum, values), 2, None),
 }
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
     ast.Mult: lambda a, b: a * b,
     ast.Div: lambda a, b: a / b,
-    ast.Pow: lambda a, b: _power(a, b),
+    ast.Pow: lambda a, b: _real(a**b, f"{a} ** {b}"),
     ast.USub: lambda a: -a,
     ast.UAdd: lambda a: a,
 }
-
-
-def _power(base: Any, exponent: Any) -> Any:
-    """base**exponent; NaN, as NumPy has it, where Python's would be complex."""
-    found = base**exponent
-    return math.nan if isinstance(found, complex) else found
-
-
-class _AnyRuns(Evidence):
-    """Stands for runs that are still to be made, to check an expression before they are."""
-
-    def metric(self, name: str, *filters: str) -> "pandas.Series[float]":
-        if name not in METRICS:
-            raise ConfigError(f"{name}: no such metric; some are {', '.join(COMMON_METRICS)}")
-        for text in filters:
-            check_where(text)
-        return pandas.Series([1.0], index=[0])
+_EXAMPLE = 'write such as \'train_acc("norm=bn") - train_acc("norm=ln")\''
 
 
 def check_expression(expression: str) -> None:
     """Raise ConfigError where an expression cannot be read, whatever the runs will be."""
-    evaluate(expression, _AnyRuns(DataFrame()))
+    evaluate_expression(expression, _AnyRuns())
 
 
-def evaluate(expression: str, evidence: Evidence) -> BySeed:
-    """The value of an expression for each seed, NaN for one that lacks a part; ConfigError."""
+def evaluate_expression(expression: str, runs: Runs) -> BySeed:
+    """The value of an expression for each seed, NaN for a seed that lacks a part.
+
+    Raises ConfigError, one line, for what is no such expression.
+    """
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ConfigError(f"metric {expression!r}: not an expression; {_ADVICE}") from error
+        raise ConfigError(f"metric {expression!r}: not an expression; {_EXAMPLE}") from error
     try:
         with np.errstate(all="ignore"):
-            found = _value(tree, expression, evidence)
-    except (TypeError, ValueError, ArithmeticError) as error:
+            found = _value(tree, expression, runs)
+    except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise ConfigError(f"metric {expression!r}: {error}") from error
     if not isinstance(found, pandas.Series):
         raise ConfigError(f"metric {expression!r}: is a number, whatever the runs are")
     return {int(s): float(v) for s, v in zip(found.index, found, strict=True)}
 
 
-def _value(node: ast.AST, expression: str, evidence: Evidence) -> Any:
-    """A node's number, or its series by seed."""
-
-    def value(part: ast.AST) -> Any:
-        return _value(part, expression, evidence)
-
+def _value(node: ast.AST, expression: str, runs: Runs) -> Any:
+    """A node's value: a number, or a Series by seed."""
     match node:
         case ast.Constant(value=int() | float() as constant) if not isinstance(constant, bool):
             return float(constant)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            return _OPERATORS[type(op)](value(left), value(right))
+            values = (_value(part, expression, runs) for part in (left, right))
+            return _OPERATORS[type(op)](*values)
         case ast.UnaryOp(op=op, operand=operand) if type(op) in _OPERATORS:
-            return _OPERATORS[type(op)](value(operand))
-        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
-            if name in _FUNCTIONS:
-                return _called(name, [value(part) for part in arguments], expression)
-            filters = [part.value for part in arguments if isinstance(part, ast.Constant)]
-            if len(filters) == len(arguments) and all(isinstance(f, str) for f in filters):
-                return evidence.metric(name, *map(str, filters))
+            return _OPERATORS[type(op)](_value(operand, expression, runs))
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in FUNCTIONS:
+            function = FUNCTIONS[name]
+            if len(args) < function.least or (function.most and len(args) > function.most):
+                raise ValueError(f"{name}() takes {function.arity()}, not {len(args)}")
+            return function.call(*(_value(part, expression, runs) for part in args))
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
+            filters = [a.value for a in args if isinstance(a, ast.Constant)]
+            if len(filters) == len(args) and all(isinstance(f, str) for f in filters):
+                return runs.metric_by_seed(name, *map(str, filters))
         case ast.Name(id=name):
-            return evidence.metric(name)
-    raise ConfigError(f"metric {expression!r}: cannot read {ast.unparse(node)!r}; {_ADVICE}")
+            return runs.metric_by_seed(name)
+    raise ConfigError(f"metric {expression!r}: cannot read {ast.unparse(node)!r}; {_EXAMPLE}")
 
 
-def _called(name: str, arguments: list[Any], expression: str) -> Any:
-    known = _FUNCTIONS[name]
-    if len(arguments) < known.least or (known.most is not None and len(arguments) > known.most):
-        wanted = f"{known.least}{'' if known.most is not None else ' or more'}"
-        raise ConfigError(
-            f"metric {expression!r}: {name}() takes {wanted} "
-            f"argument{'' if wanted == '1' else 's'}, not {len(arguments)}"
-        )
-    if known.most is None:
-        return functools.reduce(known.function, arguments)
-    return known.function(*arguments)
+def _real(value: Any, text: str) -> Any:
+    """A power, unless it is complex as Python's own of a negative number is."""
+    if isinstance(value, complex):
+        raise ValueError(f"{text} is not a real number")
+    return value
+
+
+class _AnyRuns:
+    """Stands for runs that are still to be made."""
+
+    def metric_by_seed(self, metric: str, *filters: str) -> "pandas.Series[float]":
+        if metric not in METRICS:
+            raise ConfigError(f"{metric}: no such metric; some are {', '.join(COMMON_METRICS)}")
+        for text in filters:
+            check_where(text)
+        return pandas.Series([1.0], index=[0])

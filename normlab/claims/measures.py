@@ -1,68 +1,79 @@
-"""What claims measure beyond expressions: functions of their runs, a figure for every seed."""
+"""Measures that are more than an expression: functions of a claim's evidence, by seed.
+
+A claim's file names one by `measure:`; its other arguments stand beside that key.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pandas import DataFrame
 
+from normlab.claims.claim import MEASURES, Expression
 from normlab.claims.evidence import Evidence
-from normlab.claims.expressions import evaluate
-from normlab.claims.registries import BySeed, measure
+from normlab.claims.expressions import BySeed, evaluate_expression
 from normlab.measurement import chi, fixed_point
 from normlab.results import where
 
-# Train accuracy of a network that learns at all.
+# Of a network that learns at all, in C13.
 USABLE_ACCURACY = 0.5
 
 
-@measure
-def is_positive(evidence: Evidence, value: str) -> BySeed:
+def _by_seed(runs: DataFrame) -> Iterator[tuple[int, str]]:
+    """Seeds and folders of some runs."""
+    for seed, folder in zip(runs["seed"], runs["folder"], strict=True):
+        yield int(seed), folder
+
+
+@MEASURES.register("demonstrated")
+def demonstrated(evidence: Evidence, figure: str) -> BySeed:
+    """A figure of the claim's demonstration."""
+    return {seed: found[figure] for seed, found in evidence.figures.items()}
+
+
+@MEASURES.register("above_zero")
+def above_zero(evidence: Evidence, expression: Expression) -> BySeed:
     """1 for a seed in which an expression is above 0, else 0."""
-    return {seed: float(found > 0) for seed, found in evaluate(value, evidence).items()}
+    values = evaluate_expression(expression, evidence)
+    return {seed: float(value > 0) for seed, value in values.items()}
 
 
-# ------------------------------------------------------------------- Nielsen's mean δ (C06)
-
-
-@measure
+@MEASURES.register("nielsen_ratio")
 def nielsen_ratio(evidence: Evidence, hidden: int) -> BySeed:
-    """Last over first hidden layer's mean δ at initialization (Nielsen 2015, ch. 5)."""
+    """Last over first of so many hidden layers' mean δ at initialization (Nielsen 2015, ch. 5)."""
     found = {}
-    for seed, layers in evidence.layers(f"model.depth={hidden + 1}"):
+    for seed, folder in _by_seed(where(evidence.runs, [f"model.depth={hidden + 1}"])):
+        layers = evidence.layers(folder)
         start = layers[layers["step"] == 0].sort_values("layer")["mean_delta"].to_numpy()
         found[seed] = float(start[hidden - 1] / start[0])
     return found
 
 
-@measure
+@MEASURES.register("nielsen_extreme")
 def nielsen_extreme(evidence: Evidence, hidden: int, extreme: Literal["min", "max"]) -> BySeed:
     """The least or the greatest such ratio over a training."""
     found = {}
-    for seed, layers in evidence.layers(f"model.depth={hidden + 1}"):
-        table = layers.dropna(subset=["mean_delta"]).pivot(
-            index="step", columns="layer", values="mean_delta"
-        )
+    for seed, folder in _by_seed(where(evidence.runs, [f"model.depth={hidden + 1}"])):
+        layers = evidence.layers(folder).dropna(subset=["mean_delta"])
+        table = layers.pivot(index="step", columns="layer", values="mean_delta")
         ratios = table[hidden] / table[1]
-        found[seed] = float(ratios.min() if extreme == "min" else ratios.max())
+        found[seed] = float(min(ratios) if extreme == "min" else max(ratios))
     return found
 
 
-# ----------------------------------------------------------------- mean-field theory (C11)
-
-
-@measure
+@MEASURES.register("slope_over_chi")
 def slope_over_chi(evidence: Evidence, init_gain: float, bias_std: float) -> BySeed:
-    """The gradient's measured squared factor per layer over χ₁, of tanh networks."""
+    """The squared factor of tanh networks' gradients over χ₁, at one point of the grid."""
     runs = where(evidence.runs, [f"model.init_gain={init_gain}", f"model.bias_std={bias_std}"])
-    q = fixed_point("tanh", init_gain**2, bias_std**2)  # 1/fan_in times the gain's square
-    chi_1 = chi("tanh", q, init_gain**2)
+    variance = init_gain**2  # 1/fan_in times the gain's square
+    chi_1 = chi("tanh", fixed_point("tanh", variance, bias_std**2), variance)
     squared = runs.set_index("seed")["gradient_factor_init"] ** 2 / chi_1
     return {int(s): float(v) for s, v in zip(squared.index, squared, strict=True)}
 
 
-# ------------------------------------------------------------- best learning rates (C12)
+# ---------------------------------------------------------------------- learning rates
 
 
 def _best_rate(evidence: Evidence, norm: str) -> float:
@@ -73,26 +84,39 @@ def _best_rate(evidence: Evidence, norm: str) -> float:
     return float(means.index.to_numpy()[means.argmax()])
 
 
-@measure
+@MEASURES.register("best_rate")
 def best_rate(evidence: Evidence, norm: str) -> BySeed:
-    """The learning rate with the best final test accuracy, averaged over seeds."""
+    """The learning rate with a norm's best final test accuracy on average: for every seed alike."""
     rate = _best_rate(evidence, norm)
     return {int(seed): rate for seed in evidence.runs["seed"].unique()}
 
 
-@measure
+@MEASURES.register("best_rates_at_edge")
+def best_rates_at_edge(evidence: Evidence) -> BySeed:
+    """How many of the arms without norm and with BatchNorm are best at an end of the grid."""
+    rates = evidence.runs["optimizer.lr"]
+    edges = {float(rates.min()), float(rates.max())}
+    count = sum(_best_rate(evidence, norm) in edges for norm in ("none", "bn"))
+    return {int(seed): float(count) for seed in evidence.runs["seed"].unique()}
+
+
+@MEASURES.register("share_of_steps")
 def share_of_steps(evidence: Evidence) -> BySeed:
     """The share of the steps after which BatchNorm has the baseline's final test accuracy.
 
-    Each arm at its best learning rate; infinite where BatchNorm never has it.
+    Each at its best learning rate; ∞ where BatchNorm never has it.
     """
-    curves = {
-        norm: dict(evidence.metrics(f"norm={norm}", f"optimizer.lr={_best_rate(evidence, norm)}"))
-        for norm in ("none", "bn")
-    }
+    curves = {}
+    for norm in ("none", "bn"):
+        rate = _best_rate(evidence, norm)
+        runs = where(evidence.runs, [f"norm={norm}"])
+        for seed, folder in _by_seed(runs[runs["optimizer.lr"] == rate]):
+            curves[norm, seed] = evidence.metrics(folder)
     found = {}
-    for seed in curves["none"].keys() & curves["bn"].keys():
-        baseline, bn = curves["none"][seed], curves["bn"][seed]
+    for seed in {seed for _, seed in curves}:
+        if ("none", seed) not in curves or ("bn", seed) not in curves:
+            continue
+        baseline, bn = curves["none", seed], curves["bn", seed]
         final = baseline["test_acc"].iloc[-1]
         reached = bn.loc[bn["test_acc"] >= final, "step"]
         share = reached.iloc[0] / baseline["step"].iloc[-1] if len(reached) else math.inf
@@ -100,25 +124,13 @@ def share_of_steps(evidence: Evidence) -> BySeed:
     return found
 
 
-@measure
-def reached(evidence: Evidence) -> BySeed:
-    """1 for a seed in which BatchNorm has the baseline's final test accuracy at all, else 0."""
+@MEASURES.register("reaches_baseline")
+def reaches_baseline(evidence: Evidence) -> BySeed:
+    """1 for a seed in which BatchNorm comes to the baseline's final test accuracy, else 0."""
     return {seed: float(share <= 1) for seed, share in share_of_steps(evidence).items()}
 
 
-@measure
-def at_the_edge(evidence: Evidence) -> BySeed:
-    """How many of the two arms are at their best at the learning rates' least or greatest."""
-    rates = evidence.runs["optimizer.lr"]
-    edges = {float(rates.min()), float(rates.max())}
-    count = sum(_best_rate(evidence, norm) in edges for norm in ("none", "bn"))
-    return {int(seed): float(count) for seed in evidence.runs["seed"].unique()}
-
-
-# --------------------------------------------------------- largest learning rates (C13)
-
-
-@measure
+@MEASURES.register("largest_rate")
 def largest_rate(evidence: Evidence, norm: str) -> BySeed:
     """The largest learning rate at which a net ends above half of train accuracy."""
     runs = where(evidence.runs, [f"norm={norm}"])
@@ -127,9 +139,9 @@ def largest_rate(evidence: Evidence, norm: str) -> BySeed:
     return {int(seed): float(largest.get(seed, math.nan)) for seed in runs["seed"].unique()}
 
 
-@measure
-def rate_ratio(evidence: Evidence) -> BySeed:
-    """The largest rate of BatchNorm over that without norm.
+@MEASURES.register("largest_rate_ratio")
+def largest_rate_ratio(evidence: Evidence) -> BySeed:
+    """The largest usable learning rate with BatchNorm over that without norm.
 
     NaN where the net without norm learns at no rate, or still at the largest of the grid.
     """
@@ -139,33 +151,33 @@ def rate_ratio(evidence: Evidence) -> BySeed:
     return {seed: bn[seed] / known[seed] for seed in bn if seed in known}
 
 
-# ---------------------------------------------------------------- capacity (C16), drift (C19)
+# -------------------------------------------------------------------- trained networks
 
 
-@measure
+@MEASURES.register("growth")
 def growth(evidence: Evidence) -> BySeed:
-    """|train error of the shallow plain net grown to the deep one's depth − of the shallow net|."""
-    from normlab.claims.grown_network import grown_error
+    """|train error of the shallowest plain net, grown to the deepest one's depth, − its own|."""
+    from normlab.claims.demonstrations import grown_error
 
     plain = evidence.runs[~evidence.runs["model.residual"].astype(bool)]
-    depths = plain["model.depth"]
+    depth = int(plain["model.depth"].max())
     found = {}
-    shallow = plain[depths == depths.min()]
-    for seed, folder in zip(shallow["seed"], shallow["folder"], strict=True):
-        errors = grown_error(Path(folder), int(depths.max()))
-        found[int(seed)] = abs(errors["grown"] - errors["shallow"])
+    for seed, folder in _by_seed(plain[plain["model.depth"] == plain["model.depth"].min()]):
+        errors = grown_error(Path(folder), depth)
+        found[seed] = abs(errors["grown"] - errors["shallow"])
     return found
 
 
-@measure
-def drift(evidence: Evidence, filters: Sequence[str]) -> BySeed:
+@MEASURES.register("drift")
+def drift(evidence: Evidence, runs: tuple[str, ...] = ()) -> BySeed:
     """How far a layer's distribution moves between snapshots, in its standard deviations.
 
-    Mean over hidden layers and snapshots after the first of |change of act_mean| / act_std.
+    Mean over hidden layers and snapshots after the first of |change of act_mean| / act_std, of the
+    runs that fulfil the filters.
     """
     found = {}
-    for seed, table in evidence.layers(*filters):
-        layers = table.dropna(subset=["act_mean"])
+    for seed, folder in _by_seed(where(evidence.runs, runs)):
+        layers = evidence.layers(folder).dropna(subset=["act_mean"])
         layers = layers[layers["layer"] < layers["layer"].max()]
         means = layers.pivot(index="step", columns="layer", values="act_mean")
         spreads = layers.pivot(index="step", columns="layer", values="act_std")

@@ -1,2 +1,2 @@
-from .entry import app as app
+from .application import app as app
 from .entry import main as main

@@ -6,29 +6,18 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
-from normlab.config.parts import (
+from normlab.config.network_parts import MODELS, NORMS, PROBES, Model, Norm
+from normlab.config.numbers import Count, NonNegative, Positive, Seed, Whole
+from normlab.config.parts import Choices, OneOf, Part, Settings
+from normlab.config.training_parts import (
     DATA_SETS,
     LAUNCHERS,
-    MODELS,
-    NORMS,
     OPTIMIZERS,
-    PROBES,
     SCHEDULES,
-    Choices,
-    Count,
     DataSet,
     Launcher,
-    Model,
-    NonNegative,
-    Norm,
-    OneOf,
     Optimizer,
-    Part,
-    Positive,
     Schedule,
-    Seed,
-    Settings,
-    Whole,
 )
 
 

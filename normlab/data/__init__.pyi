@@ -1,2 +1,1 @@
-from .dataset import Dataset as Dataset
-from .dataset import batches as batches
+from .batching import batches as batches

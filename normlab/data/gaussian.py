@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from normlab.data.dataset import Dataset
+    from normlab.config import ImageTensors
 
 
 @DATA_SETS.register("gaussian")
@@ -27,10 +27,10 @@ class Gaussian(DataSet):
     test_size: Count
     seed: Seed
 
-    def load(self, device: "torch.device") -> "Dataset":
+    def load(self, device: "torch.device") -> "ImageTensors":
         import torch
 
-        from normlab.data.dataset import Dataset
+        from normlab.config import ImageTensors
 
         # A stream each, so that a larger set begins with the smaller one, and test never meets
         # train.
@@ -42,4 +42,4 @@ class Gaussian(DataSet):
             labels = next(streams).randint(self.classes, size=size)
             return torch.from_numpy(images).to(device), label_tensor(labels, device)
 
-        return Dataset(*draw(self.train_size), *draw(self.test_size), self.classes)
+        return ImageTensors(*draw(self.train_size), *draw(self.test_size), self.classes)

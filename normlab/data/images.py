@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from normlab.data.dataset import Dataset
+    from normlab.config import ImageTensors
 
 # Images [N, C, H, W] and labels [N] as they are stored: whole numbers, so that sums are exact.
 Bytes = NDArray[np.uint8]
@@ -72,10 +72,10 @@ class ImageSet(DataSet):
         """Training and test part as they are stored; raises DataError for damaged files."""
         raise NotImplementedError
 
-    def load(self, device: "torch.device") -> "Dataset":
+    def load(self, device: "torch.device") -> "ImageTensors":
         """Raises ConfigError where a size or the crop padding cannot be, DataError where files are
         missing or damaged and cannot be downloaded."""
-        from normlab.data.dataset import Dataset
+        from normlab.config import ImageTensors
 
         path = self.find(self.root)
         files = sorted(path.iterdir()) if path.is_dir() else [path]
@@ -94,7 +94,7 @@ class ImageSet(DataSet):
             )
             white = 1
         constants = standardization(images, self.standardize, white)
-        return Dataset(
+        return ImageTensors(
             _standardized(images, *constants, device),
             label_tensor(labels, device),
             _standardized(test_images, *constants, device),

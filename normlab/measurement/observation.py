@@ -7,6 +7,7 @@ states stay as they were.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,20 +27,23 @@ class Observation:
     slope: Tensor | None  # φ′ [B, ...] of the nonlinearity behind z; None for the output layer
 
 
+class ProbeBatch(NamedTuple):
+    """The samples on which a network is observed, and the loss whose gradient is taken."""
+
+    images: Tensor  # [B, C, H, W]
+    labels: Tensor  # [B]
+    loss: str  # training.loss
+
+
 def snapshot(
-    model: nn.Module,
-    layers: Sequence[WeightLayer],
-    batch: tuple[Tensor, Tensor],
-    names: Sequence[str],
-    loss: str,
+    model: nn.Module, layers: Sequence[WeightLayer], batch: ProbeBatch, names: Sequence[str]
 ) -> Tensor:
     """The named measurements of every layer on a probe batch: [layers, names], on the device.
 
-    The batch is images [B, C, H, W] and labels [B], the loss a name that `cross_entropy` knows. The
-    model must be in train mode. Running statistics, gradients and random state are untouched.
+    The model must be in train mode. Running statistics, gradients and random state are untouched.
     """
     measures = [measure for name in names if (measure := PROBES[name].measure)]
-    observations = observe(model, layers, batch, loss)
+    observations = observe(model, layers, batch)
     with torch.no_grad():
         rows = []
         for seen in observations:
@@ -50,13 +54,13 @@ def snapshot(
 
 
 def observe(
-    model: nn.Module, layers: Sequence[WeightLayer], batch: tuple[Tensor, Tensor], loss: str
+    model: nn.Module, layers: Sequence[WeightLayer], batch: ProbeBatch
 ) -> list[Observation]:
     """Every layer's weight, ∂L/∂z, activation and slope for the mean loss of a batch."""
-    images, labels = batch
     with torch.enable_grad(), _recording(layers) as (inputs, outputs, slopes):
-        logits = _logits(model, images)
-        deltas = torch.autograd.grad(cross_entropy(logits, labels, loss), outputs)
+        logits = _logits(model, batch.images)
+        loss = cross_entropy(logits, batch.labels, batch.loss)
+        deltas = torch.autograd.grad(loss, outputs)
     activations = [*inputs[1:], logits.detach()]
     return [
         Observation(layer.module.weight.detach(), delta, activation, slope)
@@ -66,11 +70,10 @@ def observe(
     ]
 
 
-def train_mode_loss(model: nn.Module, batch: tuple[Tensor, Tensor], loss: str) -> Tensor:
+def train_mode_loss(model: nn.Module, batch: ProbeBatch) -> Tensor:
     """The mean loss of a batch in train mode, without a trace and without gradients."""
-    images, labels = batch
     with torch.no_grad():
-        return cross_entropy(_logits(model, images), labels, loss)
+        return cross_entropy(_logits(model, batch.images), batch.labels, batch.loss)
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:

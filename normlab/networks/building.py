@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from normlab.config import INITIALIZERS, Config
+from normlab.config import Config
 from normlab.networks.blocks import Nonlinearity
 from normlab.networks.initializers import initialize
 from normlab.networks.norm_modules import UnsteadyNoise
@@ -61,14 +61,7 @@ def build_model(
         network = model.build(config, shape, classes)
     for module in list(network.modules()):
         if isinstance(module, nn.Linear | nn.Conv2d):
-            initialize(
-                module,
-                INITIALIZERS[model.init],
-                gain=model.init_gain,
-                std=model.init_std,
-                bias_std=model.bias_std,
-                generator=generator,
-            )
+            initialize(module, model, generator)
             norm.reparametrize(module)
     for module in network.modules():
         if isinstance(module, UnsteadyNoise):

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from normlab.config import INITIALIZERS, Initializer
+from normlab.config import INITIALIZERS, Initializer, Model
 
 if TYPE_CHECKING:
     import torch
@@ -14,23 +14,17 @@ if TYPE_CHECKING:
     Deviation = Callable[[int, int], float]
 
 
-def initialize(
-    layer: "nn.Linear | nn.Conv2d",
-    scheme: Initializer,
-    *,
-    gain: float,
-    std: float | None,
-    bias_std: float,
-    generator: "torch.Generator",
-) -> None:
-    """Fill a layer's weight by a scheme times `gain`, its biases with N(0, bias_std²), in place."""
+def initialize(layer: "nn.Linear | nn.Conv2d", model: Model, generator: "torch.Generator") -> None:
+    """Fill a layer in place: its weight by `model.init` times init_gain, its biases with
+    N(0, bias_std²)."""
     import torch
 
     with torch.no_grad():
-        scheme.fill(layer.weight, gain, std, generator)
+        scheme = INITIALIZERS[model.init]
+        scheme.fill(layer.weight, model.init_gain, model.init_std, generator)
         if layer.bias is not None:
-            if bias_std:
-                layer.bias.normal_(0, bias_std, generator=generator)
+            if model.bias_std:
+                layer.bias.normal_(0, model.bias_std, generator=generator)
             else:
                 layer.bias.zero_()
 

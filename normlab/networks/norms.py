@@ -12,7 +12,7 @@ What shares one mean and variance; γ and β always belong to a channel:
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from normlab.config import NORMS, Config, Count, Fraction, NonNegative, Norm, Positive
 from normlab.errors import ConfigError
@@ -32,6 +32,7 @@ class NoNorm(Norm):
     """No normalization."""
 
     label = "no norm"
+    adjective: ClassVar[str | None] = "no-norm"
     colour = BLACK
     normalizes = False
 
@@ -51,6 +52,7 @@ class WeightNorm(NoNorm):
     the start, so that initialization is as without."""
 
     label = "WeightNorm"
+    adjective = None
     colour = VERMILION
 
     @property

@@ -10,8 +10,6 @@ from .filters import check_where as check_where
 from .filters import where as where
 from .keys import COMMON_METRICS as COMMON_METRICS
 from .keys import DEPTH as DEPTH
-from .keys import is_log as is_log
-from .keys import is_metric as is_metric
 from .keys import label as label
 from .keys import layout as layout
 from .keys import metric_choices as metric_choices
@@ -20,6 +18,5 @@ from .keys import rank as rank
 from .pairing import paired as paired
 from .reading import read_results as read_results
 from .reading import read_selected as read_selected
-from .series import LOG_PROBES as LOG_PROBES
 from .statistics import interval as interval
 from .variants import Variant as Variant

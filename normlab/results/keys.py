@@ -39,16 +39,6 @@ def rank(value: Any) -> tuple[int, Any]:
     return 0, value
 
 
-def is_metric(name: str) -> bool:
-    """Whether a field of a summary is a figure that can be averaged."""
-    return name in METRICS
-
-
-def is_log(name: str) -> bool:
-    """Whether a figure is averaged in log space: gradient ratios and factors."""
-    return name in METRICS and METRICS[name].logarithmic
-
-
 def metric_choices(frame: DataFrame) -> list[str]:
     """The figures of a run that can be averaged over seeds."""
     return [column for column in frame.columns if column in METRICS]

@@ -20,12 +20,9 @@ from normlab.measurement import predict
 from normlab.results.keys import DEPTH, NORM, RESIDUAL, rank
 from normlab.results.variants import variant_keys, variants_of
 from normlab.runs import read_summary, read_table
-from normlab.vocabulary import FINAL, METRICS
+from normlab.vocabulary import FINAL
 
 Progress = Callable[[int, int], None]  # hears how many of how many tables are read
-Tell = Progress
-CURVES = tuple(name for name, metric in METRICS.items() if metric.by_epoch)
-LOG_PROBES = tuple(name for name, probe in PROBES.items() if probe.logarithmic)
 
 
 class _Line(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any
 
 from pandas import DataFrame
 
+from normlab.config import NORMS
 from normlab.results.keys import DEPTH, NORM, RESIDUAL, is_determined, label, layout
 
 # Keys whose value says by itself what it is; of others a name gives the key too, as `lr=0.1`.
@@ -64,6 +65,7 @@ def variants_of(frame: DataFrame, keys: Sequence[str]) -> list[Variant]:
 def _word(key: str, value: Any) -> str:
     """A key's value as one word of a variant's name."""
     if key == NORM:
-        return "no-norm" if value == "none" else str(value)
+        norm = NORMS.get(str(value))
+        return (norm.adjective if norm else None) or str(value)
     text = label(key, value)
     return text if key in _CLEAR_ALONE else f"{key.split('.')[-1]}={text}"

@@ -19,7 +19,6 @@ from .locks import is_running as is_running
 from .locks import read_lock as read_lock
 from .outcomes import Outcome as Outcome
 from .signals import stop_on_signals as stop_on_signals
-from .summary import FINAL as FINAL
 from .summary import SUMMARY_FILE as SUMMARY_FILE
 from .summary import SUMMARY_VERSION as SUMMARY_VERSION
 from .summary import Summary as Summary

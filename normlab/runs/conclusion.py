@@ -74,8 +74,11 @@ def conclude(
             summary = _completed(summary, compute())
         except Exception as error:  # what was trained and measured must not be lost by it
             faults[name] = error
-    if not faults:
-        return Conclusion(summary, None)
+    return _admit(faults, summary, ending) if faults else Conclusion(summary, None)
+
+
+def _admit(faults: dict[str, Exception], summary: Summary, ending: Ending) -> Conclusion:
+    """A summary that says which parts of it could not be computed."""
     missing = _sentences(
         *(
             f"the {name} could not be computed ({type(error).__name__}: {first_line(error)})."

@@ -12,7 +12,7 @@ from normlab.errors import BusyError, NormlabError, RunError
 from normlab.runs.checkpoint import SavedRun, read_checkpoint
 from normlab.runs.conclusion import Conclusion, Ending, conclude
 from normlab.runs.environment import command_line
-from normlab.runs.folder import run_folder
+from normlab.runs.folder import Run, run_folder
 from normlab.runs.outcomes import Outcome
 from normlab.runs.recorder import Recorder, record_failure
 from normlab.runs.signals import deferred_signals
@@ -33,10 +33,19 @@ from normlab.training import (
 
 @dataclass(frozen=True)
 class Finished:
-    """The run's files are whole; `summary` is what summary.json says."""
+    """The run's files are whole; `run` is what they say, none of which need be read again."""
 
-    folder: Path
-    summary: Summary
+    run: Run
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self.run.folder
+
+    @property
+    def summary(self) -> Summary:
+        """What summary.json says."""
+        return self.run.summary
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ def execute(
     assert conclusion is not None  # training that ends has started
     if conclusion.fault is not None:
         raise RunError(conclusion.summary.reason) from conclusion.fault
-    yield Finished(run_folder(config), conclusion.summary)
+    yield Finished(progress.finished_run(conclusion.summary))
 
 
 class _RunInProgress:
@@ -145,6 +154,11 @@ class _RunInProgress:
             conclusion = conclude(self._config, self._started, ending, self._recorder.frames)
             self._recorder.finish(conclusion.summary)
         return conclusion
+
+    def finished_run(self, summary: Summary) -> Run:
+        """What the files of a run that was concluded so say."""
+        assert self._recorder is not None
+        return self._recorder.finished_run(summary)
 
     def _start(self, event: Started) -> None:
         before = self._checkpoint.seconds if self._checkpoint else 0.0

@@ -18,6 +18,7 @@ from normlab.runs.folder import (
     LAYERS_FILE,
     METRICS_FILE,
     WEIGHTS_FILE,
+    Run,
     is_final,
     run_folder,
 )
@@ -67,7 +68,8 @@ class Recorder:
                 raise BusyError(f"{self.folder}: finished already; --force runs it again")
             self._remove_older_files(force=force)
             write_text(self.folder / CONFIG_FILE, to_yaml(config))
-            write_json(self.folder / ENVIRONMENT_FILE, environment(device, command))
+            self.environment = environment(device, command)
+            write_json(self.folder / ENVIRONMENT_FILE, self.environment)
         except BaseException:
             self.lock.release()
             raise
@@ -126,6 +128,11 @@ class Recorder:
                 (self.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         finally:
             self.lock.release()
+
+    def finished_run(self, summary: Summary) -> Run:
+        """What the files say of the run, without reading them."""
+        metrics, layers = self.frames()
+        return Run(self.folder, self.config, self.environment, metrics, layers, summary)
 
     def _remove_older_files(self, *, force: bool) -> None:
         """Remove the result of an earlier start, and what a killed process left half written."""

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from normlab.config import Config, describe, run_id
-from normlab.vocabulary import FINAL as FINAL  # others take it from the door yet
-from normlab.vocabulary import METRICS
+from normlab.vocabulary import FINAL, METRICS
 
 SUMMARY_FILE = "summary.json"
 # Counted up when a key changes its meaning or goes; 0 for files older than the key.

@@ -16,5 +16,4 @@ from .events import Started as Started
 from .loop import train as train
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam
-from .optimizers import ParameterGroup as ParameterGroup
 from .streams import random_stream as random_stream

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from normlab.config import Config
-from normlab.data import Dataset
+from normlab.config import Config, ImageTensors
 from normlab.errors import ConfigError
 
 
@@ -26,7 +25,7 @@ class Cadence:
         return step % self.evaluation_stride == 0 or step == self.steps
 
 
-def plan_cadence(config: Config, dataset: Dataset) -> Cadence:
+def plan_cadence(config: Config, dataset: ImageTensors) -> Cadence:
     """The cadence of a config on its data; raises ConfigError for a batch larger than the data."""
     steps_per_epoch = _steps_per_epoch(config, dataset)
     steps = total_steps(config, steps_per_epoch)
@@ -66,7 +65,7 @@ def gradient_schedule(config: Config, steps: int, snapshots: frozenset[int]) -> 
     return snapshots.union(even)
 
 
-def _steps_per_epoch(config: Config, dataset: Dataset) -> int:
+def _steps_per_epoch(config: Config, dataset: ImageTensors) -> int:
     samples, batch = len(dataset.train_labels), config.training.batch_size
     if batch > samples:
         raise ConfigError(

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from normlab.config import Training
-from normlab.data import Dataset
+from normlab.config import ImageTensors, Training
 from normlab.networks import cross_entropy
 from normlab.training.devices import autocast, matrix_products
 
@@ -22,7 +21,7 @@ class Scores(NamedTuple):
     test_acc: float
 
 
-def evaluate(model: nn.Module, dataset: Dataset, training: Training) -> Scores:
+def evaluate(model: nn.Module, dataset: ImageTensors, training: Training) -> Scores:
     """Mean loss and accuracy on the un-augmented training set and the test set.
 
     In eval mode: BatchNorm uses its running statistics. Read back from the device once.

@@ -5,31 +5,14 @@ second at every start, and SGD's usual loop over parameters takes a tenth of a s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import model_validator
 
-from normlab.config import OPTIMIZERS, NonNegative, OpenFraction, Optimizer
+from normlab.config import OPTIMIZERS, NonNegative, OpenFraction, Optimizer, ParameterGroup
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-
-@dataclass
-class ParameterGroup:
-    """Parameters with one weight decay, and what the optimizer remembers of each."""
-
-    parameters: "list[nn.Parameter]"
-    weight_decay: float
-    momenta: "list[Tensor | None]"  # SGD's velocity, Adam's mean of gradients; None before a step
-    squares: "list[Tensor]" = field(default_factory=list)  # Adam's mean of squared gradients
-    steps: "list[Tensor]" = field(default_factory=list)  # Adam's count, for its bias correction
-
-    @property
-    def fused(self) -> bool:
-        """Whether PyTorch has fused kernels for the parameters' device."""
-        return self.parameters[0].device.type in ("cpu", "cuda")
 
 
 @OPTIMIZERS.register("sgd")

@@ -24,7 +24,7 @@ from normlab.training.events import (
 )
 from normlab.training.schedules import learning_rate
 from normlab.training.step import build_network, checkpoint_state, restore, training_step
-from normlab.training.streams import batches_from, probe_batch
+from normlab.training.streams import batches_from, draw_probe_batch
 
 # Training steps between two readings of the loss, for which the CPU waits for a GPU.
 READ_EVERY = {"cpu": 1, "gpu": 50}
@@ -48,7 +48,7 @@ class Session:
         self.dataset = config.data.load(device)
         self.cadence = plan_cadence(config, self.dataset)
         self.network = build_network(config, self.dataset)
-        self.probe_batch = probe_batch(config, self.dataset)
+        self.probe_batch = draw_probe_batch(config, self.dataset)
         self.probes = [name for name in config.probes.measure if PROBES[name].measure]
         self.layer_names = [
             LayerName(layer.index, layer.name, layer.kind) for layer in self.network.layers
@@ -94,8 +94,7 @@ class Session:
         self.read_losses(step)
         if self.broken_step is None and step == self.cadence.steps:
             # The last update has no training step after it whose loss would show it.
-            loss = self.config.training.loss
-            last = train_mode_loss(self.network.model, self.probe_batch, loss)
+            last = train_mode_loss(self.network.model, self.probe_batch)
             self.broken_step = None if math.isfinite(last.item()) else step
         return self.broken_step is not None
 
@@ -134,11 +133,7 @@ class Session:
             return {}
         with matrix_products("fp32"):
             measured = snapshot(
-                self.network.model,
-                self.network.layers,
-                self.probe_batch,
-                self.probes,
-                self.config.training.loss,
+                self.network.model, self.network.layers, self.probe_batch, self.probes
             )
         return dict(zip(self.probes, measured.unbind(dim=1), strict=True))
 
@@ -151,9 +146,10 @@ class Session:
 
     def train(self, step: int) -> Columns:
         """One optimizer step, and what is kept of what it measures of itself."""
+        batch = next(self.batches)
         rate = learning_rate(self.config, step, self.cadence.steps)
         ratios = step in self.cadence.updates
-        stepped = training_step(self.config, self.network, next(self.batches), rate, ratios=ratios)
+        stepped = training_step(self.config, self.network, batch, rate, ratios=ratios)
         self.unread.append(stepped.loss)
         columns: Columns = {}
         if step in self.cadence.gradients:

@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from normlab.config import Config
-from normlab.data import Dataset
+from normlab.config import Config, ImageTensors, ParameterGroup
 from normlab.measurement import gradient_norms, update_ratios, watched_weights
 from normlab.networks import WeightLayer, build_model, cross_entropy, weight_layers
 from normlab.training.devices import autocast, matrix_products
-from normlab.training.optimizers import ParameterGroup, parameter_groups, update
+from normlab.training.optimizers import parameter_groups, update
 from normlab.training.streams import random_stream
 
 
@@ -35,7 +34,7 @@ class Stepped:
     ratios: Tensor | None  # [layers] ‖ΔW‖/‖W‖, where asked for
 
 
-def build_network(config: Config, dataset: Dataset) -> Network:
+def build_network(config: Config, dataset: ImageTensors) -> Network:
     """The network that a config names, on the data's device, in train mode."""
     device = dataset.train_images.device
     model = build_model(config, dataset.shape, dataset.classes, random_stream(config.seed, "init"))

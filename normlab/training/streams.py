@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from normlab.config import Config
-from normlab.data import Dataset, batches
+from normlab.config import Config, ImageTensors
+from normlab.data import batches
+from normlab.measurement import ProbeBatch
 
 
 def random_stream(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
@@ -21,7 +22,7 @@ def random_stream(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
 
 
 def batches_from(
-    config: Config, dataset: Dataset, first: int, steps_per_epoch: int
+    config: Config, dataset: ImageTensors, first: int, steps_per_epoch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of step `first` and of all that follow."""
     skipped = first % steps_per_epoch
@@ -32,8 +33,9 @@ def batches_from(
         skipped = 0
 
 
-def probe_batch(config: Config, dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """`probes.batch_size` training images, drawn once, and their labels."""
+def draw_probe_batch(config: Config, dataset: ImageTensors) -> ProbeBatch:
+    """`probes.batch_size` training samples, drawn once and never augmented."""
     order = torch.randperm(len(dataset.train_labels), generator=random_stream(config.seed, "probe"))
     chosen = order[: config.probes.batch_size].to(dataset.train_labels.device)
-    return dataset.train_images[chosen], dataset.train_labels[chosen]
+    images, labels = dataset.train_images[chosen], dataset.train_labels[chosen]
+    return ProbeBatch(images, labels, config.training.loss)

@@ -1,141 +1,168 @@
-"""normlab's own claims as they are committed: their files, and the gates that were frozen."""
+"""Normlab's own claims: every file reads, every gate is the frozen one, and no torch is needed."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 
 from normlab.claims import CLAIMS, claim_ids
-from normlab.claims.claim import read_claim
 from normlab.config import config_folder, group_choices
+from normlab.errors import ConfigError
+from normlab.measurement import COLLAPSED_COSINE, EXPLODING_RATIO, VANISHING_RATIO
+from normlab.results import DEGRADED_ASYMPTOTE, DEGRADED_SPEED
 
 INF = math.inf
-# Written by hand: a gate that moves fails here. "-paper" where the two scales differ.
-GATES = {
-    "C01": {
-        "|Σ softmax − 1|": (-INF, 1e-6),
-        "|∇ logsumexp − softmax|": (-INF, 1e-5),
-        "|softmax(a, 0) − logistic(a)|": (-INF, 1e-6),
-        "least weight": (0, INF),
-    },
-    "C02": {
-        "largest weight of padding, fp32": (0, 0),
-        "largest weight of padding, fp64": (0, 0),
-        "all-padded row, distance from uniform, fp32": (-INF, 1e-7),
-        "share of NaN in an all-padded row, fp16": (1, 1),
-        "masked_softmax: largest weight of padding": (0, 0),
-        "masked_softmax: values or gradients not finite": (0, 0),
-    },
-    "C03": {
-        "|mean| of a BN feature": (-INF, 1e-5),
-        "|mean| of an LN sample": (-INF, 1e-5),
-        "|BN(X) − LN(Xᵀ)ᵀ|": (-INF, 1e-5),
-        "|variance − v/(v+ε)|": (-INF, 1e-5),
-    },
-    "C04": {"error with γ=√(Var+ε)": (-INF, 1e-5)},
-    "C05": {"|BN(10Wx) − BN(Wx)|": (-INF, 1e-6), "∂L/∂W at 10W over at W": (0.099, 0.101)},
-    "C06": {
-        "2 hidden layers, last/first": (4, 6),
-        "3 hidden layers, last/first": (18, 30),
-        "4 hidden layers, last/first": (80, 170),
-    },
-    "C07": {"4 hidden layers, last/first": (6, 20)},
-    "C08": {
-        "R without norm": (-INF, 1e-8),
-        "R with BN": (0.05, 20),
-        "R residual without norm": (0.1, 30),
-        "R with LN": (-INF, 1e-4),
-    },
-    "C09": {"δ per layer, He": (0.97, 1.03), "δ per layer, 1/n": (0.687, 0.727)},
-    # Paper scale: He et al. say converges and stalls; a net that stalls stays at chance, 10 %.
-    "C09-paper": {"train accuracy, He": (0.5, INF), "train accuracy, Xavier": (-INF, 0.2)},
-    "C10": {
-        "δ² per layer, B=512": (1.42299, 1.5110100000000002),
-        "δ² per layer, B=128": (1.42299, 1.5110100000000002),
-        "δ² per layer, B=32 above B=512": (0, INF),
-        "δ² per layer, B=8 above B=32": (0, INF),
-    },
-    "C11": {
-        "slope²/χ₁ at σ_w²=1.5, σ_b²=.05": (0.95, 1.05),
-        "slope²/χ₁ at σ_w²=1.76, σ_b²=.05": (0.95, 1.05),
-        "slope²/χ₁ at σ_w²=4, σ_b²=0": (0.95, 1.05),
-        "slope²/χ₁ at σ_w²=4, σ_b²=.05": (0.95, 1.05),
-    },
-    "C12": {"share of the steps that BN needs": (-INF, 0.5)},
-    "C13": {"largest learning rate, BN over none": (4, INF)},
-    "C14": {
-        "train error, plain deep − shallow": (0.05, INF),
-        "seeds with this sign": (1, 1),
-    },
-    "C14-paper": {
-        "train error, plain deep − shallow": (0.015, INF),
-        "seeds with this sign": (1, 1),
-    },
-    "C15": {
-        "R at init, least seed": (0.01, INF),
-        "R after epoch 1, least seed": (0.01, INF),
-        "R after epoch 1, greatest seed": (-INF, 100),
-        # Trap 6: activations that became alike stop a net too.
-        "cosine of samples after epoch 1": (-INF, 0.99),
-    },
-    "C16": {"train error, grown − shallow": (-INF, 0.001)},
-    "C17": {
-        "train error, residual deep − shallow": (-INF, 0),
-        "train error, residual − plain, deep": (-INF, -1e-12),
-    },
-    "C17-paper": {
-        "train error, residual deep − shallow": (-INF, 0),
-        "train error, residual 110 − shallow": (-INF, 0),
-        "train error, residual − plain, deep": (-INF, -1e-12),
-    },
-    "C18": {
-        "BN error, B=2 − B=32": (0.02, INF),
-        "GN error, B=2 − B=32": (-INF, 0.01),
-        "LN error, B=2 − B=32": (-INF, 0.01),
-    },
-    # ×2: a pilot on seeds 100–102 gave 1.972, 2.019, 2.054 with 1024 units; R² is science's.
-    "C20": {"no norm, variance per block": (1.9, 2.1), "BN, straightness R²": (0.98, INF)},
-}
+# Claim, scale, measure, low, high.
+FROZEN = [
+    ("C01", "small", "|Σ softmax − 1|", -INF, 1e-06),
+    ("C01", "small", "|∇ logsumexp − softmax|", -INF, 1e-05),
+    ("C01", "small", "|softmax(a, 0) − logistic(a)|", -INF, 1e-06),
+    ("C01", "small", "least weight", 0, INF),
+    ("C02", "small", "largest weight of padding, fp32", 0, 0),
+    ("C02", "small", "largest weight of padding, fp64", 0, 0),
+    ("C02", "small", "all-padded row, distance from uniform, fp32", -INF, 1e-07),
+    ("C02", "small", "share of NaN in an all-padded row, fp16", 1, 1),
+    ("C02", "small", "masked_softmax: largest weight of padding", 0, 0),
+    ("C02", "small", "masked_softmax: values or gradients not finite", 0, 0),
+    ("C03", "small", "|mean| of a BN feature", -INF, 1e-05),
+    ("C03", "small", "|mean| of an LN sample", -INF, 1e-05),
+    ("C03", "small", "|BN(X) − LN(Xᵀ)ᵀ|", -INF, 1e-05),
+    ("C03", "small", "|variance − v/(v+ε)|", -INF, 1e-05),
+    ("C04", "small", "error with γ=√(Var+ε)", -INF, 1e-05),
+    ("C05", "small", "|BN(10Wx) − BN(Wx)|", -INF, 1e-06),
+    ("C05", "small", "∂L/∂W at 10W over at W", 0.099, 0.101),
+    ("C06", "small", "2 hidden layers, last/first", 4, 6),
+    ("C06", "small", "3 hidden layers, last/first", 18, 30),
+    ("C06", "small", "4 hidden layers, last/first", 80, 170),
+    ("C06", "paper", "2 hidden layers, last/first", 4, 6),
+    ("C06", "paper", "3 hidden layers, last/first", 18, 30),
+    ("C06", "paper", "4 hidden layers, last/first", 80, 170),
+    ("C07", "small", "4 hidden layers, last/first", 6, 20),
+    ("C08", "small", "R without norm", -INF, 1e-08),
+    ("C08", "small", "R with BN", 0.05, 20),
+    ("C08", "small", "R residual without norm", 0.1, 30),
+    ("C08", "small", "R with LN", -INF, 0.0001),
+    ("C08", "paper", "R without norm", -INF, 1e-08),
+    ("C08", "paper", "R with BN", 0.05, 20),
+    ("C08", "paper", "R residual without norm", 0.1, 30),
+    ("C08", "paper", "R with LN", -INF, 0.0001),
+    ("C09", "small", "δ per layer, He", 0.97, 1.03),
+    ("C09", "small", "δ per layer, 1/n", 0.687, 0.727),
+    ("C09", "paper", "train accuracy, He", 0.5, INF),
+    ("C09", "paper", "train accuracy, Xavier", -INF, 0.2),
+    ("C10", "small", "δ² per layer, B=512", 1.42299, 1.5110100000000002),
+    ("C10", "small", "δ² per layer, B=128", 1.42299, 1.5110100000000002),
+    ("C10", "small", "δ² per layer, B=32 above B=512", 0, INF),
+    ("C10", "small", "δ² per layer, B=8 above B=32", 0, INF),
+    ("C10", "paper", "δ² per layer, B=512", 1.42299, 1.5110100000000002),
+    ("C10", "paper", "δ² per layer, B=128", 1.42299, 1.5110100000000002),
+    ("C10", "paper", "δ² per layer, B=32 above B=512", 0, INF),
+    ("C10", "paper", "δ² per layer, B=8 above B=32", 0, INF),
+    ("C11", "small", "slope²/χ₁ at σ_w²=1.5, σ_b²=.05", 0.95, 1.05),
+    ("C11", "small", "slope²/χ₁ at σ_w²=1.76, σ_b²=.05", 0.95, 1.05),
+    ("C11", "small", "slope²/χ₁ at σ_w²=4, σ_b²=0", 0.95, 1.05),
+    ("C11", "small", "slope²/χ₁ at σ_w²=4, σ_b²=.05", 0.95, 1.05),
+    ("C12", "small", "share of the steps that BN needs", -INF, 0.5),
+    ("C12", "paper", "share of the steps that BN needs", -INF, 0.5),
+    ("C13", "small", "largest learning rate, BN over none", 4, INF),
+    ("C13", "paper", "largest learning rate, BN over none", 4, INF),
+    ("C14", "small", "train error, plain deep − shallow", 0.05, INF),
+    ("C14", "small", "seeds with this sign", 1, 1),
+    ("C14", "small", "R at init, least seed", 0.01, INF),
+    ("C14", "small", "R after epoch 1, least seed", 0.01, INF),
+    ("C14", "small", "R after epoch 1, greatest seed", -INF, 100.0),
+    ("C14", "small", "cosine of samples after epoch 1", -INF, 0.99),
+    ("C14", "paper", "train error, plain deep − shallow", 0.015, INF),
+    ("C14", "paper", "seeds with this sign", 1, 1),
+    ("C14", "paper", "R at init, least seed", 0.01, INF),
+    ("C14", "paper", "R after epoch 1, least seed", 0.01, INF),
+    ("C14", "paper", "R after epoch 1, greatest seed", -INF, 100.0),
+    ("C14", "paper", "cosine of samples after epoch 1", -INF, 0.99),
+    ("C15", "small", "R at init, least seed", 0.01, INF),
+    ("C15", "small", "R after epoch 1, least seed", 0.01, INF),
+    ("C15", "small", "R after epoch 1, greatest seed", -INF, 100.0),
+    ("C15", "small", "cosine of samples after epoch 1", -INF, 0.99),
+    ("C15", "paper", "R at init, least seed", 0.01, INF),
+    ("C15", "paper", "R after epoch 1, least seed", 0.01, INF),
+    ("C15", "paper", "R after epoch 1, greatest seed", -INF, 100.0),
+    ("C15", "paper", "cosine of samples after epoch 1", -INF, 0.99),
+    ("C16", "small", "train error, grown − shallow", -INF, 0.001),
+    ("C16", "paper", "train error, grown − shallow", -INF, 0.001),
+    ("C17", "small", "train error, residual deep − shallow", -INF, 0),
+    ("C17", "small", "train error, residual − plain, deep", -INF, -1e-12),
+    ("C17", "paper", "train error, residual deep − shallow", -INF, 0),
+    ("C17", "paper", "train error, residual 110 − shallow", -INF, 0),
+    ("C17", "paper", "train error, residual − plain, deep", -INF, -1e-12),
+    ("C18", "small", "BN error, B=2 − B=32", 0.02, INF),
+    ("C18", "small", "GN error, B=2 − B=32", -INF, 0.01),
+    ("C18", "small", "LN error, B=2 − B=32", -INF, 0.01),
+    ("C20", "small", "no norm, variance per block", 1.9, 2.1),
+    ("C20", "small", "BN, straightness R²", 0.98, INF),
+]
 
 
-def gates(claim):
+def test_every_gate_is_the_frozen_one():
+    found = [
+        (claim.id, scale, measure.name, *measure.gate)
+        for claim in CLAIMS.values()
+        for scale in ("small", "paper")
+        if (protocol := getattr(claim, scale))
+        for measure in protocol.measures
+        if measure.gate
+    ]
+    assert found == FROZEN
+
+
+def test_gates_of_degradation_are_the_diagnoses():
+    bounds = {(c, s, name): (low, high) for c, s, name, low, high in FROZEN}
+    gap = "train error, plain deep − shallow"
+    assert bounds["C14", "small", gap] == (DEGRADED_SPEED, INF)
+    assert bounds["C14", "paper", gap] == (DEGRADED_ASYMPTOTE, INF)
+    assert bounds["C15", "small", "R after epoch 1, least seed"] == (VANISHING_RATIO, INF)
+    assert bounds["C15", "small", "R after epoch 1, greatest seed"] == (-INF, EXPLODING_RATIO)
+    assert bounds["C15", "small", "cosine of samples after epoch 1"] == (-INF, COLLAPSED_COSINE)
+
+
+def test_there_are_twenty_claims_of_which_one_has_no_gate():
+    assert list(CLAIMS) == list(claim_ids()) == [f"C{i:02}" for i in range(1, 21)]
+    assert len(CLAIMS) == 20
+    assert all(CLAIMS[name].id == name for name in CLAIMS)
+    gated = [c.id for c in CLAIMS.values() if any(m.gate for m in c.small.measures)]
+    assert [c for c in CLAIMS if c not in gated] == ["C19"]
+    assert "C21" not in CLAIMS
+    with pytest.raises(KeyError):
+        CLAIMS["C21"]
+
+
+def test_what_confounds_degradation_is_measured_like_c15():
     for scale in ("small", "paper"):
-        protocol = claim.small if scale == "small" else claim.paper
-        for measure in protocol.measures if protocol else ():
-            if measure.gate:
-                yield scale, measure
+        own = CLAIMS["C15"].protocol(scale).measures
+        assert CLAIMS["C14"].protocol(scale).measures[-len(own) :] == own
+        assert all(measure.confounds for measure in own)
 
 
-def frozen(identity, scale, name):
-    for key in (f"{identity}-{scale}", identity, "C15"):
-        if name in GATES.get(key, {}):
-            return GATES[key][name]
-    raise AssertionError(f"{identity}, {name}: a gate that was not frozen")
-
-
-@pytest.mark.parametrize("identity", claim_ids())
-def test_gates_are_the_frozen_ones(identity):
-    for scale, measure in gates(CLAIMS[identity]):
-        assert measure.gate == frozen(identity, scale, measure.name), measure.name
-
-
-def test_every_frozen_gate_is_used():
-    used = {measure.name for claim in CLAIMS.values() for _, measure in gates(claim)}
-    assert used == {name for frozen_gates in GATES.values() for name in frozen_gates}
-
-
-def test_there_are_twenty_and_one_is_only_reported():
-    assert list(CLAIMS) == claim_ids() == [f"C{i:02}" for i in range(1, 21)]
-    gated = [name for name, claim in CLAIMS.items() if any(m.gate for m in claim.small.measures)]
-    assert [name for name in CLAIMS if name not in gated] == ["C19"]
-
-
-def test_the_folder_of_claims_is_no_group_of_settings():
+def test_claims_are_no_config_group():
+    assert (config_folder() / "claim" / "C01.yaml").is_file()
     assert "claim" not in group_choices()
 
 
-def test_a_full_claim_of_ones_own_is_read_like_normlabs(tmp_path):
-    file = tmp_path / "mine.yaml"
-    file.write_text((config_folder() / "claim" / "C14.yaml").read_text(encoding="utf-8"))
-    mine, own = read_claim(file), CLAIMS["C14"]
-    assert (mine.id, mine.file) == ("mine", file)
-    assert (mine.small, mine.paper) == (own.small, own.paper)
+def loaded_by(statement):
+    heavy = ("torch", "pandas", "numpy", "pydantic", "yaml", "hydra")
+    code = f"import sys\n{statement}\nprint(*[m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return done.stdout.split()
+
+
+def test_ids_need_no_heavy_package_and_claims_no_torch():
+    ids = "from normlab.claims import CLAIMS, claim_ids; claim_ids(), list(CLAIMS)"
+    assert loaded_by(ids) == []
+    read = (
+        "from normlab.claims import *; [c.title for c in CLAIMS.values()]; find_claims, judge_runs"
+    )
+    assert "torch" not in loaded_by(read)
+
+
+def test_a_protocol_that_a_claim_lacks_is_refused():
+    with pytest.raises(ConfigError, match="C01: has no protocol at --scale paper"):
+        CLAIMS["C01"].protocol("paper")

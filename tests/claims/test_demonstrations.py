@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from normlab.claims.demonstrations import identity, padding, residual_stream
-from normlab.claims.grown_network import grown_error
+from normlab.claims.demonstrations import grown_error, identity, padding, residual_stream
 from normlab.config import compose
 from normlab.errors import RecordError
 from normlab.runs import Finished, execute

@@ -1,6 +1,6 @@
 """Whatever is typed or lies in a file ends in what was meant or in one line, never in a traceback.
 
-The long form: `NORMLAB_FUZZ=2000 pytest -n0 tests/test_fuzz.py`.
+The long form is slow; `NORMLAB_FUZZ` says how many cases.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import os
 import pickle
 import re
 import struct
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -20,13 +21,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from normlab.cli import main
 from normlab.config import DATA_SETS, compose
 from normlab.config.composing import leaves
 from normlab.data import cifar as cifar_files
 from normlab.data import idx as idx_files
 from normlab.errors import DataError
+from tests.cli.invoking import normlab
 from tests.conftest import TINY
+from tests.tools.processes import started
 
 CASES = int(os.environ.get("NORMLAB_FUZZ", "30"))
 SECRET = "a-secret-of-the-environment"
@@ -101,17 +103,8 @@ override = st.one_of(
 
 def run(*words):
     """The command line's exit code and what it printed."""
-    before = sys.argv
-    sys.argv = ["normlab", *words]
-    out, err = io.StringIO(), io.StringIO()
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as ended:
-        return ended.code or 0, out.getvalue(), err.getvalue()
-    finally:
-        sys.argv = before
-    raise AssertionError("main ends the process")
+    done = normlab(*words, cwd=Path.cwd())
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -296,3 +289,13 @@ def test_any_archive_is_read_or_damaged(tmp_path_factory, monkeypatch, content, 
 
 
 _READ_BATCH = cifar_files.read_batch
+
+
+@pytest.mark.slow
+def test_the_same_of_many_more_cases():
+    here = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", __file__]
+    environment = {**os.environ, "NORMLAB_FUZZ": "500"}
+    root = Path(__file__).parents[2]
+    with started(here, cwd=root, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        told = process.communicate()[0]
+    assert process.returncode == 0, told

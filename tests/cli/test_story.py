@@ -11,6 +11,30 @@ SIGMOID = ("model=mlp", "model.depth=20", "model.activation=sigmoid")
 DEEP = ("model.depth=56", "norm=bn", "training.epochs=6")
 
 
+def made(root: Path, *overrides: str) -> Summary:
+    """The summary of a run."""
+    *_, last = execute(compose([*overrides, f"output.root='{root}'", "runtime.device=cpu"]))
+    assert isinstance(last, Finished)
+    return last.summary
+
+
+def test_the_story_at_initialization(tmp_path: Path) -> None:
+    """After a single step: what vanishes, what explodes, and what normalization and skips do."""
+    short = (
+        *("training.steps=1", "training.batch_size=32", "probes.batch_size=32"),
+        *("data.train_size=64", "data.test_size=16"),
+    )
+    sigmoid = made(tmp_path, *SIGMOID, "norm=none", *short)
+    assert sigmoid.verdict_init == "vanishing"
+    assert sigmoid.gradient_ratio_init < 1e-8
+    assert 0.05 < made(tmp_path, *SIGMOID, "norm=bn", *short).gradient_ratio_init < 20
+    deep = ("model.depth=56", "model.width=4", "norm=bn", *short)
+    plain, residual = (made(tmp_path, f"model={name}", *deep) for name in ("cnn", "resnet"))
+    assert plain.verdict_init == "exploding"
+    assert residual.verdict_init != "exploding"
+    assert 0.05 < residual.gradient_ratio_init < 20 < plain.gradient_ratio_init
+
+
 @pytest.fixture(scope="module")
 def summaries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Summary]:
     runs = {
@@ -20,14 +44,10 @@ def summaries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Summary]:
         "residual": ["model=resnet", *DEEP],
     }
     root: Path = tmp_path_factory.mktemp("results")
-    found = {}
-    for name, overrides in runs.items():
-        *_, last = execute(compose([*overrides, f"output.root='{root}'", "runtime.device=cpu"]))
-        assert isinstance(last, Finished)
-        found[name] = last.summary
-    return found
+    return {name: made(root, *overrides) for name, overrides in runs.items()}
 
 
+@pytest.mark.slow
 def test_a_deep_sigmoid_net_has_a_vanishing_gradient(summaries: dict[str, Summary]) -> None:
     found = summaries["sigmoid"]
     assert found.verdict == found.verdict_init == "vanishing"
@@ -36,12 +56,14 @@ def test_a_deep_sigmoid_net_has_a_vanishing_gradient(summaries: dict[str, Summar
     assert found.train_acc < 0.2
 
 
+@pytest.mark.slow
 def test_batch_norm_cures_it(summaries: dict[str, Summary]) -> None:
     found = summaries["sigmoid bn"]
     assert found.verdict == "trains"
     assert 0.05 < found.gradient_ratio_init < 20
 
 
+@pytest.mark.slow
 def test_a_deep_plain_net_trains_badly_though_its_gradient_lives(
     summaries: dict[str, Summary],
 ) -> None:
@@ -52,6 +74,7 @@ def test_a_deep_plain_net_trains_badly_though_its_gradient_lives(
     assert found.train_acc < 0.5
 
 
+@pytest.mark.slow
 def test_its_residual_twin_trains(summaries: dict[str, Summary]) -> None:
     assert summaries["residual"].verdict == "trains"
     assert summaries["residual"].parameters == summaries["plain"].parameters

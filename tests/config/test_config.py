@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from normlab.claims import claim_ids
 from normlab.config import (
     Config,
     compose,
@@ -44,7 +45,8 @@ def test_every_choice_composes_and_loads_back(choice: str) -> None:
 def test_every_yaml_is_in_a_group() -> None:
     files = {file.relative_to(config_folder()) for file in config_folder().rglob("*.yaml")}
     in_groups = {Path(g) / f"{c}.yaml" for g, choices in GROUPS.items() for c in choices}
-    assert files == in_groups | {Path("config.yaml")}
+    claims = {Path("claim") / f"{name}.yaml" for name in claim_ids()}
+    assert files == in_groups | claims | {Path("config.yaml")}
 
 
 def test_the_schema_has_no_default_of_its_own() -> None:

@@ -21,8 +21,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normlab.config import DATA_SETS
-from normlab.data import Dataset, batches, finding
+from normlab.config import DATA_SETS, ImageTensors
+from normlab.data import batches, finding
 from normlab.data import cifar as cifar_files
 from normlab.data import idx as idx_files
 from normlab.data.images import standardization
@@ -275,7 +275,7 @@ def numbered(samples, shape=(1, 2, 2)):
     """A data set whose image i holds i + 1 everywhere and has label i."""
     labels = torch.arange(samples)
     images = (labels + 1.0).view(-1, 1, 1, 1).expand(-1, *shape).contiguous()
-    return Dataset(images, labels, images, labels, samples)
+    return ImageTensors(images, labels, images, labels, samples)
 
 
 def generator(seed=0):
@@ -331,7 +331,7 @@ def test_augmented_images_are_legal_and_every_legal_one_occurs(padding, flip):
     samples, height, width = 6, 4, 3
     images = torch.randn(samples, 2, height, width, generator=generator())
     labels = torch.arange(samples)
-    dataset = Dataset(images, labels, images, labels, samples)
+    dataset = ImageTensors(images, labels, images, labels, samples)
 
     def legal(image):
         padded = np.pad(image.numpy(), ((0, 0), (padding, padding), (padding, padding)))
@@ -357,7 +357,7 @@ def test_augmented_images_are_legal_and_every_legal_one_occurs(padding, flip):
 def test_crop_places_and_flips_are_uniform_and_differ_within_a_batch():
     image = torch.arange(1.0, 10.0).view(1, 1, 3, 3)
     images, labels = image.expand(9000, -1, -1, -1), torch.zeros(9000, dtype=torch.int64)
-    dataset = Dataset(images, labels, images, labels, 1)
+    dataset = ImageTensors(images, labels, images, labels, 1)
     config = image_data(crop_padding=1, flip=True)
     ((augmented, _),) = batches(dataset, config, 9000, generator())
     kinds, counts = augmented.flatten(1).unique(dim=0, return_counts=True)

@@ -14,7 +14,7 @@ SNAPSHOT_PROBES = {name: probe.measure for name, probe in REGISTRY.items() if pr
 
 
 def snapshot(model, layers, images, labels, names):
-    return observing.snapshot(model, layers, (images, labels), names, "softmax")
+    return observing.snapshot(model, layers, observing.ProbeBatch(images, labels, "softmax"), names)
 
 
 SHAPE, CLASSES, BATCH = (2, 8, 8), 5, 6

@@ -150,14 +150,15 @@ COVERED = {
 
 def measured_factor(config, seed):
     """The slope of log δ over the interior layers, by another road than `diagnosis`."""
-    from normlab.measurement import snapshot
+    from normlab.measurement import ProbeBatch, snapshot
     from normlab.networks import build_model, weight_layers
 
     stream = torch.Generator().manual_seed(seed)
     model = build_model(config, (1, 16, 16), 10, stream)
     images = torch.randn(256, 1, 16, 16, generator=stream)
     labels = torch.randint(10, (256,), generator=stream)
-    deltas = snapshot(model, weight_layers(model), (images, labels), ["delta_rms"], "softmax")
+    batch = ProbeBatch(images, labels, "softmax")
+    deltas = snapshot(model, weight_layers(model), batch, ["delta_rms"])
     logs = deltas[1:-2, 0].log()
     index = torch.arange(len(logs)).double() - (len(logs) - 1) / 2
     return math.exp(-(index @ (logs - logs.mean()) / (index @ index)).item())

@@ -1,13 +1,14 @@
 """Initialization schemes: their distributions, and what they do to the signal in a deep network."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from normlab.config import INITIALIZERS
-from normlab.measurement import snapshot
+from normlab.measurement import ProbeBatch, snapshot
 from normlab.networks import build_model, weight_layers
 from normlab.networks.initializers import initialize
 
@@ -28,9 +29,8 @@ LAYERS = {
 def filled(scheme, kind="linear", *, gain=1.0, std=None, bias_std=0.0, seed=0, bias=True):
     layer = LAYERS[kind][0](bias)
     generator = torch.Generator().manual_seed(seed)
-    initialize(
-        layer, INITIALIZERS[scheme], gain=gain, std=std, bias_std=bias_std, generator=generator
-    )
+    model = SimpleNamespace(init=scheme, init_gain=gain, init_std=std, bias_std=bias_std)
+    initialize(layer, model, generator)
     return layer
 
 
@@ -90,9 +90,8 @@ def test_normal_has_the_given_standard_deviation_whatever_the_fan(kind, std):
 )
 def test_orthogonal_rows_or_columns(layer, gain):
     generator = torch.Generator().manual_seed(0)
-    initialize(
-        layer, INITIALIZERS["orthogonal"], gain=gain, std=None, bias_std=0, generator=generator
-    )
+    model = SimpleNamespace(init="orthogonal", init_gain=gain, init_std=None, bias_std=0)
+    initialize(layer, model, generator)
     w = layer.weight.detach().flatten(1).double()
     product = w @ w.T if w.shape[0] <= w.shape[1] else w.T @ w
     expected = gain**2 * torch.eye(len(product), dtype=torch.float64)
@@ -150,7 +149,8 @@ def deltas(config, *, batch, side, seed=0):
     model = build_model(config, (1, side, side), 10, generator)
     images = torch.randn(batch, 1, side, side, generator=generator)
     labels = torch.randint(10, (batch,), generator=generator)
-    return snapshot(model, weight_layers(model), (images, labels), ["delta_rms"], "softmax")[:-1, 0]
+    batch = ProbeBatch(images, labels, "softmax")
+    return snapshot(model, weight_layers(model), batch, ["delta_rms"])[:-1, 0]
 
 
 def factor_per_layer(delta):

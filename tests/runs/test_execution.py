@@ -9,21 +9,15 @@ import torch
 
 from normlab.config import Config, compose, run_id
 from normlab.errors import ConfigError, DataError, RecordError, RunError
+from normlab.runs import execution as runs
 from normlab.runs import (
-    CHECKPOINT_FILE,
-    conclusion,
     read_run,
     read_summary,
-    read_weights,
     run_folder,
 )
-from normlab.runs import execution as runs
 from normlab.training import Event, Measurement, Started, train
 from tests.conftest import TINY
-
-
-def config_in(root: Path, *overrides: str) -> Config:
-    return compose([*TINY, f"output.root='{root}'", *overrides])
+from tests.runs.support import config_in
 
 
 def finished(config: Config) -> runs.Finished:
@@ -134,84 +128,6 @@ def test_an_interrupted_run_says_so_and_keeps_its_rows(
     run = read_run(run_folder(config))
     assert (run.summary.status, run.summary.verdict) == ("interrupted", None)
     assert len(run.layers) > 0
-
-
-def failing(*_: object, **__: object) -> Any:
-    raise ValueError("odd figures\nmore")
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("diagnose", "the diagnosis could not be computed (ValueError: odd figures)"),
-        ("predict", "the prediction could not be computed (ValueError: odd figures)"),
-    ],
-)
-def test_a_summary_that_cannot_be_computed_costs_no_measurement(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
-) -> None:
-    config = config_in(tmp_path, "output.weights=true")
-    monkeypatch.setattr(conclusion, name, failing)
-    with pytest.raises(RunError) as caught:
-        list(runs.execute(config))
-    folder = run_folder(config)
-    run = read_run(folder)
-    assert (run.summary.status, run.summary.reason) == ("failed", str(caught.value))
-    assert run.summary.reason.endswith(f"{words}.")
-    assert run.summary.reason.count("could not") == 1
-    assert "\n" not in run.summary.reason
-    assert (run.summary.steps, run.summary.layers) == (8, 4)
-    assert run.metrics["step"].tolist() == [0, 4, 8]
-    assert set(run.layers.groupby("step").size()) == {4}
-    assert read_weights(folder)
-    assert not list(folder.glob("*lock.json*"))
-    monkeypatch.undo()
-    assert finished(config).summary.status == "finished"  # and is not in anybody's way
-
-
-def test_what_can_be_computed_of_a_summary_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(conclusion, "predict", failing)
-    config = config_in(tmp_path)
-    with pytest.raises(RunError):
-        list(runs.execute(config))
-    run = read_run(run_folder(config))
-    assert run.summary.train_acc == run.metrics["train_acc"].iloc[-1]
-    assert run.summary.gradient_ratio_init is not None
-
-
-@pytest.mark.parametrize("name", ["diagnose", "predict"])
-def test_an_end_before_the_last_step_stays_what_it_is_without_a_summary(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    """A stopped run goes on later; what stopped one that failed is told before all else."""
-    monkeypatch.setattr(conclusion, name, failing)
-    stopped = config_in(tmp_path, "seed=1")
-    asked = iter(range(100))
-    told = lambda config, **options: train(config, progress_seconds=-1, **options)  # noqa: E731
-    monkeypatch.setattr(runs, "train", told)
-    *_, last = runs.execute(stopped, stop=lambda: next(asked) == 2)
-    assert isinstance(last, runs.Finished)
-    assert last.summary.status == "interrupted"
-    assert last.summary.reason.startswith("Stopped at step")
-    assert "could not be computed" in last.summary.reason
-    assert (last.folder / CHECKPOINT_FILE).exists()
-
-    monkeypatch.setattr(runs, "train", raising(KeyboardInterrupt(), after=5))
-    struck = config_in(tmp_path, "seed=2")
-    with pytest.raises(KeyboardInterrupt):
-        list(runs.execute(struck))
-    assert read_run(run_folder(struck)).summary.status == "interrupted"
-
-    monkeypatch.setattr(runs, "train", raising(MemoryError(), after=5))
-    broken = config_in(tmp_path, "seed=3")
-    with pytest.raises(RunError, match="out of memory"):
-        list(runs.execute(broken))
-    summary = read_run(run_folder(broken)).summary
-    assert summary.status == "failed"
-    assert summary.reason.startswith("out of memory with training.batch_size=16")
-    assert "could not be computed" in summary.reason
 
 
 def test_a_display_that_stops_listening_interrupts_the_run(tmp_path: Path) -> None:

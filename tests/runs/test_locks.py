@@ -1,3 +1,4 @@
+import contextlib
 import json
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ import pytest
 from normlab.errors import BusyError
 from normlab.runs import is_running, locks, read_lock
 from normlab.runs.locks import RunLock
+from tests.tools.processes import NEVER_SECONDS, wait_for
 
 
 def test_one_holder_at_a_time(tmp_path: Path) -> None:
@@ -29,13 +31,9 @@ def test_progress_is_read_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 0.01)
     lock = RunLock(tmp_path)
     lock.progress |= {"step": 12345}
-    deadline = time.monotonic() + 10
-    while (read_lock(tmp_path) or {}).get("progress") != {"step": 12345}:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(lambda: (read_lock(tmp_path) or {}).get("progress") == {"step": 12345})
     before = (tmp_path / "lock.json").stat().st_mtime_ns
-    time.sleep(0.1)
-    assert (tmp_path / "lock.json").stat().st_mtime_ns > before
+    wait_for(lambda: (tmp_path / "lock.json").stat().st_mtime_ns > before)
     lock.release()
 
 
@@ -204,14 +202,12 @@ def test_a_holder_knows_that_it_was_taken_over(tmp_path: Path) -> None:
 
 
 def _claim(folder: Path, barrier: Any, won: Path) -> None:
-    barrier.wait()
-    try:
+    barrier.wait(NEVER_SECONDS)
+    with contextlib.suppress(BusyError):
         RunLock(folder)
-    except BusyError:
-        return
-    (won / str(os.getpid())).touch()
-    time.sleep(2)
-    os._exit(0)  # dies holding it
+        (won / str(os.getpid())).touch()
+    barrier.wait(NEVER_SECONDS)
+    os._exit(0)  # the winner dies holding it
 
 
 @pytest.mark.parametrize("before", ["nothing", "dead", "unreadable"])
@@ -226,8 +222,13 @@ def test_of_many_at_once_one_wins(tmp_path: Path, before: str) -> None:
     context = multiprocessing.get_context("fork" if os.name == "posix" else "spawn")
     barrier = context.Barrier(8)
     processes = [context.Process(target=_claim, args=(folder, barrier, won)) for _ in range(8)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(30)
+    try:
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.exitcode for process in processes] == [0] * 8
     assert len(list(won.iterdir())) == 1

@@ -1,26 +1,19 @@
 import json
 import math
-import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
-from normlab.config import Config, compose, from_yaml, run_id
+from normlab.config import Config, compose, run_id
 from normlab.runs import (
-    CHECKPOINT_FILE,
     SUMMARY_VERSION,
     Outcome,
     Summary,
-    execute,
     parse_summary,
     read_run,
     read_summary,
-    run_folder,
     to_json,
 )
-from normlab.runs.checkpoint import checkpoint_maker
-from normlab.training import Started
 from normlab.vocabulary import FINAL, METRICS, STATUSES
 
 OLD = Path(__file__).parents[1] / "golden" / "old"
@@ -124,30 +117,3 @@ def test_an_older_summary_without_a_key_is_read(key: str) -> None:
     content = json.loads((OLD_RUN / "summary.json").read_text())
     del content[key]
     assert parse_summary(json.dumps(content).encode()).run_id == OLD_RUN.name
-
-
-def old_interrupted(root: Path) -> Config:
-    """An interrupted run of the old version, its checkpoint as though made by this one."""
-    config = from_yaml((OLD_INTERRUPTED / "config.yaml").read_text())
-    output = config.output.model_copy(update={"root": str(root)})
-    config = config.model_copy(update={"output": output})
-    folder = run_folder(config)
-    shutil.copytree(OLD_INTERRUPTED, folder)
-    content = torch.load(folder / CHECKPOINT_FILE, weights_only=True)
-    content["maker"] = checkpoint_maker(config, "cpu")
-    torch.save(content, folder / CHECKPOINT_FILE)
-    return config
-
-
-def test_an_old_checkpoint_goes_on_to_the_end(tmp_path: Path) -> None:
-    config = old_interrupted(tmp_path)
-    before = read_run(run_folder(config))
-    assert before.summary.status == "interrupted"
-    events = list(execute(config))
-    assert [e.resumed for e in events if isinstance(e, Started)] == [before.summary.steps]
-    after = read_run(run_folder(config))
-    assert (after.summary.version, after.summary.status) == (SUMMARY_VERSION, "finished")
-    assert after.summary.steps == 1600
-    kept = after.metrics[: len(before.metrics) - 1]  # the last was of the moment it was stopped
-    assert kept.equals(before.metrics[: len(kept)])
-    assert not (run_folder(config) / CHECKPOINT_FILE).exists()

@@ -34,7 +34,7 @@ from normlab.runs import (
 )
 from normlab.training import Started
 
-# About a second of training each, with a checkpoint every tenth of a second.
+# Some half a second of training each, with many checkpoints.
 NET = (
     *("data=gaussian", "data.train_size=256", "data.test_size=64", "data.size=4"),
     *("training.batch_size=32", "training.epochs=40", "probes.batch_size=16"),
@@ -42,14 +42,17 @@ NET = (
     *("model.width=16", "runtime.device=cpu", "runtime.checkpoint_seconds=0.02"),
     *("output.weights=true", "output.experiment=killed"),
 )
-SEEDS = 4
+RUNS = 4
+# Attempts at a run, a tenth of a second apart, while a killed worker that is not yet dead holds it.
+ATTEMPTS = 1000
 
 
 class Harness:
     """Reference runs, and the folder in which runs are killed."""
 
-    def __init__(self, folder: Path, seed: int):
+    def __init__(self, folder: Path, seed: int, runs: int = RUNS):
         self.folder = folder
+        self.runs = runs
         self.draw = random.Random(seed)
         self.kills = 0  # of processes that were alive
         self.resumed: list[int] = []  # steps that runs went on from
@@ -57,18 +60,21 @@ class Harness:
         self.rounds = 0
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "resumed").touch()
+        began = time.monotonic()
         self.make_all(folder / "reference")
+        self.seconds = (time.monotonic() - began) / runs  # that a run takes here
 
     def configs(self, root: Path):
-        return [compose([*NET, f"output.root='{root}'", f"seed={s}"]) for s in range(SEEDS)]
+        return [compose([*NET, f"output.root='{root}'", f"seed={s}"]) for s in range(self.runs)]
 
     def make_all(self, root: Path) -> None:
         """Make what is not finished, as a sweep does; again while a killed worker, not yet dead,
         holds its run."""
         for config in self.configs(root):
             remove_leftovers(run_folder(config))
-            deadline = time.monotonic() + 90
-            while not is_final(run_folder(config)) and time.monotonic() < deadline:
+            for _ in range(ATTEMPTS):
+                if is_final(run_folder(config)):
+                    break
                 _forked(lambda config=config: self._make(config), None)
                 self._read_resumed()
                 time.sleep(0.1)
@@ -78,10 +84,10 @@ class Harness:
         return self.folder / f"round{self.rounds}"
 
     def kill_runs(self, count: int) -> None:
-        """Kill single runs, each after a random part of about its time."""
+        """Kill single runs, each after a random part of the time that one takes."""
         for _ in range(count):
             config = self.draw.choice(self._open())
-            seconds = self.draw.uniform(0.0, 1.0)
+            seconds = self.draw.uniform(0.0, self.seconds)
             self.kills += _forked(lambda config=config: self._make(config), seconds)
             self._read_resumed()
             self._check()
@@ -90,17 +96,19 @@ class Harness:
         """Kill sweeps with all their workers."""
         for _ in range(count):
             self._open()
-            words = [*NET, f"output.root={self.root}", f"seed=range({SEEDS})"]
+            words = [*NET, f"output.root={self.root}", f"seed=range({self.runs})"]
             sweep = subprocess.Popen(
                 [sys.executable, "-m", "normlab", "sweep", *words],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                sweep.wait(self.draw.uniform(3.0, 12.0))
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(sweep.pid, signal.SIGKILL)
+            try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    sweep.wait(self.draw.uniform(3.0, 12.0))
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(sweep.pid, signal.SIGKILL)
             self.kills += sweep.wait() == -signal.SIGKILL
             self._check()
 
@@ -155,10 +163,14 @@ def _forked(work, seconds: float | None) -> bool:
             work()
         finally:
             os._exit(0)
-    if seconds is not None:
-        time.sleep(seconds)
+    try:
+        if seconds is not None:
+            time.sleep(seconds)
+            os.kill(child, signal.SIGKILL)
+        return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    except BaseException:
         os.kill(child, signal.SIGKILL)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        raise
 
 
 def _digest(folder: Path) -> str:

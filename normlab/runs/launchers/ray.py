@@ -197,9 +197,7 @@ class RayLauncher(Launcher):
         except RecordError as error:
             return Outcome(identity, "failed", str(error))
         finally:
-            lock.release()
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # of a run that never began
+            _give_up(claimed)
             if lost:
                 record_failure(config, lost, 0.0)
 
@@ -216,7 +214,7 @@ class RayLauncher(Launcher):
                 if job in ended:
                     self.receive(ray, job, claimed)
                 else:
-                    claimed.lock.release()
+                    _give_up(claimed)
 
 
 def check_reachable(address: str) -> None:
@@ -262,6 +260,13 @@ def claim(config: Config, *, force: bool) -> Claimed | Outcome:
     if force:
         (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return Claimed(config, lock)
+
+
+def _give_up(claimed: Claimed) -> None:
+    """Release a run's lock; the folder of a run that never began goes, too."""
+    claimed.lock.release()
+    with contextlib.suppress(OSError):  # it holds files
+        run_folder(claimed.config).rmdir()
 
 
 def _store(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -44,7 +44,7 @@ def outcomes_file(folder: Path, number: int) -> Path:
 
 
 def work(job: Job) -> None:
-    """Make a job's runs, but those that it has told of before it was started again."""
+    """Make a job's runs, except those whose outcome it wrote before it was started again."""
     sys.argv = list(job.command)  # for environment.json, in place of submitit's own
     stop, ended = job.folder / STOP_FILE, threading.Event()
 

@@ -74,5 +74,5 @@ def profile_table(net: str, threads: int, shares: Sequence[OperationShare]) -> T
     table.add_column("own time", justify="right")
     table.add_column("calls a step", justify="right")
     for part in shares:
-        table.add_row(part.operation, f"{100 * part.share:.1f} %", f"{part.calls:.0f}")
+        table.add_row(Text(part.operation), f"{100 * part.share:.1f} %", f"{part.calls:.0f}")
     return table

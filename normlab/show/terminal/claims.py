@@ -1,5 +1,6 @@
 """Claims as a person reads them: the list, and one explained."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,8 +31,8 @@ def claims_table(
         verdict = last.get(claim.id, {}).get("verdict")
         table.add_row(
             claim.id,
-            claim.title,
-            claim.source,
+            Text(claim.title),  # of a person's own claim, which may hold brackets
+            Text(claim.source),
             time_of(protocol) if protocol else "–",
             Text(verdict or "–", style=STYLES.get(verdict or "", "dim")),
         )
@@ -48,27 +49,27 @@ def claims_table(
 
 def time_of(protocol: Protocol) -> str:
     """A protocol's time on 2 CPU cores in a word or two."""
-    return "a GPU's" if protocol.seconds is None else duration(protocol.seconds)
+    return "a GPU's" if math.isnan(protocol.seconds) else duration(protocol.seconds)
 
 
 def claim_page(claim: Claim, last: Mapping[str, Any] | None) -> Group:
     """A claim explained: what is compared, how, which trap it avoids, and how to repeat an arm."""
     facts = facts_table()
-    facts.add_row("claim", claim.statement)
-    facts.add_row("source", claim.source)
+    facts.add_row("claim", Text(claim.statement))
+    facts.add_row("source", Text(claim.source))
     if claim.found:
-        facts.add_row("found there", claim.found)
-    facts.add_row("compared", claim.compares)
+        facts.add_row("found there", Text(claim.found))
+    facts.add_row("compared", Text(claim.compares))
     if claim.trap:
-        facts.add_row("trap", claim.trap)
+        facts.add_row("trap", Text(claim.trap))
     for name, protocol in (("small", claim.small), ("paper", claim.paper)):
         if protocol is not None:
             seconds = protocol.seconds
-            known = f" ({duration(seconds)} on 2 cores)" if seconds is not None else ""
-            facts.add_row(f"{name} scale", f"{protocol.about}{known}")
+            known = f" ({duration(seconds)} on 2 cores)" if not math.isnan(seconds) else ""
+            facts.add_row(f"{name} scale", Text(f"{protocol.about}{known}"))
             facts.add_row("gate", _gates(protocol))
     if claim.pilot:
-        facts.add_row("pilot", claim.pilot)
+        facts.add_row("pilot", Text(claim.pilot))
     facts.add_row("command", Text(f"normlab verify {claim.file or claim.id}"))
     if claim.arm:
         facts.add_row("one arm", Text(claim.arm))

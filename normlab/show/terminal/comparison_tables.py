@@ -74,7 +74,7 @@ def _table_of_columns(layout: ComparisonLayout, chosen: Sequence[int]) -> Table:
     for name in layout.heads:
         table.add_column(name, overflow="fold")
     for i in chosen:
-        table.add_column(layout.columns[i], justify="right", overflow="fold")
+        table.add_column(Text(layout.columns[i]), justify="right", overflow="fold")
     for index, line in enumerate(layout.lines, start=1):
         keys = line.keys if line.starts else ("",) * len(line.keys)
         metric = [Text(line.metric.short, style="dim")] if layout.several else []
@@ -142,7 +142,8 @@ def paired_table(compared: "PairedComparison") -> Group:
         figures = {name: record[name] for name in ("mean", "low", "high", "n", "p")}
         all_paired = not any(record[why] for why in _UNPAIRED)
         found = _Pairs(METRICS[record["metric"]], all_paired=all_paired, **figures)
-        table.add_row(*(label(key, record[key]) for key in compared.keys), *found.cells())
+        keys = (Text(label(key, record[key])) for key in compared.keys)
+        table.add_row(*keys, *found.cells())
     notes = [
         f"against {pairs['baseline'].iloc[0]}, pairs of equal seeds; p: paired t-test, two-sided, "
         "uncorrected"

@@ -34,8 +34,10 @@ def run_report(run: Run, width: int) -> Group:
     seconds = summary.seconds or 0.0
     facts.add_row(
         "run",
-        f"{summary.name}: {size}"  # without a size where the network was never built
-        f"{plural(summary.steps or 0, 'step')} in {seconds:.1f} s on {summary.device}",
+        Text(
+            f"{summary.name}: {size}"  # without a size where the network was never built
+            f"{plural(summary.steps or 0, 'step')} in {seconds:.1f} s on {summary.device}"
+        ),
     )
     facts.add_row("command", Text(shlex.join(run.environment.get("command", []))))
     facts.add_row("files", Text(str(run.folder)))

@@ -83,7 +83,7 @@ def _drawn(
     table.add_column("layer", justify="right")
     table.add_column("", no_wrap=True)
     for column in columns:
-        table.add_column(column.head, justify="right", no_wrap=True)
+        table.add_column(Text(column.head), justify="right", no_wrap=True)
     values = [_values(layers, column).reindex(names.index) for column in columns]
     last_hidden = len(names) - 1
     for layer in rows:
@@ -94,7 +94,7 @@ def _drawn(
                 of_last = found.loc[last_hidden]
                 style = ratio_style(value / of_last) if of_last else "blue"
             cells.append(Text(number(value), style=style))
-        table.add_row(str(layer), names.loc[layer], *cells)
+        table.add_row(str(layer), Text(names.loc[layer]), *cells)
     return table
 
 

@@ -39,16 +39,17 @@ def _watch_plainly(events: Iterable[RunEvent], console: Console, name: str) -> F
     for event in events:
         match event:
             case Note(text):
-                print_note(text, console)
+                print_line(text, console)
             case Started():
-                console.print(started_line(name, event), soft_wrap=True, highlight=False)
-            case Evaluation():
                 console.print(
+                    started_line(name, event), soft_wrap=True, highlight=False, markup=False
+                )
+            case Evaluation():
+                print_line(
                     f"step {event.step:>6}  epoch {event.epoch:6.2f}  "
                     f"train loss {event.train_loss:.4f} acc {event.train_acc:.4f}  "
                     f"test loss {event.test_loss:.4f} acc {event.test_acc:.4f}",
-                    soft_wrap=True,
-                    highlight=False,
+                    console,
                 )
             case Finished():
                 return event
@@ -101,7 +102,7 @@ class RunView:
         """Take an event into the view."""
         match event:
             case Note(text):
-                print_note(text, self._console)
+                print_line(text, self._console)
             case Started():
                 self._head = Text(started_line(self._name, event))
                 self._bar.update(self._task, total=event.steps)
@@ -133,6 +134,6 @@ def started_line(name: str, started: Started) -> str:
     )
 
 
-def print_note(text: str, console: Console) -> None:
-    """Print words about the run as they are."""
+def print_line(text: str, console: Console) -> None:
+    """Print a line as it is, however long."""
     console.print(text, soft_wrap=True, highlight=False, markup=False)

@@ -56,7 +56,7 @@ def _measured_table(measured: Sequence[Measured]) -> Table:
     for part in measured:
         table.add_row(
             _holds_mark(part),
-            part.measure.name,
+            Text(part.measure.name),
             value_text(part),
             spread_text(part),
             gate_text(part.measure),

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -20,13 +19,22 @@ import pytest
 
 from normlab.config import Config, compose, from_yaml, run_id
 from normlab.errors import ConfigError
-from normlab.runs import CHECKPOINT_FILE, LOCK_FILE, execute, read_run, read_summary, run_folder
+from normlab.runs import (
+    CHECKPOINT_FILE,
+    LOCK_FILE,
+    execute,
+    read_lock,
+    read_run,
+    read_summary,
+    run_folder,
+)
 from normlab.runs.launchers import launch
 from normlab.runs.launchers import ray as ray_launcher
 from normlab.runs.launchers.ray import Claimed, RayLauncher
 from normlab.runs.locks import RunLock
 from normlab.training import Ended
 from tests.conftest import TINY
+from tests.tools.processes import wait_for
 
 # Before Ray is imported: it would otherwise use, and perhaps make, a token in the home folder.
 os.environ["RAY_AUTH_MODE"] = "token"
@@ -76,6 +84,13 @@ def start_node(*options: str) -> "subprocess.Popen[bytes]":
     )
 
 
+def is_reachable(address: str) -> bool:
+    with contextlib.suppress(OSError):
+        ray_launcher.check_reachable(address)
+        return True
+    return False
+
+
 def kill(node: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(node.pid, signal.SIGKILL)
@@ -100,12 +115,7 @@ def two_nodes() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
                 f"--temp-dir={folder}",
             )
         )
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                ray_launcher.check_reachable(address)
-                break
-            time.sleep(0.2)
+        wait_for(lambda: is_reachable(address))
         # Another address, or the sweep's process could choose this node for its own.
         nodes.append(start_node(f"--address={address}", "--node-ip-address=127.0.0.2"))
         yield address, nodes[1]
@@ -115,6 +125,7 @@ def two_nodes() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_a_lost_node_costs_no_run(
     two_nodes: tuple[str, "subprocess.Popen[bytes]"],
     tmp_path: Path,
@@ -125,9 +136,7 @@ def test_a_lost_node_costs_no_run(
     launcher = configs[0].launcher
     assert isinstance(launcher, RayLauncher)
     with launcher.connection(ray):
-        deadline = time.monotonic() + 30
-        while ray_launcher.count_slots(ray, 1, 0) < 2 and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_for(lambda: ray_launcher.count_slots(ray, 1, 0) == 2)
         outcomes = []
         for outcome in launch(configs, force=False):
             outcomes.append(outcome)
@@ -167,6 +176,7 @@ def local_ray() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_three_launchers_give_the_same_bits(tmp_path: Path) -> None:
     pytest.importorskip("submitit", reason="needs the package submitit")
@@ -228,6 +238,7 @@ def test_finished_busy_and_failed_runs(tmp_path: Path) -> None:
     assert (run_folder(done) / "summary.json").stat().st_mtime_ns > stamp
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_the_checkpoint_of_another_launcher_does_not_outlive_the_run(tmp_path: Path) -> None:
     """A node has no checkpoint to go on from: the run starts over, and what it was is gone."""
@@ -256,14 +267,21 @@ def test_force_takes_a_checkpoint_away_before_the_run(tmp_path: Path) -> None:
         assert (folder / CHECKPOINT_FILE).exists() is not force
 
 
+def at_work(config: Config) -> bool:
+    """Whether a run has got past its first step, in a task's own folder on this machine."""
+    folders = Path(tempfile.gettempdir()).glob(f"normlab-*/*/{run_id(config)}")
+    return any((read_lock(folder) or {}).get("progress", {}).get("step") for folder in folders)
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_closing_marks_runs_interrupted(tmp_path: Path) -> None:
     configs = configs_in(tmp_path, 5, "launcher=ray", *LONG[:1], "training.steps=100000")
     # The first ends at once, so that the generator is under way.
-    outcomes = launch([configs_in(tmp_path, 1, "launcher=ray")[0], *configs], force=False)
-    assert next(outcomes).status == "finished"
-    time.sleep(1.0)
-    outcomes.close()
+    first = configs_in(tmp_path, 1, "launcher=ray")[0]
+    with contextlib.closing(launch([first, *configs], force=False)) as outcomes:
+        assert next(outcomes).status == "finished"
+        wait_for(lambda: any(map(at_work, configs)))
     states = [status_kept(config) for config in configs]
     assert set(states) == {"interrupted", None}
     assert not list(tmp_path.rglob(LOCK_FILE))

@@ -1,8 +1,8 @@
 import builtins
+import contextlib
 import itertools
 import json
 import subprocess
-import time
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +15,7 @@ from normlab.errors import ConfigError
 from normlab.runs import LOCK_FILE, Outcome, is_running, read_run, read_summary, run_folder
 from normlab.runs.launchers import launch, slurm
 from tests.conftest import TINY
+from tests.tools.processes import wait_for
 
 pytest.importorskip("submitit", reason="needs the package submitit")
 
@@ -38,16 +39,13 @@ def test_jobs_make_many_runs_each_until_the_sweep_is_closed(tmp_path: Path) -> N
     long = configs_in(tmp_path, 4, *jobs, "training.epochs=null", "training.steps=1000000")
     absent = ("data=mnist", "data.root=/nowhere/at/all", "runtime.device=cpu")
     bad = compose(["launcher=slurm", *jobs, f"output.root='{tmp_path}'", *absent])
-    outcomes = launch([*short, bad, *long], force=False)
-    seen = {outcome.run_id: outcome for outcome in itertools.islice(outcomes, 4)}
-    assert [seen[run_id(config)].status for config in short] == ["finished"] * 3
-    assert seen[run_id(bad)].status == "failed"
-    assert "/nowhere/at/all" in seen[run_id(bad)].reason
-    assert read_run(run_folder(short[0])).summary.status == "finished"
-    deadline = time.monotonic() + 20
-    while not all(is_running(run_folder(c)) for c in long[:2]) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    outcomes.close()
+    with contextlib.closing(launch([*short, bad, *long], force=False)) as outcomes:
+        seen = {outcome.run_id: outcome for outcome in itertools.islice(outcomes, 4)}
+        assert [seen[run_id(config)].status for config in short] == ["finished"] * 3
+        assert seen[run_id(bad)].status == "failed"
+        assert "/nowhere/at/all" in seen[run_id(bad)].reason
+        assert read_run(run_folder(short[0])).summary.status == "finished"
+        wait_for(lambda: all(is_running(run_folder(config)) for config in long[:2]))
     states = [status_kept(config) for config in long]
     assert states == ["interrupted", "interrupted", None, None]
     assert not list(tmp_path.rglob(LOCK_FILE))

@@ -115,6 +115,18 @@ def test_paired_differences_fit(frame: DataFrame, width: int) -> None:
     assert "†: not all runs made a pair: 3 without such a baseline run" in text
 
 
+def test_brackets_in_keys_are_text(frame: DataFrame) -> None:
+    """Lists of a config are written in brackets, as rich's markup is."""
+    key = "probes.measure"
+    odd = frame.head(80).assign(**{key: lambda t: t["norm"].map("[{}]".format)})
+    summary = summarize(odd, ["model.depth"], [key], ["train_acc"])
+    text = text_of(comparison_table(Comparison(summary, ["model.depth"], [key])))
+    assert "measure [bn]" in text
+    pairs = paired(odd, "model.depth=8", ["train_acc"], [key], ["model.depth"])
+    found = PairedComparison(pairs, [key, "model.depth"])
+    assert "[ln]" in text_of(paired_table(found))
+
+
 @given(
     st.lists(
         st.tuples(st.floats(), st.floats(), st.integers(0, 3), st.integers(0, 2)),

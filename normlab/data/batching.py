@@ -1,35 +1,17 @@
-"""A data set on a device, and the batches of an epoch, augmented there."""
+"""The batches of an epoch, augmented on the device."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from normlab.config import DataSet
+from normlab.config import DataSet, ImageTensors
 from normlab.errors import ConfigError
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Training and test images, float32 [N, C, H, W], with labels, int64 [N], on one device."""
-
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
-    classes: int
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an image."""
-        channels, height, width = self.train_images.shape[1:]
-        return channels, height, width
-
-
 def batches(
-    dataset: Dataset,
+    dataset: ImageTensors,
     config: DataSet,
     batch_size: int,
     generator: torch.Generator,

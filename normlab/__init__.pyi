@@ -1,0 +1,33 @@
+from .api import Info as Info
+from .api import Verification as Verification
+from .api import benchmark as benchmark
+from .api import compare as compare
+from .api import compose as compose
+from .api import export as export
+from .api import finished_run as finished_run
+from .api import info as info
+from .api import model as model
+from .api import plan as plan
+from .api import plan_verification as plan_verification
+from .api import plot as plot
+from .api import read_results as read_results
+from .api import read_run as read_run
+from .api import report as report
+from .api import run as run
+from .api import run_config as run_config
+from .api import run_plan as run_plan
+from .api import runs_to_draw as runs_to_draw
+from .api import sketch as sketch
+from .api import sweep as sweep
+from .api import theory as theory
+from .api import verify as verify
+from .claims import Claim as Claim
+from .claims import Verdict as Verdict
+from .config import Config as Config
+from .errors import NormlabError as NormlabError
+from .runs import Outcome as Outcome
+from .runs import Plan as Plan
+from .runs import Run as Run
+from .runs import Summary as Summary
+
+__version__: str

@@ -1,0 +1,208 @@
+"""Runs read: tables, pictures and pages; and what can be said without any run."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# Each of these loads what it needs when it is first asked for it.
+from normlab import bench, config, measurement, results, show, training
+from normlab import runs as run_files
+from normlab.api.making import compose
+from normlab.api.places import RESULTS, Place, ignore
+from normlab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from rich.console import Group
+
+    from normlab.bench import Case, Timing
+
+# ------------------------------------------------------------------------------ results
+
+
+def read_results(
+    *folders: Place,
+    where: Sequence[str] = (),
+    on_problem: Callable[[str], object] = ignore,
+) -> "DataFrame":
+    """Every run at or below folders, by default results/, as a row of settings and figures.
+
+    `where` chooses runs, as `norm=bn` and `model.depth>=20` do; `on_problem` hears of each folder
+    that is no sound run. Raises RecordError where there is no such folder.
+    """
+    frame, problems = results.read_selected(_paths(folders), where)
+    for problem in problems:
+        on_problem(problem)
+    return frame
+
+
+def _paths(folders: Iterable[Place]) -> list[Path]:
+    return [Path(folder) for folder in folders] or [RESULTS]
+
+
+def compare(
+    *folders: Place,
+    rows: Sequence[str] | None = None,
+    cols: Sequence[str] | None = None,
+    metrics: Sequence[str] = ("train_acc",),
+    where: Sequence[str] = (),
+    baseline: str | None = None,
+) -> "DataFrame":
+    """Mean and 95 % confidence interval over seeds, a row a cell of `rows` × `cols` and metric.
+
+    With a baseline, such as `norm=none`, the mean paired differences from it.
+    """
+    frame = read_results(*folders, where=where)
+    keys, columns = results.layout(frame, rows, cols)
+    if baseline is not None:
+        return results.paired(frame, baseline, metrics, keys, columns)
+    return results.summarize(frame, keys, columns, metrics)
+
+
+def export(
+    file: Place,
+    *folders: Place,
+    where: Sequence[str] = (),
+    on_problem: Callable[[str], object] = ignore,
+) -> "DataFrame":
+    """Write what `read_results` reads into FILE.parquet or FILE.csv, and return it."""
+    frame = read_results(*folders, where=where, on_problem=on_problem)
+    results.export(frame, Path(file))
+    return frame
+
+
+# ----------------------------------------------------------------------------- pictures
+
+
+def plot(
+    picture: str,
+    *names: str,
+    output: Place,
+    probe: str = "delta_rms",
+    metric: str = "train_acc",
+    where: Sequence[str] = (),
+) -> Path:
+    """Draw the runs of `runs_to_draw` into FILE.png, .svg, .pdf or .html.
+
+    A picture takes a probe, a metric of curves or neither. Raises ConfigError where there is
+    nothing to draw.
+    """
+    frame = runs_to_draw(picture, *names, where=where)
+    show.draw(picture, frame, show.PictureOptions(probe, metric), Path(output))
+    return Path(output)
+
+
+def sketch(
+    picture: str,
+    *names: str,
+    width: int = 80,
+    probe: str = "delta_rms",
+    metric: str = "train_acc",
+    where: Sequence[str] = (),
+) -> "Group":
+    """What `plot` draws, as characters for rich to print, so many columns wide."""
+    frame = runs_to_draw(picture, *names, where=where)
+    return show.sketch(picture, frame, show.PictureOptions(probe, metric), width)
+
+
+def runs_to_draw(
+    picture: str,
+    *names: str,
+    where: Sequence[str] = (),
+    root: Place = RESULTS,
+    on_problem: Callable[[str], object] = ignore,
+) -> "DataFrame":
+    """The runs that a picture is to show, by folders or by starts of their ids below `root`.
+
+    Without names all of `root`, or the latest run for a picture of one run.
+    """
+    if show.PICTURES[picture].of_one_run and not names:
+        folders = [run_files.find_run(None, Path(root))]
+    else:
+        folders = show.find_folders(names or [str(root)], Path(root))
+    return read_results(*folders, where=where, on_problem=on_problem)
+
+
+def report(
+    *folders: Place,
+    output: Place = "report.html",
+    where: Sequence[str] = (),
+    ids: Collection[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    on_problem: Callable[[str], object] = ignore,
+) -> Path:
+    """Write a page of findings, table and interactive pictures, of runs with such ids only.
+
+    Raises ConfigError where no run has finished.
+    """
+    places, file = _paths(folders), Path(output)
+    frame = read_results(*places, where=where, on_problem=on_problem)
+    if ids is not None:
+        frame = frame[frame["run_id"].isin(ids)]
+    verdicts = show.verdicts_of(frame, places)
+    show.write_report(show.Selection(frame, places, where), file, verdicts, progress)
+    return file
+
+
+# --------------------------------------------------------------- theory, machine, speed
+
+
+def theory(*overrides: str, config_dir: Path | None = None) -> dict[str, Any]:
+    """What mean-field theory predicts of an MLP without norm, such as its phase q, χ₁ and c*.
+
+    Raises ConfigError for other networks.
+    """
+    named = compose("model=mlp", "norm=none", *overrides, config_dir=config_dir)
+    if named.model.spatial or named.norm.normalizes:
+        raise ConfigError(
+            f"model={named.model.name} norm={named.norm.name}: the phases of mean-field theory "
+            "are of MLPs without norm; leave out model and norm"
+        )
+    return measurement.overview(named)
+
+
+@dataclass(frozen=True)
+class Info:
+    """What is installed here, and where things lie."""
+
+    versions: Mapping[str, str]
+    devices: Sequence[str]
+    configs: Path
+    data: Mapping[str, Path | None]  # None for a data set that is not here yet
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same as text, lists and mappings."""
+        return {
+            **self.versions,
+            "devices": list(self.devices),
+            "configs": str(self.configs),
+            "data": {name: str(place) if place else None for name, place in self.data.items()},
+        }
+
+
+def info() -> Info:
+    """Versions, devices, and where data sets lie."""
+    return Info(
+        run_files.versions(),
+        training.available_devices(),
+        config.config_folder(),
+        {name: part.locate() for name, part in config.DATA_SETS.items() if part.has_files()},
+    )
+
+
+def benchmark(
+    *cases: "Case", seconds: float = 60.0, on_case: "Callable[[Case], object]" = ignore
+) -> "list[Timing]":
+    """Times of a training step beside the bare textbook loop, for each net and thread count.
+
+    `on_case` hears of each before it is measured, for so many seconds. Raises ConfigError for an
+    unknown net or device before any is.
+    """
+    for case in cases:
+        case.config()
+    timings: list[Timing] = []
+    for case in cases:
+        on_case(case)
+        timings += bench.measure(case, seconds)
+    return timings

@@ -1,0 +1,76 @@
+"""The Typer application: every command, and what they have in common."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from normlab import __version__
+from normlab.cli.commands import (
+    bench,
+    claims,
+    compare,
+    explain,
+    info,
+    ls,
+    plot,
+    report,
+    results,
+    run,
+    show,
+    sweep,
+    theory,
+    verify,
+)
+from normlab.cli.options import examples
+
+app = typer.Typer(
+    name="normlab",
+    help="See gradients vanish, explode and flow: deep networks with and without normalization "
+    "and residual learning.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+    epilog=examples("normlab run model=resnet model.depth=56", "normlab run --help"),
+    pretty_exceptions_enable=False,
+)
+
+
+@dataclass
+class Invocation:
+    """What holds for all of a command line, whichever command it names."""
+
+    debug: bool = False
+
+
+@app.callback(invoke_without_command=True)
+def common_options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """What comes before a command's name."""
+    context.ensure_object(Invocation).debug = debug
+    if version:
+        print(f"normlab {__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+# In the order of the help page.
+app.command(epilog=run.EXAMPLES)(run.run)
+app.command(epilog=sweep.EXAMPLES)(sweep.sweep)
+app.command(epilog=verify.EXAMPLES)(verify.verify)
+app.command(epilog=claims.EXAMPLES)(claims.claims)
+app.command(epilog=theory.EXAMPLES)(theory.theory)
+app.command(epilog=show.EXAMPLES)(show.show)
+app.command(epilog=bench.EXAMPLES)(bench.bench)
+app.command(epilog=info.EXAMPLES)(info.info)
+app.command(epilog=compare.EXAMPLES)(compare.compare)
+app.command(epilog=ls.EXAMPLES)(ls.ls)
+app.command(epilog=plot.EXAMPLES)(plot.plot)
+app.command(epilog=report.EXAMPLES)(report.report)
+app.command(epilog=explain.EXAMPLES)(explain.explain)
+
+results_app = typer.Typer(help="Work with results folders.", no_args_is_help=True)
+results_app.command(epilog=results.EXPORT_EXAMPLES)(results.export)
+app.add_typer(results_app, name="results")

@@ -1,0 +1,19 @@
+"""What an option may be, asked of the registries when the commands are made.
+
+A registry's names are known only when the program runs; to a type checker they are any text.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+from normlab.show import PICTURES, formats_of
+
+if TYPE_CHECKING:
+    ComparisonFormat = str
+    VerdictFormat = str
+    AnswerFormat = str
+    PictureName = str
+else:
+    ComparisonFormat = Literal[tuple(formats_of("comparison"))]
+    VerdictFormat = Literal[tuple(formats_of("verdicts"))]
+    AnswerFormat = Literal[tuple(formats_of("answer"))]
+    PictureName = Literal[tuple(PICTURES)]

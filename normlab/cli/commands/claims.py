@@ -1,0 +1,35 @@
+"""normlab claims"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from normlab.cli.options import RESULTS, complete_claims, examples
+from normlab.cli.output import make_console
+
+EXAMPLES = examples("normlab claims C14", "normlab claims mine.yaml")
+
+
+def claims(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CLAIMS",
+            help="Ids such as [cyan]C14[/]; without, the list.",
+            autocompletion=complete_claims,
+            show_default=False,
+        ),
+    ] = None,
+    root: Annotated[Path, typer.Option(help="Where verdicts are looked for.")] = RESULTS,
+) -> None:
+    """Explain claims: what is compared, which trap is avoided, how to repeat a single arm."""
+    from normlab.claims import CLAIMS, find_claims, remembered
+    from normlab.show import claim_page, claims_table
+
+    last, console = remembered(root, "small"), make_console()
+    if not names:
+        console.print(claims_table(list(CLAIMS.values()), "small", last))
+    for claim in find_claims(names or []):
+        console.print(claim_page(claim, last.get(claim.id)))
+        console.print()

@@ -1,0 +1,77 @@
+"""normlab plot"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from normlab import api
+from normlab.cli.choices import PictureName
+from normlab.cli.options import RESULTS, IdRoot, Verbose, Where, examples
+from normlab.cli.output import make_console, print_problems, reading_bar
+from normlab.show import PICTURES
+
+EXAMPLES = examples(
+    "normlab plot gradients results/quickstart --where model.depth=56 -o gradients.svg",
+    "normlab plot heatmap 1b02 -o heatmap.png",
+    "normlab plot curves results/quickstart --metric test_acc",
+    "normlab plot depth results/quickstart -o depth.pdf",
+    "normlab plot theory results/C11 -o theory.html",
+)
+
+
+def about_pictures() -> list[str]:
+    """What each picture shows, its name in colour."""
+    return [part.about.format(name=f"[cyan]{name}[/]") for name, part in PICTURES.items()]
+
+
+def plot(
+    picture: Annotated[
+        PictureName,
+        typer.Argument(
+            metavar="PICTURE",
+            help=f"{'; '.join(about_pictures())}.",
+            show_default=False,
+        ),
+    ],
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUNS",
+            help="Runs or results folders, or starts of ids; without, results/, and the latest "
+            "run for a heatmap.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="FILE.png, .svg, .pdf or .html; without, in the terminal."
+        ),
+    ] = None,
+    probe: Annotated[
+        str, typer.Option(help="Of gradients and heatmap: delta_rms, grad_norm, act_std, ….")
+    ] = "delta_rms",
+    metric: Annotated[
+        str, typer.Option(help="Of curves: train_acc, test_acc, train_loss, test_loss.")
+    ] = "train_acc",
+    where: Where = None,
+    root: IdRoot = RESULTS,
+    verbose: Verbose = False,
+) -> None:
+    """Draw runs: into a file, or as characters in the terminal."""
+    from normlab.show import PictureOptions, draw, sketch
+
+    console = make_console()
+    problems: list[str] = []
+    frame = api.runs_to_draw(
+        picture, *runs or (), where=where or (), root=root, on_problem=problems.append
+    )
+    options = PictureOptions(probe, metric)
+    with reading_bar(console) as progress:
+        if output is None:
+            console.print(sketch(picture, frame, options, console.width, progress))
+        else:
+            draw(picture, frame, options, output, progress)
+    if output is not None:
+        print(f"written to {output}")
+    print_problems(problems, verbose=verbose)

@@ -1,0 +1,49 @@
+"""normlab report"""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from normlab import api
+from normlab.cli.options import RESULTS, Folders, Verbose, Where, examples
+from normlab.cli.output import make_console, print_problems, reading_bar
+
+EXAMPLES = examples("normlab report results/quickstart -o report.html")
+
+
+def report(
+    folders: Folders = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="FILE.html")] = Path("report.html"),
+    where: Where = None,
+    verbose: Verbose = False,
+) -> None:
+    """Write one page of findings, table, interactive pictures, and how to repeat it.
+
+    It holds all it needs and opens from disk without a network.
+    """
+    write_report(folders or [RESULTS], output, where=where or (), verbose=verbose)
+
+
+def write_report(
+    folders: Sequence[Path],
+    output: Path,
+    *,
+    where: Sequence[str] = (),
+    ids: Collection[str] | None = None,
+    verbose: bool = False,
+) -> None:
+    """Write a report and say where it is."""
+    problems: list[str] = []
+    with reading_bar(make_console(stderr=True)) as progress:
+        api.report(
+            *folders,
+            output=output,
+            where=where,
+            ids=ids,
+            progress=progress,
+            on_problem=problems.append,
+        )
+    print(f"written to {output} ({output.stat().st_size / 1e6:.1f} MB)")
+    print_problems(problems, verbose=verbose)

@@ -1,0 +1,105 @@
+"""normlab run"""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from normlab import api
+from normlab.cli.commands.sweep import sweep
+from normlab.cli.options import ConfigDir, Force, Format, Overrides, examples
+from normlab.cli.output import is_for_people, make_console, print_answer, print_run
+from normlab.errors import ConfigError, InterruptedRunError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from normlab.config import Config
+    from normlab.runs import Run
+
+EXAMPLES = examples(
+    "normlab run",
+    "normlab run model=mlp model.depth=20 model.activation=sigmoid norm=none",
+    "normlab run model=resnet model.depth=56 norm=ln optimizer.lr=0.05",
+    "normlab run data=cifar10 data.train_size=5000 training.epochs=5",
+    "normlab run model=mlp --cfg",
+)
+
+
+def run(
+    overrides: Overrides = None,
+    cfg: Annotated[
+        bool, typer.Option("--cfg", help="Print the composed configuration and stop.")
+    ] = False,
+    multirun: Annotated[
+        bool, typer.Option("--multirun", "-m", help="Several runs: the same as [cyan]sweep[/].")
+    ] = False,
+    force: Force = False,
+    output_format: Format = "rich",
+    config_dir: ConfigDir = None,
+) -> None:
+    """Train one network, measure every layer, and say what happened.
+
+    Files go to [cyan]results/<experiment>/<run_id>/[/]; a finished run is shown, not run again.
+    """
+    if multirun:
+        if cfg or not is_for_people(output_format):
+            option = "--cfg" if cfg else f"--format {output_format}"
+            raise ConfigError(
+                f"{option}: of one run, not with -m; normlab sweep --dry-run prints the plan, "
+                "normlab compare --format json the results"
+            )
+        sweep(overrides, force=force, config_dir=config_dir)
+        return
+    config = api.compose(*overrides or (), config_dir=config_dir)
+    if cfg:
+        print_config(config, output_format)
+        return
+    finished = None if force else api.finished_run(config)
+    if finished is not None and is_for_people(output_format):
+        make_console().print("Finished before, shown from its files; --force runs it again.\n")
+    print_run(finished or make_run(config, output_format, force=force), output_format)
+
+
+def print_config(config: "Config", output_format: str) -> None:
+    """Print a configuration as YAML, or in another format."""
+    from normlab.config import to_yaml
+
+    if is_for_people(output_format):
+        print(to_yaml(config), end="")
+    else:
+        print_answer(output_format, config.model_dump(mode="json"), str)
+
+
+def make_run(config: "Config", output_format: str, *, force: bool) -> "Run":
+    """Make a run and show it as it goes; raises InterruptedRunError with what is kept of it."""
+    from normlab.config import describe
+    from normlab.runs import CHECKPOINT_FILE, read_summary, run_folder
+
+    name, console = describe(config), console_beside(output_format)
+    with console.status(f"{name}: starting"):
+        # What takes a second to import.
+        from normlab.runs import execute as execute
+        from normlab.show import watch
+    try:
+        return api.run_config(config, force=force, follow=lambda made: watch(made, console, name))
+    except KeyboardInterrupt:
+        folder = run_folder(config)
+        summary = read_summary(folder)
+        kept = summary is not None and summary.status == "interrupted"
+        advice = f"; normlab show {folder} prints what was measured" if kept else ""
+        if (folder / CHECKPOINT_FILE).exists():
+            command = "the same command without --force" if force else "the same command"
+            advice = f"; {command} goes on from there{advice}"
+        raise InterruptedRunError(f"interrupted{advice}") from None
+
+
+def console_beside(output_format: str) -> "Console":
+    """Where a run is shown as it goes, so that what is sent elsewhere from stdout stays whole.
+
+    A person who sends the report into a file still sees the run; without any terminal the report
+    is preceded by it, and other formats by nothing.
+    """
+    people = is_for_people(output_format)
+    console = make_console(stderr=not people or not sys.stdout.isatty())
+    return console if console.is_terminal else make_console(quiet=not people)

@@ -1,0 +1,127 @@
+"""normlab sweep"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from normlab import api
+from normlab.cli.commands.report import write_report
+from normlab.cli.options import ConfigDir, DryRun, Force, Overrides, RetryFailed, examples
+from normlab.cli.output import make_console
+from normlab.errors import InterruptedRunError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from normlab.runs import Outcome, Plan
+
+EXAMPLES = examples(
+    "normlab sweep experiment=quickstart",
+    "normlab sweep model=cnn,resnet model.depth=8,20,56 norm=none,bn,ln 'seed=range(5)'",
+    "normlab sweep 'zip(model.depth=8,20; training.epochs=10,20)' --dry-run",
+)
+# A grid larger than this is more often a slip than meant.
+MOST_RUNS = 10_000
+
+
+def sweep(
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+    force: Force = False,
+    retry_failed: RetryFailed = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")
+    ] = False,
+    report_file: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE.html", help="Write a page about it at the end."),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help=f"Allow more than {MOST_RUNS:,} runs.")
+    ] = False,
+    config_dir: ConfigDir = None,
+) -> None:
+    """Make every run of a grid that is not finished, several at a time.
+
+    The same command again makes only what is missing.
+    """
+    from normlab.vocabulary import FINAL
+
+    if report_file is not None:
+        from normlab.show import check_page
+
+        check_page(report_file)
+    console = make_console()
+    with console.status("planning"):
+        planned = api.plan(
+            *overrides or (),
+            config_dir=config_dir,
+            force=force,
+            retry_failed=retry_failed,
+            most_runs=None if yes else MOST_RUNS,
+        )
+    print_plan(planned, console, dry_run=dry_run)
+    if dry_run:
+        return
+    outcomes = make_runs(planned, console, force=force, fail_fast=fail_fast)
+    if report_file is not None:
+        write_report(folders_of(planned), report_file, ids=ids_of(planned))
+    if planned.failed or any(outcome.status not in FINAL for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def print_plan(planned: "Plan", console: "Console", *, dry_run: bool) -> None:
+    """Say how many runs are to be made, and in a dry run which."""
+    from normlab.show import plan_lines, run_lines
+
+    for line in plan_lines(planned):
+        console.print(line)
+    for line in run_lines(planned) if dry_run else ():
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def make_runs(
+    planned: "Plan", console: "Console", *, force: bool, fail_fast: bool
+) -> "list[Outcome]":
+    """Make a plan's runs, show them as they go, and print what came of them, Ctrl-C or not."""
+    from normlab.show import (
+        left_alone_line,
+        sweep_report,
+        sweep_table,
+        waiting_line,
+        watch_sweep,
+    )
+
+    folders, ids = folders_of(planned), ids_of(planned)
+    try:
+        outcomes = api.run_plan(
+            planned,
+            force=force,
+            fail_fast=fail_fast,
+            on_waiting=lambda runs: console.print(waiting_line(runs)),
+            follow=lambda coming: watch_sweep(
+                coming, planned, console, lambda: sweep_table(folders, ids, console.width)
+            ),
+        )
+    except KeyboardInterrupt:
+        console.print(sweep_report(folders, ids, console.width))
+        raise InterruptedRunError("interrupted; the same command goes on from here") from None
+    console.print(sweep_report(folders, ids, console.width))
+    if planned.failed:
+        console.print(left_alone_line(planned))
+    return outcomes
+
+
+def folders_of(planned: "Plan") -> list[Path]:
+    """The folders of the experiments that a plan's runs belong to."""
+    from normlab.runs import run_folder
+
+    return list(dict.fromkeys(run_folder(config).parent for config in planned.configs))
+
+
+def ids_of(planned: "Plan") -> set[str]:
+    """The run ids of a plan."""
+    from normlab.config import run_id
+
+    return {run_id(config) for config in planned.configs}

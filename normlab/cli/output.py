@@ -1,0 +1,85 @@
+"""How commands print: consoles, answers, reports, and what is said of folders that are no runs."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from normlab.show import TABLE_FORMATS
+from normlab.text import plural
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from normlab.runs import Run
+
+# In columns, of what goes into a file or a pipe.
+FILE_WIDTH = 120
+
+
+def make_console(*, stderr: bool = False, quiet: bool = False) -> "Console":
+    """A console as wide as the terminal, or FILE_WIDTH where there is none."""
+    from rich.console import Console
+
+    class PipeConsole(Console):
+        def on_broken_pipe(self) -> None:
+            # The reader of `normlab run | head` has enough; the run itself is still wanted.
+            self.quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    console = PipeConsole(stderr=stderr, quiet=quiet, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = FILE_WIDTH
+    return console
+
+
+def is_for_people(form: str) -> bool:
+    """Whether a format is for people to read; otherwise stdout holds the answer and no more."""
+    return TABLE_FORMATS[form].for_people
+
+
+def print_shown(shown: "RenderableType | str", console: "Console | None" = None) -> None:
+    """Print text as it is, with lines as long as they are, and anything else on a console."""
+    if isinstance(shown, str):
+        print(shown)
+    else:
+        (console or make_console()).print(shown)
+
+
+def print_answer(form: str, values: Any, draw: "Callable[[], RenderableType]") -> None:
+    """Print a command's values in a format, one for people as `draw` has it."""
+    answer = TABLE_FORMATS[form].answer
+    assert answer is not None  # the formats to choose from all have one
+    print_shown(answer(values, draw))
+
+
+def print_run(run: "Run", form: str) -> None:
+    """Print a run's report, or in another format its summary."""
+    from normlab.show import run_report
+
+    console = make_console()
+    print_answer(form, run.summary.to_plain(), lambda: run_report(run, console.width))
+
+
+@contextmanager
+def reading_bar(console: "Console") -> Iterator[Callable[[int, int], None]]:
+    """A bar, on a terminal only, that the yielded function moves to so many of so many runs."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    if not console.is_terminal:
+        yield lambda *_: None
+        return
+    columns = (TextColumn("reading runs"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def print_problems(problems: Sequence[str], *, verbose: bool) -> None:
+    """Name on stderr the folders that are no sound runs, or say how many they are."""
+    if problems and verbose:
+        print(*problems, sep="\n", file=sys.stderr)
+    elif problems:
+        count = plural(len(problems), "folder")
+        print(f"{count} left out as no sound run; --verbose names them", file=sys.stderr)

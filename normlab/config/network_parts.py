@@ -1,0 +1,161 @@
+"""What a norm, an activation, an initializer, a model and a probe are, and their registries."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from normlab.config.numbers import Count, NonNegative
+from normlab.config.parts import Choices, OneOf, Part
+from normlab.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from normlab.config.schema import Config
+
+    Values = NDArray[np.float64]
+
+ACTIVATIONS: "Registry[Activation]" = Registry("model.activation", "normlab.networks.activations")
+INITIALIZERS: "Registry[Initializer]" = Registry("model.init", "normlab.networks.initializers")
+PROBES: "Registry[Probe]" = Registry("probe", "normlab.measurement.probes")
+
+
+class Norm(Part):
+    """A normalization, of activations or of weights."""
+
+    label: ClassVar[str]  # such as BatchNorm
+    adjective: ClassVar[str | None] = None  # of a variant, as in `no-norm plain`; its name if none
+    colour: ClassVar[str] = "#777777"  # in every picture
+    # Whether activations are normalized; else mean-field theory of networks without norm holds.
+    normalizes: ClassVar[bool] = True
+    # Whether its statistics are of the batch, so that samples are coupled.
+    over_batch: ClassVar[bool] = False
+
+    @property
+    def phrase(self) -> str:
+        """How a run's description has it: `CNN-20 bn on digits`."""
+        return self.name
+
+    @property
+    def before_activation(self) -> bool:
+        """Whether it stands before the nonlinearity."""
+        return True
+
+    @property
+    def erases_channel_means(self) -> bool:
+        """Whether every sample's mean of a channel is the same behind it, as pooling then sees."""
+        return False
+
+    def check_images(self, config: "Config", sizes: Sequence[tuple[int, int]]) -> None:
+        """Raise ConfigError where a network's feature maps, of these heights and widths from its
+        first stage to its last, leave a single value to normalize."""
+
+    def build(self, channels: int, *, spatial: bool) -> "nn.Module":
+        """The module for outputs [B, C] of a linear layer, [B, C, H, W] if `spatial`."""
+        raise NotImplementedError
+
+    def reparametrize(self, layer: "nn.Linear | nn.Conv2d") -> None:
+        """Change how a layer keeps its weight; most norms leave it as it is."""
+
+    def gradient_factor(self, config: "Config") -> tuple[float, str] | None:
+        """δ's factor per layer towards the input at initialization where a theorem gives it, and
+        its source; None where none is known."""
+        return None
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An elementwise nonlinearity φ.
+
+    `function` is PyTorch's, as `module:name` or itself. `phi` and `slope` are φ and φ′ on arrays,
+    for mean-field theory; where they are not given, its predictions are not known.
+    """
+
+    function: "str | Callable[[Tensor], Tensor]"
+    phi: "Callable[[Values], Any] | None" = None
+    slope: "Callable[[Values], Any] | None" = None
+    odd_curvature: bool = False  # φ″(−x) = −φ″(x), so that E[φ″] = 0 over a centred Gaussian
+    homogeneous: bool = False  # φ(ax) = aφ(x) for a > 0
+    saturates: bool = False
+    usual: bool = False  # a run's description does without its name
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """A scheme for a layer's weight W [n_out, n_in, …]; fan-in and fan-out count positions too.
+
+    `fill(weight, gain, std, generator)` fills W in place; `std` is model.init_std.
+    `hidden_variance(width, std)` is n·Var(W) of a square hidden layer before its gain, for
+    mean-field theory; where it is not given, it is not known.
+    """
+
+    fill: "Callable[[Tensor, float, float | None, torch.Generator], None]"
+    source: str  # its paper
+    hidden_variance: Callable[[int, float | None], float] | None = None
+    takes_std: bool = False  # needs model.init_std
+
+
+class Model(Part):
+    """A network."""
+
+    depth: Annotated[int, Field(ge=1, le=1000)]
+    width: Count
+    activation: Annotated[str, OneOf(ACTIVATIONS)]
+    residual: bool
+    bias: bool
+    init: Annotated[str, OneOf(INITIALIZERS)]
+    init_gain: NonNegative
+    init_std: NonNegative | None
+    bias_std: NonNegative
+
+    # Whether its layers keep height and width of an image; else each has one value a channel.
+    spatial: ClassVar[bool]
+
+    @property
+    def family(self) -> str:
+        """The kind of network, such as `ResNet`."""
+        return self.name
+
+    @property
+    def title(self) -> str:
+        """Such as `ResNet-56`, with its nonlinearity where that is an unusual one."""
+        usual = ACTIVATIONS[self.activation].usual
+        return f"{self.family}-{self.depth}{'' if usual else f' {self.activation}'}"
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """The different numbers of its hidden layers' channels or units, from the input."""
+        return (self.width,)
+
+    def build(self, config: "Config", shape: tuple[int, int, int], classes: int) -> "nn.Module":
+        """The network for images of a shape [C, H, W], with PyTorch's own initialization."""
+        raise NotImplementedError
+
+    def feature_maps(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Heights and widths of its feature maps, from the first stage to the last."""
+        return []
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A measurement of every layer: a name, and a pure function of what the layer did.
+
+    `measure` takes an `Observation` of a snapshot; None for what the training step measures of
+    itself.
+    """
+
+    name: str
+    label: str
+    measure: Callable[[Any], "Tensor"] | None
+    logarithmic: bool = False  # spans decades and is not negative
+    gradient: bool = False  # the size of a gradient
+    diagnosed: bool = False  # by it a vanishing gradient is told from an exploding one
+
+
+NORMS: Choices[Norm] = Choices("norm", "normlab.networks.norms")
+MODELS: Choices[Model] = Choices("model", "normlab.networks.models")

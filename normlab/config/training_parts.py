@@ -1,0 +1,116 @@
+"""What a data set, an optimizer, a schedule and a launcher are, and their registries."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from normlab.config.numbers import NonNegative
+from normlab.config.parts import Choices, Part
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from torch import Tensor, nn
+
+    from normlab.config.schema import Config
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTensors:
+    """Training and test images, float32 [N, C, H, W], with labels, int64 [N], on one device."""
+
+    train_images: "Tensor"
+    train_labels: "Tensor"
+    test_images: "Tensor"
+    test_labels: "Tensor"
+    classes: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+
+class DataSet(Part):
+    """Training and test images with labels."""
+
+    @property
+    def augmentation(self) -> tuple[int, bool]:
+        """Zeros that a random crop pads with on each side, and whether images are mirrored."""
+        return 0, False
+
+    def load(self, device: "torch.device") -> ImageTensors:
+        """The data set found, downloaded or drawn, cut to size, standardized, on the device."""
+        raise NotImplementedError
+
+    @classmethod
+    def locate(cls, root: str | None = None) -> "Path | None":
+        """The folder or file that holds it, or None where it is not on this machine."""
+        return None
+
+    @classmethod
+    def has_files(cls) -> bool:
+        """Whether it lies in files; else it is drawn anew."""
+        return False
+
+
+@dataclass
+class ParameterGroup:
+    """Parameters with one weight decay, and what the optimizer remembers of each."""
+
+    parameters: "list[nn.Parameter]"
+    weight_decay: float
+    momenta: "list[Tensor | None]"  # SGD's velocity, Adam's mean of gradients; None before a step
+    squares: "list[Tensor]" = field(default_factory=list)  # Adam's mean of squared gradients
+    steps: "list[Tensor]" = field(default_factory=list)  # Adam's count, for its bias correction
+
+    @property
+    def fused(self) -> bool:
+        """Whether PyTorch has fused kernels for the parameters' device."""
+        return self.parameters[0].device.type in ("cpu", "cuda")
+
+
+class Optimizer(Part):
+    """An update of the weights along their gradients."""
+
+    lr: NonNegative
+    weight_decay: NonNegative
+    decay: Literal["all", "weights"]
+
+    def remember(self, group: ParameterGroup) -> None:
+        """Give a group of parameters what the optimizer remembers before its first step."""
+
+    def update(self, group: ParameterGroup, gradients: "list[Tensor]", lr: float) -> None:
+        """One step of a group's parameters, in place."""
+        raise NotImplementedError
+
+
+class Schedule(Part):
+    """The learning rate as a pure function of the step."""
+
+    def factor(self, step: int, steps: int) -> float:
+        """What the learning rate is multiplied by at training step `step` (from 0) of `steps`."""
+        raise NotImplementedError
+
+
+class Launcher(Part):
+    """Where the runs of a sweep are made."""
+
+    def launch(self, configs: "Sequence[Config]", *, force: bool) -> Generator[Any, None, None]:
+        """Make runs and yield their outcomes as they end."""
+        raise NotImplementedError
+
+
+DATA_SETS: Choices[DataSet] = Choices(
+    "data",
+    *("normlab.data.digits", "normlab.data.idx", "normlab.data.cifar", "normlab.data.gaussian"),
+)
+OPTIMIZERS: Choices[Optimizer] = Choices("optimizer", "normlab.training.optimizers")
+SCHEDULES: Choices[Schedule] = Choices("schedule", "normlab.training.schedules")
+LAUNCHERS: Choices[Launcher] = Choices(
+    "launcher",
+    *("normlab.runs.launchers.local", "normlab.runs.launchers.ray"),
+    "normlab.runs.launchers.slurm",
+)

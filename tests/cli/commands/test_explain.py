@@ -1,0 +1,70 @@
+"""`normlab explain`: a list of topics, one of them, or one line with the choices."""
+
+import pytest
+
+from normlab.cli import main
+from normlab.cli.commands import explain
+
+
+def printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str
+) -> tuple[int, str, str]:
+    """The exit code of a command line, what it prints and what it complains of."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("sys.argv", ["normlab", "explain", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    return int(ended.value.code or 0), out, err
+
+
+def test_without_a_topic_all_are_listed_a_line_each(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = printed(capsys, monkeypatch)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines] == list(explain.read_topics())
+    assert all(line.rstrip().endswith(".") and len(line.rstrip()) <= 100 for line in lines)
+
+
+@pytest.mark.parametrize("topic", explain.read_topics())
+def test_a_topic_is_plain_text_of_at_most_100_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, topic: str
+) -> None:
+    code, out, err = printed(capsys, monkeypatch, topic)
+    assert (code, err) == (0, "")
+    assert "\x1b" not in out
+    assert max(map(len, out.splitlines())) <= 100
+    words = out.split()
+    assert words[0].lower() == topic
+    # No word is cut for want of room.
+    last = explain.read_topics()[topic].split()[-1]
+    assert words[-1].strip(".()") == last.strip("`.()")
+
+
+def test_a_topic_may_be_written_in_capitals(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert printed(capsys, monkeypatch, "Theory") == printed(capsys, monkeypatch, "theory")
+
+
+def test_an_unknown_topic_is_one_line_with_the_choices(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = printed(capsys, monkeypatch, "measurement")
+    assert (code, out) == (2, "")
+    assert err.startswith("normlab: measurement: no such topic; choices: claims, determinism, ")
+    assert err.endswith("; did you mean measurements?\n")
+    assert err.count("\n") == 1
+
+
+def test_topics_complete() -> None:
+    assert [name for name, _ in explain.complete_topics("S")] == [
+        "settings",
+        "statistics",
+        "sweeps",
+    ]
+    assert dict(explain.complete_topics("th")) == {
+        "theory": explain.summary_of(explain.read_topics()["theory"])
+    }

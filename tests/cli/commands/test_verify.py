@@ -1,0 +1,100 @@
+"""normlab verify, claims and theory"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from normlab import api
+from tests.cli.invoking import normlab
+from tests.conftest import TINY
+
+OWN = """
+statement: Two layers are as good as three.
+experiment: [{tiny}, "model.depth=3,4", "seed=range(2)"]
+metric: train_acc("model.depth=3") - train_acc("model.depth=4")
+gate: {gate}
+"""
+
+
+def own_claim(folder: Path, gate: str) -> Path:
+    file = folder / "mine.yaml"
+    tiny = ", ".join(t for t in TINY if not t.startswith("model.depth"))
+    file.write_text(OWN.format(tiny=tiny, gate=gate))
+    return file
+
+
+@pytest.mark.slow
+def test_verify_makes_what_is_missing(tmp_path: Path) -> None:
+    own_claim(tmp_path, "[-1, 1]")
+    first = normlab("verify", "mine.yaml", "C05", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "4 runs: 4 to make" in first.stdout
+    assert "2 claims: 2 PASS" in first.stdout
+    again = normlab("verify", "mine.yaml", cwd=tmp_path)
+    assert "4 runs: 0 to make, 4 finished before" in again.stdout
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a claim whose runs are finished."""
+    own_claim(tmp_path, "[-1, 1]")
+    monkeypatch.chdir(tmp_path)
+    planned = api.plan_verification("mine.yaml").plan
+    assert planned is not None
+    for config in planned.pending:
+        api.run_config(config)
+    return tmp_path
+
+
+def test_verify_judges_remembers_and_judges_again(finished: Path) -> None:
+    first = normlab("verify", "mine.yaml", "C05", cwd=finished)
+    assert first.returncode == 0, first.stderr
+    assert "4 runs: 0 to make, 4 finished before" in first.stdout
+    assert "2 claims: 2 PASS" in first.stdout
+    again = normlab("verify", "mine.yaml", "--format", "json", cwd=finished)
+    (row,) = json.loads(again.stdout)
+    assert (row["verdict"], row["n"], row["gate"]) == ("PASS", 2, {"metric": [-1, 1]})
+    assert "4 finished" in again.stderr
+    own_claim(finished, "[2, 3]")
+    failed = normlab("verify", "mine.yaml", "--format", "md", cwd=finished)
+    assert failed.returncode == 1
+    assert "**FAIL**" in failed.stdout
+    listed = normlab("verify", cwd=finished)
+    assert re.search(r"C05.*PASS", listed.stdout)
+    assert len(re.findall(r"^C\d\d ", listed.stdout, re.MULTILINE)) == 20
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    done = normlab("verify", "C08", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0
+    assert " to make" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_verification_can_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    own_claim(tmp_path, "[-1, 1]")
+    monkeypatch.setattr(api, "run_plan", interrupted)
+    ended = normlab("verify", "mine.yaml", cwd=tmp_path)
+    assert ended.returncode == 130
+    assert ended.stderr == "normlab: interrupted; the same command goes on from here\n"
+
+
+def test_claims_explain(tmp_path: Path) -> None:
+    page = normlab("claims", "C14", cwd=tmp_path, COLUMNS="100").stdout
+    for part in ("He et al. 2015", "trap", "gate", "pilot", "normlab run experiment=C14"):
+        assert part in page
+
+
+def test_theory_prints_the_phase(tmp_path: Path) -> None:
+    arguments = ("theory", "model.activation=tanh", "model.init=lecun_normal")
+    page = normlab(*arguments, "model.init_gain=2", cwd=tmp_path).stdout
+    assert "chaotic phase" in page
+    facts = json.loads(normlab(*arguments, "--format", "json", cwd=tmp_path).stdout)
+    assert {"q", "chi_1", "gradient_depth", "critical_weight_variance"} <= set(facts)

@@ -1,0 +1,179 @@
+import contextlib
+import os
+import signal
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from normlab.config import compose, run_id
+from normlab.results import counts, read_results
+from normlab.runs import CHECKPOINT_FILE, Outcome, read_lock, read_run, run_folder, sweep
+from normlab.runs.launchers.local import LocalLauncher
+from normlab.show import run_report
+from tests.runs.support import ENDLESS, assert_same, make, planned, running
+from tests.tools.processes import wait_for
+
+
+def printed(renderable: RenderableType) -> str:
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(renderable)
+    return " ".join(capture.get().split())
+
+
+def test_a_sweep_gives_the_numbers_of_single_runs(tmp_path: Path) -> None:
+    several = planned(tmp_path / "sweep", "norm=none,bn", "seed=1,2", "output.weights=true")
+    assert all(o.status == "finished" for o in sweep(several))
+    for config in several.configs:
+        output = config.output.model_copy(update={"root": str(tmp_path / "alone")})
+        alone = config.model_copy(update={"output": output})
+        make(alone)
+        assert_same(run_folder(config), run_folder(alone))
+
+
+def test_one_failure_costs_no_other_run(tmp_path: Path) -> None:
+    overrides = ["zip(seed=1,2,3; model.width=8,10000000,8)", "data.size=1"]
+    found = {o.run_id: o for o in sweep(planned(tmp_path, *overrides))}
+    configs = planned(tmp_path, *overrides).configs
+    assert [found[run_id(c)].status for c in configs] == ["finished", "failed", "finished"]
+    assert "out of memory" in found[run_id(configs[1])].reason
+    run = read_run(run_folder(configs[1]))  # though it failed before its network stood
+    assert run.config == configs[1]
+    assert run.summary.status == "failed"
+    assert "out of memory" in run.summary.reason
+    assert "out of memory" in printed(run_report(run, 80))
+    frame, problems = read_results([tmp_path])
+    assert counts(frame) == {"finished": 2, "failed": 1}
+    assert not problems
+
+    assert planned(tmp_path, *overrides).failed == 1
+    assert not planned(tmp_path, *overrides).pending
+    assert len(planned(tmp_path, *overrides, retry_failed=True).pending) == 1
+
+
+def test_a_killed_worker_costs_its_own_run_only(tmp_path: Path) -> None:
+    several = planned(tmp_path, "zip(seed=1,2,3;training.epochs=1000000,2,2)", "launcher.workers=2")
+    with contextlib.closing(sweep(several)) as outcomes:
+        found = [next(outcomes), next(outcomes)]
+        assert {o.status for o in found} == {"finished"}
+        wait_for(lambda: running(several.configs[:1]))
+        os.kill(running(several.configs[:1])[0], signal.SIGKILL)
+        last = next(outcomes)
+        assert (last.run_id, last.status) == (run_id(several.configs[0]), "failed")
+        assert "SIGKILL" in last.reason
+        assert next(outcomes, None) is None
+    run = read_run(run_folder(several.configs[0]))
+    assert (run.summary.status, run.summary.reason) == ("failed", last.reason)
+    assert run.summary.steps > 0
+    assert not list(run.folder.glob("*lock.json*"))
+    again = planned(tmp_path, "zip(seed=1,2,3;training.epochs=1000000,2,2)")
+    assert (again.failed, again.pending) == (1, ())
+
+
+def test_a_worker_that_is_asked_to_end_leaves_a_checkpoint(tmp_path: Path) -> None:
+    """As a cluster asks every process of a job."""
+    several = planned(tmp_path, "zip(seed=1,2;training.epochs=1000000,2)", "launcher.workers=2")
+    with contextlib.closing(sweep(several)) as outcomes:
+        assert next(outcomes).status == "finished"
+        wait_for(lambda: running(several.configs[:1]))
+        os.kill(running(several.configs[:1])[0], signal.SIGTERM)
+        last = next(outcomes)
+        assert (last.run_id, last.status) == (run_id(several.configs[0]), "interrupted")
+        assert "goes on from step" in last.reason
+        assert next(outcomes, None) is None
+    folder = run_folder(several.configs[0])
+    assert (folder / CHECKPOINT_FILE).exists()
+    assert not list(folder.glob("*lock.json*"))
+    assert planned(tmp_path, "seed=1", "training.epochs=1000000").pending == several.configs[:1]
+
+
+def test_a_worker_that_is_asked_to_end_before_its_first_step_costs_nothing(
+    tmp_path: Path,
+) -> None:
+    several = planned(tmp_path, "seed=1,2", "model.depth=300", "launcher.workers=1")
+
+    def holders() -> list[int]:
+        return [lock["pid"] for c in several.configs if (lock := read_lock(run_folder(c)))]
+
+    def ask_to_end() -> None:
+        wait_for(holders)
+        os.kill(holders()[0], signal.SIGTERM)
+
+    asker = threading.Thread(target=ask_to_end, daemon=True)
+    asker.start()
+    with contextlib.closing(sweep(several)) as outcomes:
+        first, second = outcomes
+    asker.join()
+    assert first.status == "interrupted"
+    assert second.status in ("finished", "diverged")
+    (left,) = planned(tmp_path, "seed=1,2", "model.depth=300").pending
+    assert run_id(left) == first.run_id
+
+
+def test_closing_a_sweep_interrupts_what_runs(tmp_path: Path) -> None:
+    several = planned(tmp_path, "zip(seed=1,2;training.epochs=2,1000000)", "launcher.workers=2")
+    with contextlib.closing(sweep(several)) as outcomes:
+        assert next(outcomes).status == "finished"
+        wait_for(lambda: running(several.configs[1:]))
+    run = read_run(run_folder(several.configs[1]))
+    assert run.summary.status == "interrupted"
+    assert len(run.layers) > 0
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "overrides", "expected"),
+    [
+        ("auto", 2, ["launcher.runs_per_device=2"], ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]),
+        ("cuda", 2, ["launcher.workers=3"], ["cuda:0", "cuda:1", "cuda:0"]),
+        ("cuda:1", 2, ["launcher.runs_per_device=3"], ["cuda:1"] * 3),
+        ("cpu", 2, ["launcher.workers=2"], ["cpu", "cpu"]),
+        ("auto", 0, ["launcher.workers=1"], ["auto"]),
+    ],
+)
+def test_workers_are_pinned_to_devices(
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    gpus: int,
+    overrides: list[str],
+    expected: list[str],
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    config = compose([f"runtime.device='{device}'", *overrides])
+    assert isinstance(config.launcher, LocalLauncher)
+    assert sorted(config.launcher.worker_devices(config)) == sorted(expected)
+
+
+def test_a_time_limit(tmp_path: Path) -> None:
+    """What the launcher makes of a job that Pebble has ended."""
+    (config,) = planned(tmp_path, "launcher.timeout_seconds=8").configs
+    assert isinstance(config.launcher, LocalLauncher)
+    job: Future[Outcome] = Future()
+    job.set_exception(TimeoutError())
+    outcome = config.launcher._outcome(job, config, force=False)
+    assert (outcome.status, outcome.seconds) == ("failed", 8.0)
+    assert "launcher.timeout_seconds=8" in outcome.reason
+    run = read_run(run_folder(config))
+    assert (run.summary.status, run.summary.reason) == ("failed", outcome.reason)
+
+
+def test_a_run_that_ends_at_the_last_moment_is_within_the_limit(tmp_path: Path) -> None:
+    (config,) = planned(tmp_path, "launcher.timeout_seconds=8").configs
+    assert isinstance(config.launcher, LocalLauncher)
+    make(config)
+    job: Future[Outcome] = Future()
+    job.set_exception(TimeoutError())
+    assert config.launcher._outcome(job, config, force=False).status == "finished"
+
+
+@pytest.mark.slow
+def test_a_time_limit_ends_a_run(tmp_path: Path) -> None:
+    limited = planned(tmp_path, ENDLESS, "launcher.timeout_seconds=20")
+    (outcome,) = sweep(limited)
+    assert outcome.status == "failed"
+    run = read_run(run_folder(limited.configs[0]))
+    assert (run.summary.status, run.summary.reason) == ("failed", outcome.reason)
+    assert run.summary.steps

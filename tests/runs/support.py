@@ -1,0 +1,94 @@
+"""What several of these files share: configs, runs as they would be written, waiting."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pandas.testing import assert_frame_equal
+
+from normlab.config import Config, compose, grids, run_id
+from normlab.runs import Plan, Summary, execute, plan, read_lock, read_run, read_weights, run_folder
+from normlab.runs.folder import METRIC_COLUMNS
+from normlab.runs.recorder import Recorder
+from tests.conftest import TINY
+
+ENDLESS = "training.epochs=1000000"
+
+
+def config_in(root: Path, *overrides: str) -> Config:
+    """A run of a fraction of a second."""
+    return compose([*TINY, f"output.root='{root}'", *overrides])
+
+
+def planned(root: Path, *overrides: str, **options: bool) -> Plan:
+    """A sweep of such runs with two workers."""
+    words = [*TINY, "launcher.workers=2", f"output.root='{root}'", *overrides]
+    return plan(grids(words), **options)
+
+
+def make(config: Config, **options: Any) -> list[Any]:
+    """A run's events, made to its end."""
+    return list(execute(config, **options))
+
+
+def stopped_at(step: int) -> Callable[[], bool]:
+    """A `stop` for `execute` that is true when it is asked so many times."""
+    asked = itertools.count(1)
+    return lambda: next(asked) == step
+
+
+# ---------------------------------------------------------------------- as though by a run
+
+
+SUMMARY = Summary(
+    run_id="0123456789", name="MLP-4", status="finished", verdict="trains", steps=1, device="cpu"
+)
+
+
+def metric_row(step: int, value: float = 0.5) -> dict[str, Any]:
+    """A row of metrics.parquet."""
+    return {**dict.fromkeys(METRIC_COLUMNS, value), "step": step}
+
+
+def layer_rows(step: int, value: float) -> list[dict[str, Any]]:
+    """Rows of layers.parquet."""
+    return [
+        {"step": step, "layer": i, "name": f"layer{i}", "kind": "conv", "delta_rms": value * i}
+        for i in (1, 2)
+    ]
+
+
+def write_run(config: Config, status: str = "finished") -> Path:
+    """The folder of a run that has ended so."""
+    recorder = Recorder(config, device="cpu", command=["normlab", "run"])
+    recorder.add_metrics(metric_row(0))
+    recorder.add_layers(layer_rows(0, 0.25))
+    recorder.finish(SUMMARY.model_copy(update={"run_id": run_id(config), "status": status}))
+    return recorder.folder
+
+
+# ------------------------------------------------------------------------------- what holds
+
+
+def assert_same(one: Path, two: Path) -> None:
+    """Two runs of one config have the same numbers, bit for bit."""
+    first, second = read_run(one), read_run(two)
+    assert_frame_equal(
+        first.metrics.drop(columns="seconds"),
+        second.metrics.drop(columns="seconds"),
+        check_exact=True,
+    )
+    assert_frame_equal(first.layers, second.layers, check_exact=True)
+    others = {"seconds", "config"}
+    assert first.summary.model_dump(exclude=others) == second.summary.model_dump(exclude=others)
+    if first.config.output.weights:
+        weights, twins = read_weights(one), read_weights(two)
+        assert all(torch.equal(weights[key], twins[key]) for key in weights)
+
+
+def running(configs: tuple[Config, ...]) -> list[int]:
+    """The process numbers of the workers that have got past the first step."""
+    locks = [read_lock(run_folder(config)) for config in configs]
+    return [lock["pid"] for lock in locks if lock and lock["progress"].get("step", 0) > 0]

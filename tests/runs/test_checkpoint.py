@@ -1,0 +1,192 @@
+"""What an unfinished run goes on from; that its numbers stay the same is in test_resume.py."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from normlab.config import Config, from_yaml
+from normlab.errors import RunError
+from normlab.runs import (
+    CHECKPOINT_FILE,
+    SUMMARY_VERSION,
+    Note,
+    read_run,
+    run_folder,
+)
+from normlab.runs.checkpoint import checkpoint_maker, read_checkpoint
+from normlab.runs.recorder import Recorder
+from normlab.training import Checkpoint, Started
+from tests.runs import support
+from tests.runs.support import assert_same, make, stopped_at
+
+OLD_INTERRUPTED = Path(__file__).parents[1] / "golden" / "old" / "a03784ee9a"
+
+
+def config_in(root: Path, *overrides: str) -> Config:
+    return support.config_in(root, "output.weights=true", *overrides)
+
+
+def resumed(events: list[Any]) -> list[int]:
+    """The step that a run goes on from."""
+    return [event.resumed for event in events if isinstance(event, Started)]
+
+
+@pytest.mark.usefixtures("at_every_step")
+def test_a_stopped_run_goes_on_from_its_checkpoint(tmp_path):
+    whole, config = config_in(tmp_path / "whole"), config_in(tmp_path / "cut")
+    make(whole)
+    *_, last = make(config, stop=stopped_at(3))
+    assert last.summary.status == "interrupted"
+    assert last.summary.reason.startswith("Stopped at step 3. The same command, without")
+    folder = run_folder(config)
+    assert (folder / CHECKPOINT_FILE).exists()
+    events = make(config)
+    assert [e.resumed for e in events if isinstance(e, Started)] == [3]
+    assert_same(run_folder(whole), folder)
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "config.yaml", "environment.json", "layers.parquet", "metrics.parquet", "summary.json",
+        "weights.pt",
+    ]  # fmt: skip
+    seconds = read_run(folder).metrics["seconds"].tolist()
+    assert seconds == sorted(seconds)
+
+
+@pytest.mark.usefixtures("at_every_step")
+def test_0_seconds_keep_no_checkpoint(tmp_path):
+    config = config_in(tmp_path, "runtime.checkpoint_seconds=0")
+    *_, last = make(config, stop=stopped_at(3))
+    assert last.summary.reason.startswith("Stopped at step 3. ")
+    assert "goes on" not in last.summary.reason
+    assert not (run_folder(config) / CHECKPOINT_FILE).exists()
+
+
+@pytest.mark.usefixtures("at_every_step")
+def test_force_starts_over(tmp_path):
+    config = config_in(tmp_path)
+    make(config, stop=stopped_at(3))
+    events = make(config, force=True)
+    assert [e.resumed for e in events if isinstance(e, Started)] == [0]
+
+
+@pytest.mark.usefixtures("at_every_step")
+def test_checkpoints_come_by_the_clock(tmp_path):
+    config = config_in(tmp_path, "runtime.checkpoint_seconds=1e-9")
+    kept = [e.state["step"] for e in make(config) if isinstance(e, Checkpoint)]
+    assert kept == list(range(1, 9))
+    assert not (run_folder(config) / CHECKPOINT_FILE).exists()
+
+
+class Hostile:
+    def __reduce__(self):
+        return (os.mkdir, (str(Path.cwd() / "executed"),))
+
+
+def damage(name, file):
+    content = file.read_bytes()
+    good = torch.load(file, weights_only=True)
+    match name:
+        case "truncated":
+            file.write_bytes(content[: len(content) // 2])
+        case "empty":
+            file.write_bytes(b"")
+        case "flipped":
+            middle = len(content) // 2
+            file.write_bytes(content[:middle] + b"\xff" * 64 + content[middle + 64 :])
+        case "text":
+            file.write_text("no checkpoint")
+        case "of another run":
+            torch.save({**good, "maker": {**good["maker"], "run": "0123456789"}}, file)
+        case "of another version":
+            torch.save({**good, "maker": {**good["maker"], "version": "{}"}}, file)
+        case "of other threads":
+            torch.save({**good, "maker": {**good["maker"], "threads": 7}}, file)
+        case "of no maker":
+            torch.save({**good, "maker": None}, file)
+        case "a list":
+            torch.save([1, 2], file)
+        case "hostile":
+            torch.save({**good, "state": Hostile()}, file)
+
+
+@pytest.mark.usefixtures("at_every_step")
+@pytest.mark.parametrize(
+    "name",
+    ["truncated", "empty", "flipped", "text", "of another run", "of another version",
+     "of other threads", "of no maker", "a list", "hostile"],
+)  # fmt: skip
+def test_an_unusable_checkpoint_is_told_and_the_run_starts_over(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    whole, config = config_in(tmp_path / "whole"), config_in(tmp_path / "cut")
+    make(whole)
+    make(config, stop=stopped_at(5))
+    damage(name, run_folder(config) / CHECKPOINT_FILE)
+    note, *events = make(config)
+    assert isinstance(note, Note)
+    assert note.text.endswith("the run starts over")
+    assert "\n" not in note.text
+    assert [e.resumed for e in events if isinstance(e, Started)] == [0]
+    assert_same(run_folder(whole), run_folder(config))
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.usefixtures("at_every_step")
+def test_a_checkpoint_is_of_a_kind_of_device(tmp_path):
+    """A sweep gives a run any of a machine's GPUs, and `auto` is one of the kinds."""
+    config = config_in(tmp_path, "runtime.device=auto")
+    cpu = config.model_copy(update={"runtime": config.runtime.model_copy(update={"device": "cpu"})})
+    make(cpu, stop=stopped_at(5))
+    assert read_checkpoint(config, "cpu")[0].step == 5
+    found, note = read_checkpoint(config, "cuda:1")
+    assert found is None
+    assert note.endswith("made with another device; the run starts over")
+
+
+@pytest.mark.usefixtures("at_every_step")
+def test_a_failed_run_goes_on_too(tmp_path, monkeypatch):
+    config = config_in(tmp_path, "runtime.checkpoint_seconds=1e-9")
+    save = Recorder.add_layers
+
+    def failing(self, rows):
+        if rows[0]["step"] == 5:
+            raise ValueError("a fault")
+        save(self, rows)
+
+    monkeypatch.setattr(Recorder, "add_layers", failing)
+    with pytest.raises(RunError, match="a fault"):
+        make(config)
+    monkeypatch.undo()
+    assert [e.resumed for e in make(config) if isinstance(e, Started)] == [5]
+
+
+# ----------------------------------------------------------- made by the version before this
+
+
+def old_interrupted(root: Path) -> Config:
+    """An interrupted run of the old version, its checkpoint as though made by this one."""
+    config = from_yaml((OLD_INTERRUPTED / "config.yaml").read_text())
+    output = config.output.model_copy(update={"root": str(root)})
+    config = config.model_copy(update={"output": output})
+    folder = run_folder(config)
+    shutil.copytree(OLD_INTERRUPTED, folder)
+    content = torch.load(folder / CHECKPOINT_FILE, weights_only=True)
+    content["maker"] = checkpoint_maker(config, "cpu")
+    torch.save(content, folder / CHECKPOINT_FILE)
+    return config
+
+
+def test_an_old_checkpoint_goes_on_to_the_end(tmp_path: Path) -> None:
+    config = old_interrupted(tmp_path)
+    before = read_run(run_folder(config))
+    assert before.summary.status == "interrupted"
+    events = make(config)
+    assert [e.resumed for e in events if isinstance(e, Started)] == [before.summary.steps]
+    after = read_run(run_folder(config))
+    assert (after.summary.version, after.summary.status) == (SUMMARY_VERSION, "finished")
+    assert after.summary.steps == 1600
+    kept = after.metrics[: len(before.metrics) - 1]  # the last was of the moment it was stopped
+    assert kept.equals(before.metrics[: len(kept)])
+    assert not (run_folder(config) / CHECKPOINT_FILE).exists()

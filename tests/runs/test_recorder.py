@@ -1,0 +1,125 @@
+import math
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
+
+from normlab.errors import BusyError, RecordError
+from normlab.runs import is_final, read_run, read_summary, run_folder
+from normlab.runs.locks import RunLock
+from normlab.runs.recorder import Recorder, record_failure
+from tests.runs.support import SUMMARY, config_in, layer_rows, make, metric_row, write_run
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
+@given(values=st.lists(FINITE | st.just(math.nan) | st.just(math.inf), min_size=1, max_size=8))
+def test_what_is_written_is_read(tmp_path: Path, values: list[float]) -> None:
+    config = config_in(tmp_path)
+    recorder = Recorder(config, device="cpu", command=["normlab", "run", "norm=bn"], force=True)
+    for step, value in enumerate(values):
+        recorder.add_metrics(metric_row(step, value))
+        recorder.add_layers(layer_rows(step, value))
+    metrics, layers = recorder.frames()
+    summary = SUMMARY.model_copy(update={"train_acc": values[0], "reason": "é×δ"})
+    recorder.finish(summary)
+
+    run = read_run(recorder.folder)
+    assert run.config == config
+    assert_frame_equal(run.metrics, metrics)
+    assert_frame_equal(run.layers, layers)
+    kept = values[0] if math.isfinite(values[0]) else None
+    assert run.summary == summary.model_copy(update={"train_acc": kept})
+    assert run.environment["command"] == ["normlab", "run", "norm=bn"]
+    assert list(run.layers.columns[4:]) == list(config.probes.measure)
+
+
+def test_a_run_is_unfinished_until_its_summary_is_there(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
+    recorder = Recorder(config, device="cpu", command=[])
+    recorder.add_metrics(metric_row(0))
+    recorder.flush()
+    assert not is_final(recorder.folder)
+    with pytest.raises(RecordError, match="unfinished"):
+        read_run(recorder.folder)
+    recorder.finish(SUMMARY)
+    assert is_final(recorder.folder)
+
+
+def test_a_new_start_takes_the_old_summary_away_first(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
+    write_run(config)
+    with pytest.raises(BusyError, match="finished already"):
+        Recorder(config, device="cpu", command=[])
+    assert is_final(run_folder(config))
+    Recorder(config, device="cpu", command=[], force=True)
+    assert not is_final(run_folder(config))
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_in(tmp_path)
+    folder = write_run(config)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    recorder = Recorder(config, device="cpu", command=[], force=True)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    recorder.add_metrics(metric_row(1))
+    with pytest.raises(RecordError, match=r"No space left on device.*output.root"):
+        recorder.finish(SUMMARY)
+    after = {file.name: file.read_bytes() for file in folder.iterdir()}
+    before.pop("summary.json")
+    for files in (before, after):
+        files.pop("environment.json")  # its start time is new
+    assert after == before
+
+
+def test_an_unwritable_place_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(RecordError, match=r"cannot be written \(Not a directory\).*output.root"):
+        Recorder(config_in(tmp_path / "file"), device="cpu", command=[])
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_next_start(tmp_path):
+    config = config_in(tmp_path)
+    folder = run_folder(config)
+    folder.mkdir(parents=True)
+    for name in (".metrics.parquet.99999.tmp", ".checkpoint.pt.99999.tmp"):
+        (folder / name).write_text("half")
+    make(config)
+    assert not list(folder.glob("*.tmp")) + list(folder.glob(".*"))
+
+
+# ----------------------------------------------------------- of a run whose process is dead
+
+
+def test_a_failure_is_not_recorded_over_a_result_or_a_live_run(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
+    run_folder(config).mkdir(parents=True)
+    lock = RunLock(run_folder(config))
+    record_failure(config, "lost", 1.0)
+    lock.release()
+    assert read_summary(run_folder(config)) is None
+    make(config)
+    record_failure(config, "lost", 1.0)
+    assert read_run(run_folder(config)).summary.status == "finished"
+
+
+def test_a_recorded_failure_keeps_what_was_measured(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
+    make(config)
+    before = read_run(run_folder(config))
+    (before.folder / "summary.json").unlink()
+    record_failure(config, "lost", 1.0)
+    after = read_run(run_folder(config))
+    assert (after.summary.status, after.summary.reason) == ("failed", "lost")
+    assert_frame_equal(after.layers, before.layers)
+    assert_frame_equal(after.metrics, before.metrics)

@@ -1,0 +1,46 @@
+"""What a sweep has to do, in words."""
+
+import math
+
+import pytest
+
+from normlab.config import compose
+from normlab.runs import Plan
+from normlab.show import left_alone_line, plan_lines, run_lines, waiting_line
+from normlab.show.terminal.plans import MOST_LISTED
+from tests.conftest import TINY
+
+CONFIGS = tuple(compose([*TINY, "seed=0"]).model_copy(update={"seed": i}) for i in range(50))
+
+
+@pytest.mark.parametrize(
+    ("plan", "lines"),
+    [
+        (Plan(CONFIGS[:1], CONFIGS[:1], 0, 0, 0, math.nan), ["1 run: 1 to make"]),
+        (
+            Plan(CONFIGS, CONFIGS[:40], 7, 3, 2, 600.0),
+            [
+                "50 runs: 40 to make, 7 finished before, 3 failed before (--retry-failed makes "
+                "them again)",
+                "2 more of the grid would be the same runs again: output, runtime and launcher "
+                "make no other run",
+                "about 10 min of computing, by the finished runs most alike",
+            ],
+        ),
+        (Plan(CONFIGS, (), 50, 0, 0, 0.0), ["50 runs: 0 to make, 50 finished before"]),
+    ],
+)
+def test_a_plan_is_told(plan: Plan, lines: list[str]) -> None:
+    assert plan_lines(plan) == lines
+
+
+def test_very_many_runs_are_counted() -> None:
+    lines = run_lines(Plan(CONFIGS, CONFIGS, 0, 0, 0, math.nan))
+    assert len(lines) == MOST_LISTED + 1
+    assert len(set(lines)) == len(lines)
+    assert lines[-1] == f"  and {50 - MOST_LISTED} more"
+
+
+def test_what_is_left_is_told() -> None:
+    assert left_alone_line(Plan(CONFIGS, (), 48, 2, 0, 0.0)).startswith("2 failed before")
+    assert waiting_line(1) == "waiting for 1 run that another process is making"
