@@ -204,7 +204,7 @@ def grown_error(folder: Path, depth: int) -> Figures:
                 module.running_mean, module.running_var = mean.clone(), variance.clone()
                 module.weight.copy_((variance + module.eps).sqrt())
                 module.bias.copy_(mean)
-    errors = [1 - evaluate(net, dataset, config.training)["train_acc"] for net in (shallow, grown)]
+    errors = [1 - evaluate(net, dataset, config.training).train_acc for net in (shallow, grown)]
     return {"shallow": errors[0], "grown": errors[1], "layers": float(depth - model.depth)}
 
 

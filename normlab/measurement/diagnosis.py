@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.config import ACTIVATIONS, Config
 from normlab.measurement.sentences import (
+    Learned,
     described,
     sentence_of_divergence,
     sentence_of_failure,
@@ -17,7 +18,7 @@ from normlab.measurement.states import NOTHING_MEASURED, State, snapshot_steps, 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-# Share of the way from chance to perfect train accuracy.
+# A network of this skill or more is said to train.
 TRAINED_SKILL = 0.9
 _SCORES = ("train_acc", "train_loss", "test_acc", "test_loss")
 
@@ -77,8 +78,9 @@ def diagnose(
     end = states[snapshots[-1]] if snapshots else NOTHING_MEASURED
     last = metrics.iloc[-1].to_dict() if len(metrics) else {}
     scores = {key: float(last.get(key, math.nan)) for key in _SCORES}
-    diagnosis, reason = _judged(config, ending, init, end, scores["train_acc"])
-    # Units that died in training died of too large steps, not of the net's depth.
+    learned = Learned(scores["train_acc"], 1 / ending.classes, ending.step)
+    diagnosis, reason = _diagnosis_and_reason(config, ending, learned, init, end)
+    # Units that were alive at init and are dead at the end died of steps too large, not of depth.
     died = init.diagnosis == "healthy" and end.diagnosis == "vanishing" and end.worst == end.hidden
     return Diagnosed(
         diagnosis,
@@ -91,26 +93,20 @@ def diagnose(
     )
 
 
-def _judged(
-    config: Config, ending: TrainingEnd, init: State, end: State, accuracy: float
+def _diagnosis_and_reason(
+    config: Config, ending: TrainingEnd, learned: Learned, init: State, end: State
 ) -> tuple[str | None, str]:
-    """A diagnosis and its reason."""
-    step, chance = ending.step, 1 / ending.classes
     if ending.status == "diverged":
-        return "diverged", sentence_of_divergence(step, init, end)
+        return "diverged", sentence_of_divergence(ending.step, init, end)
     if ending.status != "finished":
         return None, f"So far {described(end)}." if end.diagnosis else ""
-    if step == 0:
+    if ending.step == 0:
         return init.diagnosis, f"At init {described(init)}." if init.diagnosis else ""
-    if (accuracy - chance) / (1 - chance) >= TRAINED_SKILL:
-        return "trains", sentence_of_success(accuracy, step, init, end)
-    reason = sentence_of_failure(accuracy, ending.classes, step, init, end)
-    if end.diagnosis not in (None, "healthy"):
-        return end.diagnosis, reason
-    if end.diagnosis == "healthy":
-        twin = "a shallower twin" if config.model.residual else "a shallower or a residual twin"
-        reason = f"{reason.removesuffix('.')}: slow or degraded, which {twin} would tell."
-    return "undertrained", reason
+    if learned.skill >= TRAINED_SKILL:
+        return "trains", sentence_of_success(learned, init, end)
+    reason = sentence_of_failure(learned, init, end, residual=config.model.residual)
+    faulty = end.diagnosis not in (None, "healthy")
+    return end.diagnosis if faulty else "undertrained", reason
 
 
 def advice(config: Config, diagnosis: str | None) -> list[str]:
@@ -132,7 +128,7 @@ def _against_exploding(config: Config) -> list[str]:
 
 
 def _against_collapse(config: Config) -> list[str]:
-    # Pooling takes each channel's mean.
+    # The pooling that follows keeps nothing of a channel but its mean.
     if config.norm.erases_channel_means:
         return ["norm.position=before"]
     return [*_skips(config), *_batch_norm(config)]
@@ -164,6 +160,6 @@ def _skips(config: Config) -> list[str]:
 
 
 def _batch_norm(config: Config) -> list[str]:
-    # Over a lone vector it would have no variance.
+    # A batch of one vector has no variance to normalize by.
     lone = not config.model.spatial and config.training.batch_size == 1
     return [] if config.norm.over_batch or lone else ["norm=bn"]

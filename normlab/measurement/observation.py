@@ -47,7 +47,7 @@ def snapshot(
     with torch.no_grad():
         rows = []
         for seen in observations:
-            # Once for all of them: each would make a copy of its own.
+            # Converted here, as else each measure would make a copy of its own.
             wide = replace(seen, activation=seen.activation.to(accumulator(seen.activation)))
             rows.append(torch.stack([measure(wide) for measure in measures]))
         return torch.stack(rows)

@@ -1,14 +1,29 @@
 """A diagnosis in plain words."""
 
 import math
+from dataclasses import dataclass
 
 from normlab.measurement.states import State
 from normlab.text import capitalized, percent
 
 
-def sentence_of_success(accuracy: float, step: int, init: State, end: State) -> str:
+@dataclass(frozen=True)
+class Learned:
+    """How far a network has come in learning its training set."""
+
+    accuracy: float
+    chance: float  # accuracy without having learned anything
+    step: int
+
+    @property
+    def skill(self) -> float:
+        """The share of the way from chance to perfect accuracy."""
+        return (self.accuracy - self.chance) / (1 - self.chance)
+
+
+def sentence_of_success(learned: Learned, init: State, end: State) -> str:
     """Of a network that trains."""
-    outcome = f"Train accuracy {percent(accuracy)} after {step} steps"
+    outcome = f"Train accuracy {percent(learned.accuracy)} after {learned.step} steps"
     if init.diagnosis not in (None, "healthy"):
         return f"{outcome}, although at init {described(init)}."
     return (
@@ -16,11 +31,11 @@ def sentence_of_success(accuracy: float, step: int, init: State, end: State) -> 
     )
 
 
-def sentence_of_failure(accuracy: float, classes: int, step: int, init: State, end: State) -> str:
+def sentence_of_failure(learned: Learned, init: State, end: State, *, residual: bool) -> str:
     """Of a network that came to its end without having learned."""
     outcome = (
-        f"Train accuracy is {percent(accuracy)} after {step} steps "
-        f"(chance is {percent(1 / classes)})"
+        f"Train accuracy is {percent(learned.accuracy)} after {learned.step} steps "
+        f"(chance is {percent(learned.chance)})"
     )
     if end.diagnosis is None:
         return f"{outcome}; the gradient was not measured."
@@ -28,7 +43,9 @@ def sentence_of_failure(accuracy: float, classes: int, step: int, init: State, e
     at_init = f"At init {described(init)}" if ill_at_init else ""
     if end.diagnosis == "healthy":
         settled = f"{at_init}; by the end it settled. " if at_init else ""
-        return f"{settled}{outcome} though {described(end)}."
+        twin = "a shallower twin" if residual else "a shallower or a residual twin"
+        cause = f"slow or degraded, which {twin} would tell"
+        return f"{settled}{outcome} though {described(end)}: {cause}."
     if at_init:
         return f"{at_init}. At the end {described(end)}. {outcome}."
     return f"{capitalized(described(end))}. {outcome}."

@@ -1,6 +1,7 @@
 from .devices import available_devices as available_devices
 from .devices import matrix_products as matrix_products
 from .devices import select_device as select_device
+from .evaluation import Scores as Scores
 from .evaluation import evaluate as evaluate
 from .events import LAYER_COLUMNS as LAYER_COLUMNS
 from .events import METRIC_COLUMNS as METRIC_COLUMNS

@@ -25,7 +25,7 @@ class Cadence:
         return step % self.evaluation_stride == 0 or step == self.steps
 
 
-def cadence_of(config: Config, dataset: ImageTensors) -> Cadence:
+def plan_cadence(config: Config, dataset: ImageTensors) -> Cadence:
     """The cadence of a config on its data; raises ConfigError for a batch larger than the data."""
     steps_per_epoch = _steps_per_epoch(config, dataset)
     steps = total_steps(config, steps_per_epoch)

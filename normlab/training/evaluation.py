@@ -1,5 +1,7 @@
 """Loss and accuracy on whole data sets."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +12,16 @@ from normlab.training.devices import autocast, matrix_products
 EVALUATION_BATCH = 500
 
 
-def evaluate(model: nn.Module, dataset: ImageTensors, training: Training) -> dict[str, float]:
+class Scores(NamedTuple):
+    """Mean loss, and accuracy as a fraction, on the training and the test set."""
+
+    train_loss: float
+    train_acc: float
+    test_loss: float
+    test_acc: float
+
+
+def evaluate(model: nn.Module, dataset: ImageTensors, training: Training) -> Scores:
     """Mean loss and accuracy on the un-augmented training set and the test set.
 
     In eval mode: BatchNorm uses its running statistics. Read back from the device once.
@@ -34,5 +45,4 @@ def evaluate(model: nn.Module, dataset: ImageTensors, training: Training) -> dic
                 hits.append((logits.argmax(dim=1) == y).sum())
             sums += [torch.stack(losses).sum() / len(labels), torch.stack(hits).sum() / len(labels)]
     model.train()
-    values = torch.stack(sums).tolist()
-    return dict(zip(("train_loss", "train_acc", "test_loss", "test_acc"), values, strict=True))
+    return Scores(*torch.stack(sums).tolist())

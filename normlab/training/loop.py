@@ -25,7 +25,8 @@ def train(
     steps, ends it without an Ended. See `Session` for what is raised.
     """
     session = Session(config, resume)
-    yield session.start()
+    yield session.started()
+    session.start_clock()
     steps = session.cadence.steps
     for step in range(session.first_step, steps + 1):
         evaluating = session.cadence.evaluates(step)

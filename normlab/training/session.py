@@ -1,4 +1,4 @@
-"""A training at work: what the loop's steps do, and what they remember."""
+"""A training in progress: its state, and the actions of which the loop is made."""
 
 import math
 import time
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from normlab.config import PROBES, Config
 from normlab.measurement import snapshot, train_mode_loss
-from normlab.training.cadence import cadence_of
+from normlab.training.cadence import plan_cadence
 from normlab.training.devices import check_precision, matrix_products, select_device
 from normlab.training.evaluation import evaluate
 from normlab.training.events import (
@@ -23,13 +23,13 @@ from normlab.training.events import (
     Started,
 )
 from normlab.training.schedules import learning_rate
-from normlab.training.step import build_network, restore, state_of, training_step
+from normlab.training.step import build_network, checkpoint_state, restore, training_step
 from normlab.training.streams import batches_from, draw_probe_batch
 
 # Training steps between two readings of the loss, for which the CPU waits for a GPU.
 READ_EVERY = {"cpu": 1, "gpu": 50}
 
-# Probes by name, each a value for every layer, still on the device.
+# A probe's values of all layers, by the probe's name, still on the device.
 Columns = dict[str, Tensor]
 
 
@@ -46,7 +46,7 @@ class Session:
         torch.set_num_threads(config.runtime.threads)
         self.config = config
         self.dataset = config.data.load(device)
-        self.cadence = cadence_of(config, self.dataset)
+        self.cadence = plan_cadence(config, self.dataset)
         self.network = build_network(config, self.dataset)
         self.probe_batch = draw_probe_batch(config, self.dataset)
         self.probes = [name for name in config.probes.measure if PROBES[name].measure]
@@ -59,14 +59,15 @@ class Session:
         )
         self.batch_loss: float = resume["batch_loss"] if resume else math.nan
         self.seconds_before: float = resume["seconds"] if resume else 0.0
-        self.unread: list[Tensor] = []  # losses still on the device, NaN for a broken gradient
+        # Losses still on the device; NaN where the gradient was not finite.
+        self.unread: list[Tensor] = []
         self.read_every = READ_EVERY["cpu" if device.type == "cpu" else "gpu"]
-        self.broken_step: int | None = None  # whose loss or gradient was not finite
-        self.began = self.shown = self.saved = time.perf_counter()
+        # The training step whose loss or gradient was found not to be finite.
+        self.broken_step: int | None = None
+        self.start_clock()
 
-    def start(self) -> Started:
-        """Begin to count the time."""
-        self.began = self.shown = self.saved = time.perf_counter()
+    def started(self) -> Started:
+        """What will be trained, and how far it has come already."""
         return Started(
             device=str(self.dataset.train_images.device),
             parameters=sum(p.numel() for p in self.network.parameters),
@@ -77,24 +78,28 @@ class Session:
             resumed=self.first_step,
         )
 
+    def start_clock(self) -> None:
+        """Count the time from now on: what the receiver of `Started` took to prepare is no part."""
+        self.began = self.last_progress = self.last_checkpoint = time.perf_counter()
+
     @property
     def seconds(self) -> float:
-        """Of training so far, that before a checkpoint included."""
+        """The time of training so far, that before the checkpoint it resumed from included."""
         return self.seconds_before + time.perf_counter() - self.began
 
     # ------------------------------------------------------------------------ diverging
 
     def has_diverged(self, step: int) -> bool:
-        """Whether a training step before this one broke the network."""
+        """Whether a training step before this one left a loss or gradient that is not finite."""
         self.read_losses(step)
         if self.broken_step is None and step == self.cadence.steps:
-            # No training step tells of the last update.
+            # The last update has no training step after it whose loss would show it.
             last = train_mode_loss(self.network.model, self.probe_batch)
             self.broken_step = None if math.isfinite(last.item()) else step
         return self.broken_step is not None
 
     def read_losses(self, steps_done: int) -> None:
-        """Bring the unread losses back from the device and look for one that is not finite."""
+        """Bring the unread losses from the device, for which the CPU waits; find a broken step."""
         losses = torch.stack(self.unread).tolist() if self.unread else []
         self.batch_loss = losses[-1] if losses else self.batch_loss
         self.unread.clear()
@@ -102,7 +107,7 @@ class Session:
         self.broken_step = next((steps_done - len(losses) + age for age in broken), None)
 
     def end_diverged(self, step: int) -> Iterator[Evaluation | Ended]:
-        """The last events of a training whose weights are broken."""
+        """The last events of a training that has diverged: its broken weights' scores, its end."""
         assert self.broken_step is not None
         yield self.evaluate(step)
         yield Ended("diverged", self.broken_step, self.network.model)
@@ -112,10 +117,11 @@ class Session:
     def evaluate(self, step: int) -> Evaluation:
         """Loss and accuracy of the weights after so many steps."""
         config, steps = self.config, self.cadence.steps
+        scores = evaluate(self.network.model, self.dataset, config.training)
         return Evaluation(
             step=step,
             epoch=step / self.cadence.steps_per_epoch,
-            **evaluate(self.network.model, self.dataset, config.training),
+            **scores._asdict(),
             batch_loss=self.batch_loss,
             lr=learning_rate(config, min(step, steps - 1), steps) if steps else math.nan,
             seconds=self.seconds,
@@ -132,7 +138,7 @@ class Session:
         return dict(zip(self.probes, measured.unbind(dim=1), strict=True))
 
     def measurement(self, step: int, columns: Columns) -> Measurement:
-        """Columns brought back from the device."""
+        """What was measured of all layers, brought from the device."""
         probes = {name: column.tolist() for name, column in columns.items()}
         return Measurement(step, self.layer_names, probes)
 
@@ -153,30 +159,31 @@ class Session:
         return columns
 
     def must_read(self, step: int, columns: Columns) -> bool:
-        """Whether the CPU waits for the device after this step."""
+        """Whether losses and measurements are brought from the device after this step."""
         full = len(self.unread) == self.read_every
         return bool(columns) or full or step + 1 == self.cadence.steps
 
     def progress_due(self, every_seconds: float) -> bool:
-        """Whether a sign of life is due."""
+        """Whether the last sign of life was so long ago; if so, its time is now."""
         now = time.perf_counter()
-        if now - self.shown <= every_seconds:
+        if now - self.last_progress <= every_seconds:
             return False
-        self.shown = now
+        self.last_progress = now
         return True
 
     def progress(self, steps_done: int) -> Progress:
-        """A sign of life."""
+        """A sign of life, with the loss that was read last."""
         return Progress(steps_done, self.batch_loss)
 
     def checkpoint_due(self, *, stopping: bool) -> bool:
-        """Whether the state is to be kept now."""
+        """Whether the state is to be kept now, by the clock or because training stops."""
         every, now = self.config.runtime.checkpoint_seconds, time.perf_counter()
-        if not every or not (stopping or now - self.saved > every):
+        if not every or not (stopping or now - self.last_checkpoint > every):
             return False
-        self.saved = now
+        self.last_checkpoint = now
         return True
 
     def checkpoint(self, steps_done: int) -> Checkpoint:
         """All that training needs to go on from here."""
-        return Checkpoint(state_of(self.network, steps_done, self.batch_loss, self.seconds))
+        state = checkpoint_state(self.network, steps_done, self.batch_loss, self.seconds)
+        return Checkpoint(state)

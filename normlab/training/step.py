@@ -44,8 +44,10 @@ def build_network(config: Config, dataset: ImageTensors) -> Network:
     return Network(model, weight_layers(model), parameters, groups)
 
 
-def state_of(network: Network, step: int, batch_loss: float, seconds: float) -> dict[str, Any]:
-    """A checkpoint's content, which `restore` takes."""
+def checkpoint_state(
+    network: Network, step: int, batch_loss: float, seconds: float
+) -> dict[str, Any]:
+    """What a checkpoint keeps and `restore` gives back."""
     return {
         "step": step,
         "batch_loss": batch_loss,
@@ -59,7 +61,7 @@ def state_of(network: Network, step: int, batch_loss: float, seconds: float) -> 
 
 
 def restore(network: Network, state: Mapping[str, Any]) -> int:
-    """Give a network the weights and the optimizer's memory of a checkpoint; the step it is at."""
+    """Give a network a checkpoint's weights and optimizer's memory; returns the step it is at."""
     network.model.load_state_dict(state["model"])
     for group, memory in zip(network.groups, state["optimizer"], strict=True):
         device = group.parameters[0].device
@@ -72,7 +74,10 @@ def restore(network: Network, state: Mapping[str, Any]) -> int:
 def training_step(
     config: Config, network: Network, batch: tuple[Tensor, Tensor], lr: float, *, ratios: bool
 ) -> Stepped:
-    """One optimizer step on a batch, which measures every layer's gradient on the way."""
+    """One optimizer step on images and labels, which measures every layer's gradient on the way.
+
+    Relative updates cost a copy of all weights and are measured only with `ratios`.
+    """
     images, labels = batch
     device, precision = images.device, config.training.precision
     layers, parameters = network.layers, network.parameters

@@ -1,37 +1,17 @@
+import functools
 import math
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pandas import DataFrame
 
 from normlab.config import Config, compose
-from normlab.measurement import (
-    COLLAPSED_COSINE,
-    EXPLODING_RATIO,
-    VANISHING_RATIO,
-    TrainingEnd,
-    diagnose,
-)
+from normlab.measurement import TrainingEnd, diagnose
 from normlab.measurement.diagnosis import TRAINED_SKILL, advice
-from normlab.measurement.states import gradient_factor, gradient_ratio, state_at
+from tests.measurement.layer_tables import snapshot
 
 DEFAULT = compose()
-
-
-def snapshot(step: int, deltas: list[float], cosine: float = 0.5) -> DataFrame:
-    """Layers from input to output; the output layer's δ is added and must not matter."""
-    count = len(deltas) + 1
-    return DataFrame(
-        {
-            "step": step,
-            "layer": range(1, count + 1),
-            "delta_rms": [*deltas, 123.0],
-            "sample_cosine": [*[cosine] * len(deltas), 1.0],
-        }
-    )
 
 
 def in_summary(
@@ -65,75 +45,6 @@ def verdict(
         [{"train_acc": accuracy, "train_loss": 1.0, "test_acc": 0.1, "test_loss": 2.0}]
     )
     return in_summary(config, metrics, layers, status, step)
-
-
-@given(
-    factor=st.floats(0.05, 20),
-    layers=st.integers(2, 30),
-    scale=st.floats(1e-6, 1e6),
-)
-def test_an_exact_geometric_gradient(factor: float, layers: int, scale: float) -> None:
-    """δ falls by the factor a layer towards the input: slope and ratio are known exactly."""
-    deltas = scale * factor ** np.arange(layers - 1, -1, -1.0)
-    assert gradient_factor(deltas) == pytest.approx(factor, rel=1e-9)
-    assert gradient_ratio(deltas) == pytest.approx(factor ** (layers - 1), rel=1e-9)
-
-
-def test_the_slope_leaves_the_first_and_last_hidden_layer_out() -> None:
-    assert gradient_factor(np.array([1e9, 1.0, 2.0, 4.0, 1e-9])) == pytest.approx(0.5)
-
-
-def test_zeros_are_left_out_of_the_slope() -> None:
-    deltas = np.array([0, 0, 0, 1.0, 2.0, 4.0, 8.0])
-    assert gradient_factor(deltas) == pytest.approx(0.5)
-    assert gradient_ratio(deltas) == 0
-
-
-@pytest.mark.parametrize("deltas", [[], [1.0], [0.0, 0.0, 0.0]])
-def test_no_slope_without_two_layers(deltas: list[float]) -> None:
-    assert math.isnan(gradient_factor(np.array(deltas)))
-
-
-def test_ratio_without_a_last_gradient() -> None:
-    assert gradient_ratio(np.array([1.0, 0.0])) == math.inf
-    assert math.isnan(gradient_ratio(np.array([0.0, 0.0])))
-    assert math.isnan(gradient_ratio(np.array([])))
-
-
-@pytest.mark.parametrize(
-    ("deltas", "cosine", "expected", "worst"),
-    [
-        ([1.0, 1.0, 1.0, 1.0], 0.5, "healthy", 0),
-        # on both sides of each threshold
-        ([VANISHING_RATIO * 1.01, 0.1, 1.0], 0.5, "healthy", 0),
-        ([VANISHING_RATIO * 0.99, 0.1, 1.0], 0.5, "vanishing", 1),
-        ([EXPLODING_RATIO * 0.99, 10.0, 1.0], 0.5, "healthy", 0),
-        ([EXPLODING_RATIO * 1.01, 10.0, 1.0], 0.5, "exploding", 1),
-        ([1.0, 1.0], COLLAPSED_COSINE - 1e-6, "healthy", 0),
-        ([1.0, 1.0], COLLAPSED_COSINE + 1e-6, "collapsed", 1),
-        # how far the fault reaches
-        ([1e-9, 1e-6, 1e-3, 0.5, 1.0], 0.5, "vanishing", 3),
-        ([1e9, 1e6, 1e3, 5.0, 1.0], 0.5, "exploding", 3),
-        # a vanishing gradient outranks alike activations, which it brings
-        ([1e-9, 1.0], 1.0, "vanishing", 1),
-        ([0.0, 0.0, 1.0], 0.5, "vanishing", 2),
-        ([0.0, 0.0, 0.0], 0.5, "vanishing", 3),
-        ([math.inf, math.nan, 1.0], 0.5, "exploding", 2),
-        # a skip around a dead last layer
-        ([1e-9, 0.0, 0.0], 0.5, "vanishing", 0),
-        ([1.0], 0.5, "healthy", 0),
-    ],
-)
-def test_state(deltas: list[float], cosine: float, expected: str, worst: int) -> None:
-    state = state_at(snapshot(3, deltas, cosine), 3)
-    assert (state.diagnosis, state.worst, state.hidden) == (expected, worst, len(deltas))
-
-
-def test_collapse_names_the_first_collapsed_layer() -> None:
-    layers = snapshot(0, [1.0] * 4)
-    layers["sample_cosine"] = [0.999, 0.9, 0.999, 0.9999, 0.2]
-    state = state_at(layers, 0)
-    assert (state.diagnosis, state.worst) == ("collapsed", 3)
 
 
 EVEN = [1.0] * 6
@@ -236,6 +147,43 @@ def test_nothing_measured() -> None:
     assert found["verdict_init"] is None
 
 
+@functools.cache
+def composed(*overrides: str) -> Config:
+    return compose(overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "diagnosis", "expected"),
+    [
+        ("norm=none", "vanishing", "norm=bn model.residual=true"),
+        ("norm=none model.activation=tanh", "vanishing", "norm=bn model.residual=true relu"),
+        ("norm=none model.activation=sigmoid", "vanishing", "norm=bn model.residual=true relu"),
+        ("norm=none model.activation=erf", "vanishing", "norm=bn model.residual=true relu"),
+        ("norm=bn model=resnet", "vanishing", ""),
+        ("norm=none", "exploding", "norm=bn model.residual=true"),
+        ("norm=wn", "exploding", "norm=bn model.residual=true"),
+        ("norm=ln", "exploding", "model.residual=true"),
+        ("norm=ln model=resnet", "exploding", "model.init_gain=0.5"),
+        ("norm=ln", "collapsed", "model.residual=true norm=bn"),
+        ("norm=in norm.position=after", "collapsed", "norm.position=before"),
+        ("norm=in", "collapsed", "model.residual=true norm=bn"),
+        # BatchNorm has no variance over one vector, but over the positions of one image.
+        ("model=mlp norm=none training.batch_size=1", "vanishing", "model.residual=true"),
+        ("norm=none training.batch_size=1", "vanishing", "norm=bn model.residual=true"),
+        ("", "diverged", "optimizer.lr=0.01 training.clip_norm=1"),
+        ("training.clip_norm=2 optimizer.lr=0.5", "diverged", "optimizer.lr=0.05"),
+        ("training.epochs=4", "undertrained", "model.residual=true training.epochs=8"),
+        ("model=resnet training.steps=7", "undertrained", "training.steps=14"),
+        ("", "trains", ""),
+        ("", "healthy", ""),
+        ("", None, ""),
+    ],
+)
+def test_advice(overrides: str, diagnosis: str | None, expected: str) -> None:
+    words = expected.replace(" relu", " model.activation=relu").split()
+    assert advice(composed(*overrides.split()), diagnosis) == words
+
+
 @pytest.mark.parametrize(
     "verdict_name", ["vanishing", "exploding", "collapsed", "diverged", "undertrained"]
 )
@@ -244,8 +192,8 @@ def test_nothing_measured() -> None:
     [[], ["norm=none"], ["model=resnet"], ["model=mlp", "norm=ln"], ["training.steps=5"]],
 )
 def test_advice_composes_and_changes_something(verdict_name: str, overrides: list[str]) -> None:
-    config = compose(overrides)
+    config = composed(*overrides)
     given_advice = advice(config, verdict_name)
     assert given_advice or (verdict_name in ("vanishing", "collapsed") and config.model.residual)
     for override in given_advice:
-        assert compose([*overrides, override]) != config
+        assert composed(*overrides, override) != config

@@ -1,0 +1,88 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pandas import DataFrame, concat
+
+from normlab.measurement import COLLAPSED_COSINE, EXPLODING_RATIO, VANISHING_RATIO
+from normlab.measurement.states import gradient_factor, gradient_ratio, snapshot_steps, state_at
+from tests.measurement.layer_tables import snapshot
+
+
+@given(
+    factor=st.floats(0.05, 20),
+    layers=st.integers(2, 30),
+    scale=st.floats(1e-6, 1e6),
+)
+def test_an_exact_geometric_gradient(factor: float, layers: int, scale: float) -> None:
+    """δ falls by the factor a layer towards the input: slope and ratio are known exactly."""
+    deltas = scale * factor ** np.arange(layers - 1, -1, -1.0)
+    assert gradient_factor(deltas) == pytest.approx(factor, rel=1e-9)
+    assert gradient_ratio(deltas) == pytest.approx(factor ** (layers - 1), rel=1e-9)
+
+
+def test_the_slope_leaves_the_first_and_last_hidden_layer_out() -> None:
+    assert gradient_factor(np.array([1e9, 1.0, 2.0, 4.0, 1e-9])) == pytest.approx(0.5)
+
+
+def test_zeros_are_left_out_of_the_slope() -> None:
+    deltas = np.array([0, 0, 0, 1.0, 2.0, 4.0, 8.0])
+    assert gradient_factor(deltas) == pytest.approx(0.5)
+    assert gradient_ratio(deltas) == 0
+
+
+@pytest.mark.parametrize("deltas", [[], [1.0], [0.0, 0.0, 0.0]])
+def test_no_slope_without_two_layers(deltas: list[float]) -> None:
+    assert math.isnan(gradient_factor(np.array(deltas)))
+
+
+def test_ratio_without_a_last_gradient() -> None:
+    assert gradient_ratio(np.array([1.0, 0.0])) == math.inf
+    assert math.isnan(gradient_ratio(np.array([0.0, 0.0])))
+    assert math.isnan(gradient_ratio(np.array([])))
+
+
+@pytest.mark.parametrize(
+    ("deltas", "cosine", "expected", "worst"),
+    [
+        ([1.0, 1.0, 1.0, 1.0], 0.5, "healthy", 0),
+        # on both sides of each threshold
+        ([VANISHING_RATIO * 1.01, 0.1, 1.0], 0.5, "healthy", 0),
+        ([VANISHING_RATIO * 0.99, 0.1, 1.0], 0.5, "vanishing", 1),
+        ([EXPLODING_RATIO * 0.99, 10.0, 1.0], 0.5, "healthy", 0),
+        ([EXPLODING_RATIO * 1.01, 10.0, 1.0], 0.5, "exploding", 1),
+        ([1.0, 1.0], COLLAPSED_COSINE - 1e-6, "healthy", 0),
+        ([1.0, 1.0], COLLAPSED_COSINE + 1e-6, "collapsed", 1),
+        # how far the fault reaches
+        ([1e-9, 1e-6, 1e-3, 0.5, 1.0], 0.5, "vanishing", 3),
+        ([1e9, 1e6, 1e3, 5.0, 1.0], 0.5, "exploding", 3),
+        # a vanishing gradient outranks alike activations, which it brings
+        ([1e-9, 1.0], 1.0, "vanishing", 1),
+        ([0.0, 0.0, 1.0], 0.5, "vanishing", 2),
+        ([0.0, 0.0, 0.0], 0.5, "vanishing", 3),
+        ([math.inf, math.nan, 1.0], 0.5, "exploding", 2),
+        # a skip around a dead last layer
+        ([1e-9, 0.0, 0.0], 0.5, "vanishing", 0),
+        ([1.0], 0.5, "healthy", 0),
+    ],
+)
+def test_state(deltas: list[float], cosine: float, expected: str, worst: int) -> None:
+    state = state_at(snapshot(3, deltas, cosine), 3)
+    assert (state.diagnosis, state.worst, state.hidden) == (expected, worst, len(deltas))
+
+
+def test_collapse_names_the_first_collapsed_layer() -> None:
+    layers = snapshot(0, [1.0] * 4)
+    layers["sample_cosine"] = [0.999, 0.9, 0.999, 0.9999, 0.2]
+    state = state_at(layers, 0)
+    assert (state.diagnosis, state.worst) == ("collapsed", 3)
+
+
+def test_steps_without_what_a_state_is_judged_by_are_no_snapshots() -> None:
+    """`grad_norm` comes at many more steps than the snapshots do."""
+    layers = concat([snapshot(10, [1.0]), snapshot(0, [1.0]), DataFrame({"step": [3], "layer": 1})])
+    assert snapshot_steps(layers) == [0, 10]
+    assert snapshot_steps(layers.drop(columns="delta_rms")) == [0, 10]
+    assert snapshot_steps(layers[["step", "layer"]]) == []

@@ -1,0 +1,51 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from normlab.config import compose
+from normlab.networks import weight_layers
+from normlab.training import evaluate
+from tests.training.small_trainings import CPU, TINY_CNN, TINY_MLP, evaluations, events_of, measured
+
+
+def test_evaluation_is_in_eval_mode_on_the_whole_sets() -> None:
+    config = compose([*TINY_CNN, "data.train_size=1203", "training.steps=3"])
+    events, ended = events_of(config)
+    dataset = config.data.load(CPU)
+    ended.model.eval()
+    with torch.no_grad():
+        logits = ended.model(dataset.train_images)
+    loss = F.cross_entropy(logits, dataset.train_labels).item()
+    accuracy = (logits.argmax(1) == dataset.train_labels).double().mean().item()
+    last = evaluations(events)[-1]
+    assert last["train_loss"] == pytest.approx(loss, rel=1e-5)
+    assert last["train_acc"] == pytest.approx(accuracy, rel=1e-6)
+
+
+def test_rows_are_about_the_weights_after_their_step() -> None:
+    """The last row's scores and snapshot are those of the returned model."""
+    config = compose(TINY_CNN)
+    events, ended = events_of(config)
+    dataset = config.data.load(CPU)
+    last = evaluations(events)[-1]
+    assert last["step"] == ended.step == 8
+    scores = evaluate(ended.model, dataset, config.training)._asdict()
+    assert scores == {key: last[key] for key in scores}
+    norms = [layer.module.weight.double().norm().item() for layer in weight_layers(ended.model)]
+    assert measured(events, "weight_norm")[8] == pytest.approx(norms, rel=1e-12)
+    assert 8 not in measured(events, "grad_norm")  # no training step starts from there
+
+
+def test_sigmoid_loss_is_trained_and_reported() -> None:
+    """Its value at logits of 0 is K·log 2, where softmax has log K."""
+    config = compose(
+        [
+            *(*TINY_MLP, "training.steps=0", "training.loss=sigmoid"),
+            *("model.init=normal", "model.init_std=0"),
+        ]
+    )
+    events, _ = events_of(config)
+    row = evaluations(events)[0]
+    assert row["train_loss"] == pytest.approx(10 * math.log(2), rel=1e-6)

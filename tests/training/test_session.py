@@ -1,0 +1,93 @@
+from typing import Any
+
+import pytest
+
+from normlab.config import compose
+from normlab.training import Checkpoint, Progress, Started, train
+from normlab.training import session as sessions
+from normlab.training.step import training_step
+from tests.training.small_trainings import TINY_MLP, evaluations, events_of, measured
+
+
+@pytest.mark.parametrize("read_every", [3, 50])
+def test_when_losses_are_read_back_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, read_every: int
+) -> None:
+    """A GPU's losses are read every 50 steps: the same step diverges and the same rows are kept."""
+    # The loss overflows after some steps, between two snapshots and within an epoch.
+    overrides = [*TINY_MLP, "norm=none", "training.epochs=5", "optimizer.lr=1e5", "seed=3"]
+    config = compose([*overrides, "model.activation=identity", "probes.snapshots=2"])
+    events, ended = events_of(config)
+    assert ended.status == "diverged"
+    assert ended.step % read_every
+    monkeypatch.setitem(sessions.READ_EVERY, "cpu", read_every)
+    late, late_end = events_of(config)
+    assert (late_end.status, late_end.step) == (ended.status, ended.step)
+    assert str(measured(late, "grad_norm")) == str(measured(events, "grad_norm"))
+    steps, late_steps = ([row["step"] for row in evaluations(e)] for e in (events, late))
+    assert late_steps[:-1] == steps[:-1]
+    assert ended.step < steps[-1] <= late_steps[-1] <= ended.step + read_every  # as they stand
+    assert steps == sorted(set(steps))
+    assert late_steps == sorted(set(late_steps))
+
+
+class Clock:
+    """Stands still but for a second in every training step, and where a test moves it."""
+
+    now = 1000.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+
+    def taking_a_second(*args: Any, **options: Any) -> Any:
+        made.now += 1
+        return training_step(*args, **options)
+
+    monkeypatch.setattr(sessions, "time", made)
+    monkeypatch.setattr(sessions, "training_step", taking_a_second)
+    return made
+
+
+def test_what_is_prepared_at_the_start_is_no_time_of_training(clock: Clock) -> None:
+    """A recorder makes a folder and asks git for the commit when training has `Started`."""
+    events = []
+    for event in train(compose([*TINY_MLP, "probes=none"])):
+        events.append(event)
+        if isinstance(event, Started):
+            clock.now += 100
+    assert [(row["step"], row["seconds"]) for row in evaluations(events)] == [
+        (0, 0),
+        (4, 4),
+        (8, 8),
+    ]
+
+
+def test_time_goes_on_from_a_checkpoint(clock: Clock) -> None:
+    config = compose([*TINY_MLP, "probes=none"])
+    *_, checkpoint = train(config, stop=lambda: clock.now >= 1003, progress_seconds=-1)
+    assert isinstance(checkpoint, Checkpoint)
+    assert (checkpoint.state["step"], checkpoint.state["seconds"]) == (3, 3)
+    clock.now += 100
+    rest = list(train(config, resume=checkpoint.state))
+    assert [(row["step"], row["seconds"]) for row in evaluations(rest)] == [(4, 4), (8, 8)]
+
+
+def test_signs_of_life_and_checkpoints_come_by_the_clock(clock: Clock) -> None:
+    config = compose([*TINY_MLP, "probes=none", "runtime.checkpoint_seconds=3"])
+    events = list(train(config, progress_seconds=1.5))
+    assert clock.now == 1008
+    assert [event.step for event in events if isinstance(event, Progress)] == [2, 4, 6, 8]
+    kept = [event.state["step"] for event in events if isinstance(event, Checkpoint)]
+    assert kept == [4, 8]
+
+
+def test_a_checkpoint_at_0_seconds_is_never_due(clock: Clock) -> None:
+    config = compose([*TINY_MLP, "probes=none", "runtime.checkpoint_seconds=0"])
+    events = list(train(config, stop=lambda: clock.now >= 1003, progress_seconds=-1))
+    assert isinstance(events[-1], Progress)
+    assert not any(isinstance(event, Checkpoint) for event in events)
