@@ -71,7 +71,7 @@ def _gate(value: Any) -> tuple[float, float]:
 def _experiment(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(map(str, value))
-    if value is not None and not isinstance(value, str):
+    if not isinstance(value, str):
         raise PydanticCustomError("experiment", "must be a config's name or a list of overrides")
     return value
 
@@ -164,6 +164,16 @@ class Protocol(Part):
             raise ValueError("a protocol must have either an experiment or a demonstration")
         if not self.measures:
             raise ValueError("measures: a protocol must measure something")
+        named: dict[str, Measure] = {}
+        for measure in self.measures:
+            if self.demonstration is not None and measure.value is not None:
+                raise ValueError(
+                    f"{measure.name}: value={measure.value}: a demonstration has no runs; write "
+                    "measure: demonstrated and the figure's name"
+                )
+            # Verdicts are kept by the measures' names.
+            if named.setdefault(measure.name, measure) != measure:
+                raise ValueError(f"name={measure.name}: another measure has it; give it its own")
         return self
 
 

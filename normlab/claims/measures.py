@@ -159,7 +159,7 @@ def growth(evidence: Evidence) -> BySeed:
     """|train error of the shallowest plain net, grown to the deepest one's depth, − its own|."""
     from normlab.claims.demonstrations import grown_error
 
-    plain = evidence.runs[~evidence.runs["model.residual"].astype(bool)]
+    plain = where(evidence.runs, ["model.residual=false"])
     depth = int(plain["model.depth"].max())
     found = {}
     for seed, folder in _by_seed(plain[plain["model.depth"] == plain["model.depth"].min()]):
@@ -173,7 +173,7 @@ def drift(evidence: Evidence, runs: tuple[str, ...] = ()) -> BySeed:
     """How far a layer's distribution moves between snapshots, in its standard deviations.
 
     Mean over hidden layers and snapshots after the first of |change of act_mean| / act_std, of the
-    runs that fulfil the filters.
+    runs that fulfil the filters; NaN where there is but one snapshot.
     """
     found = {}
     for seed, folder in _by_seed(where(evidence.runs, runs)):
@@ -181,6 +181,6 @@ def drift(evidence: Evidence, runs: tuple[str, ...] = ()) -> BySeed:
         layers = layers[layers["layer"] < layers["layer"].max()]
         means = layers.pivot(index="step", columns="layer", values="act_mean")
         spreads = layers.pivot(index="step", columns="layer", values="act_std")
-        moved = means.diff().abs() / spreads.where(spreads > 0)
-        found[seed] = float(np.nanmean(moved.iloc[1:].to_numpy()))
+        moved = (means.diff().abs() / spreads.where(spreads > 0)).iloc[1:].to_numpy()
+        found[seed] = math.nan if np.isnan(moved).all() else float(np.nanmean(moved))
     return found

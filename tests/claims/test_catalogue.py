@@ -13,98 +13,98 @@ from normlab.measurement import COLLAPSED_COSINE, EXPLODING_RATIO, VANISHING_RAT
 from normlab.results import DEGRADED_ASYMPTOTE, DEGRADED_SPEED
 
 INF = math.inf
-# Claim, scale, measure, low, high.
+# Claim, scale, measure, low, high, statistic over the seeds: with another one it is another gate.
 FROZEN = [
-    ("C01", "small", "|Σ softmax − 1|", -INF, 1e-06),
-    ("C01", "small", "|∇ logsumexp − softmax|", -INF, 1e-05),
-    ("C01", "small", "|softmax(a, 0) − logistic(a)|", -INF, 1e-06),
-    ("C01", "small", "least weight", 0, INF),
-    ("C02", "small", "largest weight of padding, fp32", 0, 0),
-    ("C02", "small", "largest weight of padding, fp64", 0, 0),
-    ("C02", "small", "all-padded row, distance from uniform, fp32", -INF, 1e-07),
-    ("C02", "small", "share of NaN in an all-padded row, fp16", 1, 1),
-    ("C02", "small", "masked_softmax: largest weight of padding", 0, 0),
-    ("C02", "small", "masked_softmax: values or gradients not finite", 0, 0),
-    ("C03", "small", "|mean| of a BN feature", -INF, 1e-05),
-    ("C03", "small", "|mean| of an LN sample", -INF, 1e-05),
-    ("C03", "small", "|BN(X) − LN(Xᵀ)ᵀ|", -INF, 1e-05),
-    ("C03", "small", "|variance − v/(v+ε)|", -INF, 1e-05),
-    ("C04", "small", "error with γ=√(Var+ε)", -INF, 1e-05),
-    ("C05", "small", "|BN(10Wx) − BN(Wx)|", -INF, 1e-06),
-    ("C05", "small", "∂L/∂W at 10W over at W", 0.099, 0.101),
-    ("C06", "small", "2 hidden layers, last/first", 4, 6),
-    ("C06", "small", "3 hidden layers, last/first", 18, 30),
-    ("C06", "small", "4 hidden layers, last/first", 80, 170),
-    ("C06", "paper", "2 hidden layers, last/first", 4, 6),
-    ("C06", "paper", "3 hidden layers, last/first", 18, 30),
-    ("C06", "paper", "4 hidden layers, last/first", 80, 170),
-    ("C07", "small", "4 hidden layers, last/first", 6, 20),
-    ("C08", "small", "R without norm", -INF, 1e-08),
-    ("C08", "small", "R with BN", 0.05, 20),
-    ("C08", "small", "R residual without norm", 0.1, 30),
-    ("C08", "small", "R with LN", -INF, 0.0001),
-    ("C08", "paper", "R without norm", -INF, 1e-08),
-    ("C08", "paper", "R with BN", 0.05, 20),
-    ("C08", "paper", "R residual without norm", 0.1, 30),
-    ("C08", "paper", "R with LN", -INF, 0.0001),
-    ("C09", "small", "δ per layer, He", 0.97, 1.03),
-    ("C09", "small", "δ per layer, 1/n", 0.687, 0.727),
-    ("C09", "paper", "train accuracy, He", 0.5, INF),
-    ("C09", "paper", "train accuracy, Xavier", -INF, 0.2),
-    ("C10", "small", "δ² per layer, B=512", 1.42299, 1.5110100000000002),
-    ("C10", "small", "δ² per layer, B=128", 1.42299, 1.5110100000000002),
-    ("C10", "small", "δ² per layer, B=32 above B=512", 0, INF),
-    ("C10", "small", "δ² per layer, B=8 above B=32", 0, INF),
-    ("C10", "paper", "δ² per layer, B=512", 1.42299, 1.5110100000000002),
-    ("C10", "paper", "δ² per layer, B=128", 1.42299, 1.5110100000000002),
-    ("C10", "paper", "δ² per layer, B=32 above B=512", 0, INF),
-    ("C10", "paper", "δ² per layer, B=8 above B=32", 0, INF),
-    ("C11", "small", "slope²/χ₁ at σ_w²=1.5, σ_b²=.05", 0.95, 1.05),
-    ("C11", "small", "slope²/χ₁ at σ_w²=1.76, σ_b²=.05", 0.95, 1.05),
-    ("C11", "small", "slope²/χ₁ at σ_w²=4, σ_b²=0", 0.95, 1.05),
-    ("C11", "small", "slope²/χ₁ at σ_w²=4, σ_b²=.05", 0.95, 1.05),
-    ("C12", "small", "share of the steps that BN needs", -INF, 0.5),
-    ("C12", "paper", "share of the steps that BN needs", -INF, 0.5),
-    ("C13", "small", "largest learning rate, BN over none", 4, INF),
-    ("C13", "paper", "largest learning rate, BN over none", 4, INF),
-    ("C14", "small", "train error, plain deep − shallow", 0.05, INF),
-    ("C14", "small", "seeds with this sign", 1, 1),
-    ("C14", "small", "R at init, least seed", 0.01, INF),
-    ("C14", "small", "R after epoch 1, least seed", 0.01, INF),
-    ("C14", "small", "R after epoch 1, greatest seed", -INF, 100.0),
-    ("C14", "small", "cosine of samples after epoch 1", -INF, 0.99),
-    ("C14", "paper", "train error, plain deep − shallow", 0.015, INF),
-    ("C14", "paper", "seeds with this sign", 1, 1),
-    ("C14", "paper", "R at init, least seed", 0.01, INF),
-    ("C14", "paper", "R after epoch 1, least seed", 0.01, INF),
-    ("C14", "paper", "R after epoch 1, greatest seed", -INF, 100.0),
-    ("C14", "paper", "cosine of samples after epoch 1", -INF, 0.99),
-    ("C15", "small", "R at init, least seed", 0.01, INF),
-    ("C15", "small", "R after epoch 1, least seed", 0.01, INF),
-    ("C15", "small", "R after epoch 1, greatest seed", -INF, 100.0),
-    ("C15", "small", "cosine of samples after epoch 1", -INF, 0.99),
-    ("C15", "paper", "R at init, least seed", 0.01, INF),
-    ("C15", "paper", "R after epoch 1, least seed", 0.01, INF),
-    ("C15", "paper", "R after epoch 1, greatest seed", -INF, 100.0),
-    ("C15", "paper", "cosine of samples after epoch 1", -INF, 0.99),
-    ("C16", "small", "train error, grown − shallow", -INF, 0.001),
-    ("C16", "paper", "train error, grown − shallow", -INF, 0.001),
-    ("C17", "small", "train error, residual deep − shallow", -INF, 0),
-    ("C17", "small", "train error, residual − plain, deep", -INF, -1e-12),
-    ("C17", "paper", "train error, residual deep − shallow", -INF, 0),
-    ("C17", "paper", "train error, residual 110 − shallow", -INF, 0),
-    ("C17", "paper", "train error, residual − plain, deep", -INF, -1e-12),
-    ("C18", "small", "BN error, B=2 − B=32", 0.02, INF),
-    ("C18", "small", "GN error, B=2 − B=32", -INF, 0.01),
-    ("C18", "small", "LN error, B=2 − B=32", -INF, 0.01),
-    ("C20", "small", "no norm, variance per block", 1.9, 2.1),
-    ("C20", "small", "BN, straightness R²", 0.98, INF),
+    ("C01", "small", "|Σ softmax − 1|", -INF, 1e-06, "max"),
+    ("C01", "small", "|∇ logsumexp − softmax|", -INF, 1e-05, "max"),
+    ("C01", "small", "|softmax(a, 0) − logistic(a)|", -INF, 1e-06, "max"),
+    ("C01", "small", "least weight", 0, INF, "min"),
+    ("C02", "small", "largest weight of padding, fp32", 0, 0, "max"),
+    ("C02", "small", "largest weight of padding, fp64", 0, 0, "max"),
+    ("C02", "small", "all-padded row, distance from uniform, fp32", -INF, 1e-07, "max"),
+    ("C02", "small", "share of NaN in an all-padded row, fp16", 1, 1, "min"),
+    ("C02", "small", "masked_softmax: largest weight of padding", 0, 0, "max"),
+    ("C02", "small", "masked_softmax: values or gradients not finite", 0, 0, "max"),
+    ("C03", "small", "|mean| of a BN feature", -INF, 1e-05, "max"),
+    ("C03", "small", "|mean| of an LN sample", -INF, 1e-05, "max"),
+    ("C03", "small", "|BN(X) − LN(Xᵀ)ᵀ|", -INF, 1e-05, "max"),
+    ("C03", "small", "|variance − v/(v+ε)|", -INF, 1e-05, "max"),
+    ("C04", "small", "error with γ=√(Var+ε)", -INF, 1e-05, "max"),
+    ("C05", "small", "|BN(10Wx) − BN(Wx)|", -INF, 1e-06, "max"),
+    ("C05", "small", "∂L/∂W at 10W over at W", 0.099, 0.101, "mean"),
+    ("C06", "small", "2 hidden layers, last/first", 4, 6, "median"),
+    ("C06", "small", "3 hidden layers, last/first", 18, 30, "median"),
+    ("C06", "small", "4 hidden layers, last/first", 80, 170, "median"),
+    ("C06", "paper", "2 hidden layers, last/first", 4, 6, "median"),
+    ("C06", "paper", "3 hidden layers, last/first", 18, 30, "median"),
+    ("C06", "paper", "4 hidden layers, last/first", 80, 170, "median"),
+    ("C07", "small", "4 hidden layers, last/first", 6, 20, "median"),
+    ("C08", "small", "R without norm", -INF, 1e-08, "geomean"),
+    ("C08", "small", "R with BN", 0.05, 20, "geomean"),
+    ("C08", "small", "R residual without norm", 0.1, 30, "geomean"),
+    ("C08", "small", "R with LN", -INF, 0.0001, "geomean"),
+    ("C08", "paper", "R without norm", -INF, 1e-08, "geomean"),
+    ("C08", "paper", "R with BN", 0.05, 20, "geomean"),
+    ("C08", "paper", "R residual without norm", 0.1, 30, "geomean"),
+    ("C08", "paper", "R with LN", -INF, 0.0001, "geomean"),
+    ("C09", "small", "δ per layer, He", 0.97, 1.03, "geomean"),
+    ("C09", "small", "δ per layer, 1/n", 0.687, 0.727, "geomean"),
+    ("C09", "paper", "train accuracy, He", 0.5, INF, "mean"),
+    ("C09", "paper", "train accuracy, Xavier", -INF, 0.2, "mean"),
+    ("C10", "small", "δ² per layer, B=512", 1.42299, 1.5110100000000002, "geomean"),
+    ("C10", "small", "δ² per layer, B=128", 1.42299, 1.5110100000000002, "geomean"),
+    ("C10", "small", "δ² per layer, B=32 above B=512", 0, INF, "mean"),
+    ("C10", "small", "δ² per layer, B=8 above B=32", 0, INF, "mean"),
+    ("C10", "paper", "δ² per layer, B=512", 1.42299, 1.5110100000000002, "geomean"),
+    ("C10", "paper", "δ² per layer, B=128", 1.42299, 1.5110100000000002, "geomean"),
+    ("C10", "paper", "δ² per layer, B=32 above B=512", 0, INF, "mean"),
+    ("C10", "paper", "δ² per layer, B=8 above B=32", 0, INF, "mean"),
+    ("C11", "small", "slope²/χ₁ at σ_w²=1.5, σ_b²=.05", 0.95, 1.05, "geomean"),
+    ("C11", "small", "slope²/χ₁ at σ_w²=1.76, σ_b²=.05", 0.95, 1.05, "geomean"),
+    ("C11", "small", "slope²/χ₁ at σ_w²=4, σ_b²=0", 0.95, 1.05, "geomean"),
+    ("C11", "small", "slope²/χ₁ at σ_w²=4, σ_b²=.05", 0.95, 1.05, "geomean"),
+    ("C12", "small", "share of the steps that BN needs", -INF, 0.5, "mean"),
+    ("C12", "paper", "share of the steps that BN needs", -INF, 0.5, "mean"),
+    ("C13", "small", "largest learning rate, BN over none", 4, INF, "geomean"),
+    ("C13", "paper", "largest learning rate, BN over none", 4, INF, "geomean"),
+    ("C14", "small", "train error, plain deep − shallow", 0.05, INF, "mean"),
+    ("C14", "small", "seeds with this sign", 1, 1, "mean"),
+    ("C14", "small", "R at init, least seed", 0.01, INF, "min"),
+    ("C14", "small", "R after epoch 1, least seed", 0.01, INF, "min"),
+    ("C14", "small", "R after epoch 1, greatest seed", -INF, 100.0, "max"),
+    ("C14", "small", "cosine of samples after epoch 1", -INF, 0.99, "max"),
+    ("C14", "paper", "train error, plain deep − shallow", 0.015, INF, "mean"),
+    ("C14", "paper", "seeds with this sign", 1, 1, "mean"),
+    ("C14", "paper", "R at init, least seed", 0.01, INF, "min"),
+    ("C14", "paper", "R after epoch 1, least seed", 0.01, INF, "min"),
+    ("C14", "paper", "R after epoch 1, greatest seed", -INF, 100.0, "max"),
+    ("C14", "paper", "cosine of samples after epoch 1", -INF, 0.99, "max"),
+    ("C15", "small", "R at init, least seed", 0.01, INF, "min"),
+    ("C15", "small", "R after epoch 1, least seed", 0.01, INF, "min"),
+    ("C15", "small", "R after epoch 1, greatest seed", -INF, 100.0, "max"),
+    ("C15", "small", "cosine of samples after epoch 1", -INF, 0.99, "max"),
+    ("C15", "paper", "R at init, least seed", 0.01, INF, "min"),
+    ("C15", "paper", "R after epoch 1, least seed", 0.01, INF, "min"),
+    ("C15", "paper", "R after epoch 1, greatest seed", -INF, 100.0, "max"),
+    ("C15", "paper", "cosine of samples after epoch 1", -INF, 0.99, "max"),
+    ("C16", "small", "train error, grown − shallow", -INF, 0.001, "max"),
+    ("C16", "paper", "train error, grown − shallow", -INF, 0.001, "max"),
+    ("C17", "small", "train error, residual deep − shallow", -INF, 0, "mean"),
+    ("C17", "small", "train error, residual − plain, deep", -INF, -1e-12, "mean"),
+    ("C17", "paper", "train error, residual deep − shallow", -INF, 0, "mean"),
+    ("C17", "paper", "train error, residual 110 − shallow", -INF, 0, "mean"),
+    ("C17", "paper", "train error, residual − plain, deep", -INF, -1e-12, "mean"),
+    ("C18", "small", "BN error, B=2 − B=32", 0.02, INF, "mean"),
+    ("C18", "small", "GN error, B=2 − B=32", -INF, 0.01, "mean"),
+    ("C18", "small", "LN error, B=2 − B=32", -INF, 0.01, "mean"),
+    ("C20", "small", "no norm, variance per block", 1.9, 2.1, "geomean"),
+    ("C20", "small", "BN, straightness R²", 0.98, INF, "min"),
 ]
 
 
 def test_every_gate_is_the_frozen_one():
     found = [
-        (claim.id, scale, measure.name, *measure.gate)
+        (claim.id, scale, measure.name, *measure.gate, measure.statistic)
         for claim in CLAIMS.values()
         for scale in ("small", "paper")
         if (protocol := getattr(claim, scale))
@@ -114,8 +114,32 @@ def test_every_gate_is_the_frozen_one():
     assert found == FROZEN
 
 
+# The figures of demonstrations behind the gates, in FROZEN's order.
+FIGURES = {
+    "C01": ["sum", "gradient", "logistic", "least"],
+    "C02": [
+        *("fill_float32", "fill_float64", "uniform_float32", "fill_nan_float16"),
+        *("own", "own_broken"),
+    ],
+    "C03": ["mean", "row_mean", "transpose", "variance"],
+    "C04": ["exact"],
+    "C05": ["output", "gradient"],
+    "C20": ["factor", "straightness"],
+}
+
+
+def test_every_gate_of_a_demonstration_is_of_its_figure():
+    """What holds of one figure may hold of another: no verdict would tell them apart."""
+    found = {
+        claim.id: [measure.arguments["figure"] for measure in claim.small.measures if measure.gate]
+        for claim in CLAIMS.values()
+        if claim.small.demonstration
+    }
+    assert found == FIGURES
+
+
 def test_gates_of_degradation_are_the_diagnoses():
-    bounds = {(c, s, name): (low, high) for c, s, name, low, high in FROZEN}
+    bounds = {(c, s, name): (low, high) for c, s, name, low, high, _ in FROZEN}
     gap = "train error, plain deep − shallow"
     assert bounds["C14", "small", gap] == (DEGRADED_SPEED, INF)
     assert bounds["C14", "paper", gap] == (DEGRADED_ASYMPTOTE, INF)

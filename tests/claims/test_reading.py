@@ -41,7 +41,11 @@ def test_a_claim_of_ones_own_is_judged_like_any(tmp_path, gap, verdict):
         (("[-0.02, 0.02]", "{other: [0, 1]}"), "gate other: there is no such metric"),
         (
             ('experiment: [model=mlp, "norm=bn,ln", "seed=range(3)"]', "experiment: 3"),
-            "experiment=3",
+            "experiment=3: must be a config's name or a list of overrides",
+        ),
+        (
+            ('experiment: [model=mlp, "norm=bn,ln", "seed=range(3)"]', "experiment:"),
+            "experiment=null: must be a config's name or a list of overrides",
         ),
         ((MINE, "- a\n- list\n"), "must be a mapping"),
         ((MINE, "statement: [\n"), "not valid YAML"),
@@ -137,6 +141,15 @@ def test_measures_of_another_claim_are_taken_over(tmp_path):
             ("about: tiny", "demonstration: softmax\n  about: tiny"),
             "an experiment or a demo",
         ),
+        (
+            ("about: tiny", "seconds: soon\n  about: tiny"),
+            "small.seconds=soon: must be a finite num",
+        ),
+        (
+            ("about: tiny", "diverging: maybe\n  about: tiny"),
+            "diverging=maybe: must be true or fal",
+        ),
+        (("- [*gap]", "- {<<: *gap, gate: [0, 1]}"), "name=gap: another measure has it"),
     ],
 )
 def test_mistakes_in_the_full_form_get_a_clear_line(tmp_path, change, says):
@@ -148,11 +161,24 @@ def test_mistakes_in_the_full_form_get_a_clear_line(tmp_path, change, says):
     assert "\n" not in str(error.value)
 
 
+SHOWN = """
+title: t
+statement: s
+source: a test
+small:
+  about: numbers
+  demonstration: softmax
+  measures: [{name: m, value: train_acc}]
+"""
+
+
 def test_a_demonstration_that_is_not_there_is_said_before_anything_is_run(tmp_path):
-    file = tmp_path / "tiny.yaml"
-    lines = [line for line in FULL.splitlines() if "experiment" not in line]
-    file.write_text(
-        "\n".join(lines).replace("about: tiny", "demonstration: sotfmax\n  about: tiny")
-    )
+    text = SHOWN.replace("softmax", "sotfmax").replace("value: train_acc", "measure: demonstrated")
+    claim = read_claim(own_claim(tmp_path, text.replace("}]", ", figure: sum}]")))
     with pytest.raises(ConfigError, match="demonstration=sotfmax: no such choice; choices"):
-        plan_claims([read_claim(file)], "small")
+        plan_claims([claim], "small")
+
+
+def test_a_demonstration_has_no_runs_for_an_expression(tmp_path):
+    with pytest.raises(ConfigError, match="m: value=train_acc: a demonstration has no runs"):
+        read_claim(own_claim(tmp_path, SHOWN))
