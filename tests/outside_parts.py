@@ -152,6 +152,13 @@ PARTS = (
     (PICTURES, "bars", BARS),
     (TABLE_FORMATS, "lines", LINES),
 )
+CLAIM = """
+statement: Centring learns stripes.
+experiment: [norm=centred, data=stripes, model=shallow, training.batch_size=8, training.epochs=3,
+  optimizer=sign, schedule=halving, "seed=0,1"]
+metric: train_acc + 0
+gate: [0.0, 1.0]
+"""
 YAML = {
     "norm/centred.yaml": "name: centred\n",
     "data/stripes.yaml": "name: stripes\nsize: 4\n",

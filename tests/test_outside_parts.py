@@ -50,7 +50,14 @@ def test_run_compare_and_plot() -> None:
     answer(["plot", "gradients", "--probe", "largest", "-o", "largest.svg"])
     picture = Path("largest.svg").read_text(encoding="utf-8")
     assert "largest activation" in picture
-    assert outside_parts.Centred.colour in picture.upper() or "#123456" in picture
+    assert outside_parts.Centred.colour in picture
+
+
+def test_a_claim_about_them_is_verified() -> None:
+    Path("mine.yaml").write_text(outside_parts.CLAIM, encoding="utf-8")
+    verdict = answer(["verify", "mine.yaml", "--config-dir", "mine", "launcher=here"])
+    assert "PASS  Centring learns stripes." in verdict
+    assert "1 claim: 1 PASS" in verdict
 
 
 def test_a_picture_and_a_format_are_used_as_normlabs_own(parts: Path) -> None:

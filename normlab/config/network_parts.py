@@ -82,6 +82,9 @@ class Activation:
     odd_curvature: bool = False  # φ″(−x) = −φ″(x), so that E[φ″] = 0 over a centred Gaussian
     homogeneous: bool = False  # φ(ax) = aφ(x) for a > 0
     saturates: bool = False
+    # The factor of δ² per layer towards the input behind BatchNorm at initialization, without skips
+    # and at large batches (Yang et al. 2019); None: not known.
+    batch_norm_growth: float | None = None
     usual: bool = False  # a run's description does without its name
 
 

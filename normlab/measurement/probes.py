@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Measure = Callable[[Observation], Tensor]
 
-# A unit whose nonlinearity has a smaller slope than this passes no gradient worth the name:
+# A unit whose nonlinearity has a smaller slope than this lets next to no gradient through:
 # exactly 0 for a rectifier, |tanh| > 0.995, a sigmoid within 0.0102 of 0 or 1.
 DEAD_SLOPE = 0.01
 

@@ -38,6 +38,7 @@ ACTIVATIONS.add(
         lambda x: np.maximum(x, 0),
         lambda x: (x > 0) * 1.0,
         homogeneous=True,
+        batch_norm_growth=math.pi / (math.pi - 1),  # theorem 8
         usual=True,
     ),
 )

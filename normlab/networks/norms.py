@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from normlab.config import NORMS, Config, Count, Fraction, NonNegative, Norm, Positive
+from normlab.config import ACTIVATIONS, NORMS, Config, Count, Fraction, NonNegative, Norm, Positive
 from normlab.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -122,12 +122,13 @@ class BatchNorm(ActivationNorm):
         return nn.Sequential(module, UnsteadyNoise(channels, self.noise)) if self.noise else module
 
     def gradient_factor(self, config: Config) -> tuple[float, str] | None:
-        """√(π/(π−1)) for BatchNorm before a rectifier without skips, at large batches."""
+        """Known before a rectifier, without skips and at large batches."""
         model = config.model
+        growth = ACTIVATIONS[model.activation].batch_norm_growth
         # With affine parameters or without, γ and β are 1 and 0 at the start.
-        if model.activation != "relu" or model.residual or not self.before_activation or self.noise:
+        if growth is None or model.residual or not self.before_activation or self.noise:
             return None
-        return math.sqrt(math.pi / (math.pi - 1)), "Yang et al. 2019"
+        return math.sqrt(growth), "Yang et al. 2019"
 
 
 class SampleNorm(ActivationNorm):

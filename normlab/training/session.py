@@ -26,7 +26,7 @@ from normlab.training.schedules import learning_rate
 from normlab.training.step import build_network, checkpoint_state, restore, training_step
 from normlab.training.streams import batches_from, draw_probe_batch
 
-# Training steps between two readings of the loss, for which the CPU waits for a GPU.
+# Training steps between two readings of the loss: at each one the CPU waits for the GPU.
 READ_EVERY = {"cpu": 1, "gpu": 50}
 
 # A probe's values of all layers, by the probe's name, still on the device.
