@@ -215,6 +215,7 @@ def test_files_name_the_sweep_and_its_folder(tmp_path: Path) -> None:
     assert not [file for file in folder.iterdir() if file.name.startswith((".", LOCK_FILE))]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_finished_busy_and_failed_runs(tmp_path: Path) -> None:
     configs = configs_in(tmp_path, 3, "launcher=ray")
