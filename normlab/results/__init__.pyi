@@ -3,12 +3,10 @@ from .comparing import counts as counts
 from .comparing import summarize as summarize
 from .conclusions import DEGRADED_ASYMPTOTE as DEGRADED_ASYMPTOTE
 from .conclusions import DEGRADED_SPEED as DEGRADED_SPEED
-from .conclusions import degraded as degraded
 from .conclusions import findings as findings
 from .exporting import export as export
 from .filters import check_where as check_where
 from .filters import where as where
-from .keys import COMMON_METRICS as COMMON_METRICS
 from .keys import DEPTH as DEPTH
 from .keys import label as label
 from .keys import layout as layout

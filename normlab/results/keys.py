@@ -9,7 +9,6 @@ from pandas import DataFrame
 from normlab.config import Config
 from normlab.errors import ConfigError
 from normlab.text import did_you_mean
-from normlab.vocabulary import COMMON_METRICS as COMMON_METRICS
 from normlab.vocabulary import METRICS
 
 DEPTH = "model.depth"
