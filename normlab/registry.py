@@ -5,6 +5,7 @@ where it is defined; everybody else asks the registry, and nobody matches on a p
 """
 
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -77,13 +78,23 @@ class Registry(Generic[T]):
         return iter(tuple(self._parts.items()))
 
     def _load(self) -> None:
-        """Import normlab's own parts, unless one of their modules is just being imported."""
+        """Import normlab's own parts, in the order of their modules.
+
+        Where one of the modules was imported by somebody else and is about to add its parts, those
+        before it are, so that the order is always the same; the others follow at a later question.
+        """
         if self._loading:
             return
         self._loading = True
         try:
-            while self._modules:
+            while self._modules and not _is_being_imported(self._modules[0]):
                 importlib.import_module(self._modules[0])
                 del self._modules[0]
         finally:
             self._loading = False
+
+
+def _is_being_imported(module: str) -> bool:
+    # What importlib itself asks; without it only the order of choices would differ.
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))

@@ -1,5 +1,8 @@
 """Parts by name."""
 
+import subprocess
+import sys
+
 import pytest
 
 from normlab.errors import ConfigError
@@ -49,8 +52,6 @@ def test_modules_are_imported_at_the_first_question(tmp_path, monkeypatch) -> No
         "from normlab.registry import Registry\nPAINTS = Registry('paint', 'paints', 'varnishes')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    import sys
-
     from test_registry_paints import PAINTS
 
     assert "paints" not in sys.modules
@@ -66,3 +67,22 @@ def test_a_module_that_fails_is_tried_again(tmp_path, monkeypatch) -> None:
     for _ in range(2):
         with pytest.raises(ModuleNotFoundError):
             list(registry)
+
+
+@pytest.mark.parametrize(
+    ("first", "registry", "names"),
+    [
+        ("normlab.show.pictures.heatmap", "show.PICTURES", "gradients heatmap curves depth theory"),
+        ("normlab.runs.launchers.ray", "config.LAUNCHERS", "local ray slurm"),
+        (
+            "normlab.data.cifar",
+            "config.DATA_SETS",
+            "digits mnist fashion_mnist cifar10 gaussian",
+        ),
+    ],
+)
+def test_the_order_does_not_depend_on_what_is_imported_first(first, registry, names) -> None:
+    package, name = registry.split(".")
+    code = f"import {first}; from normlab.{package} import {name}; print(*{name})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == names.split()

@@ -6,7 +6,7 @@ PyTorch, Pebble, Ray and submitit are imported within functions only.
 
 from collections.abc import Generator, Sequence
 
-from normlab.config import LAUNCHERS, Config
+from normlab.config import Config
 from normlab.errors import ConfigError
 from normlab.runs.outcomes import Outcome
 
@@ -42,7 +42,3 @@ def with_device(config: Config, device: str) -> Config:
     """A config whose run executes on a device."""
     runtime = config.runtime.model_copy(update={"device": device})
     return config.model_copy(update={"runtime": runtime})
-
-
-# Whichever of the modules is imported first, all are registered, and in one order.
-tuple(LAUNCHERS)
