@@ -36,6 +36,7 @@ def test_comparisons_stay() -> None:
         assert text == kept(name), name
 
 
+@pytest.mark.slow
 def test_verdicts_stay() -> None:
     for name, text in golden.verdicts().items():
         assert text == kept(name), name

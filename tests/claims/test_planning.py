@@ -9,6 +9,7 @@ from normlab.errors import ConfigError
 from tests.claims.doctored import MINE, write_run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ["small", "paper"])
 def test_every_experiment_composes(scale):
     for claim in CLAIMS.values():
