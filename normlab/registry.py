@@ -6,6 +6,7 @@ where it is defined; everybody else asks the registry, and nobody matches on a p
 
 import importlib
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -28,6 +29,7 @@ class Registry(Generic[T]):
         self._modules = list(modules)
         self._parts: dict[str, T] = {}
         self._loading = False
+        self._lock = threading.RLock()  # a thread that asks while another loads waits for it
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
         """Decorate a class or function to enter it under a name; ValueError for a second one."""
@@ -83,15 +85,18 @@ class Registry(Generic[T]):
         Where one of the modules was imported by somebody else and is about to add its parts, those
         before it are, so that the order is always the same; the others follow at a later question.
         """
-        if self._loading:
+        if not self._modules:
             return
-        self._loading = True
-        try:
-            while self._modules and not _is_being_imported(self._modules[0]):
-                importlib.import_module(self._modules[0])
-                del self._modules[0]
-        finally:
-            self._loading = False
+        with self._lock:
+            if self._loading:  # by this thread, whose import asks
+                return
+            self._loading = True
+            try:
+                while self._modules and not _is_being_imported(self._modules[0]):
+                    importlib.import_module(self._modules[0])
+                    del self._modules[0]
+            finally:
+                self._loading = False
 
 
 def _is_being_imported(module: str) -> bool:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -86,3 +87,19 @@ def test_the_order_does_not_depend_on_what_is_imported_first(first, registry, na
     code = f"import {first}; from normlab.{package} import {name}; print(*{name})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == names.split()
+
+
+def test_a_thread_that_asks_while_another_loads_waits(tmp_path, monkeypatch) -> None:
+    (tmp_path / "slow_paints.py").write_text(
+        "import time\nfrom test_registry_slow import PAINTS\nPAINTS.add('red', 1)\n"
+        "time.sleep(0.2)\nPAINTS.add('blue', 2)\n"
+    )
+    (tmp_path / "test_registry_slow.py").write_text(
+        "from normlab.registry import Registry\nPAINTS = Registry('paint', 'slow_paints')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    from test_registry_slow import PAINTS
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: list(PAINTS), range(4)))
+    assert found == [["red", "blue"]] * 4

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,7 @@ def _signals_as_stop() -> Iterator[Callable[[], bool]]:
 
 
 def _last(events: "Iterator[Event | Note | Finished]") -> "Finished":
-    *_, finished = events
+    (finished,) = deque(events, maxlen=1)  # a long run's events are too many to keep
     assert isinstance(finished, run_files.Finished)
     return finished
 

@@ -113,6 +113,8 @@ class Measure(Part):
         if not isinstance(values, dict) or "measure" not in values:
             return values
         own = {key: value for key, value in values.items() if key in cls.model_fields}
+        if not isinstance(own.get("arguments", {}), dict):
+            raise PydanticCustomError("arguments", "arguments stand beside the other keys")
         others = {str(key): value for key, value in values.items() if key not in own}
         return {**own, "arguments": {**own.get("arguments", {}), **others}}
 

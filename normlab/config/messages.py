@@ -67,7 +67,7 @@ _WORDS = {
 def _wrong(error: ErrorDetails, value: Any) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind in ("unknown_part", "unknown_choice", "literal_error"):
-        choices = context.get("choices") or _quoted(str(context["expected"]))
+        choices = context["choices"] if "choices" in context else _quoted(str(context["expected"]))
         listed = f"choices: {', '.join(choices)}"
         return f"no such choice; {listed}{did_you_mean(str(value), choices)}"
     return _WORDS[kind].format(**context) if kind in _WORDS else error["msg"]

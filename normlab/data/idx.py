@@ -26,7 +26,7 @@ class IdxSet(ImageSet):
     """Four idx files: images and labels of 60 000 training and 10 000 test samples, 28×28."""
 
     # Both sets have files of the same names; their training labels tell them apart.
-    first_labels: ClassVar[bytes]
+    first_labels: ClassVar[bytes | None] = None
 
     @classmethod
     def read(cls, path: Path) -> tuple[Split, Split]:
@@ -36,9 +36,12 @@ class IdxSet(ImageSet):
             images = read_idx(images_path, (size, 28, 28))
             labels = read_idx(labels_path, (size,))
             if labels.max() >= cls.classes:
-                raise damaged(labels_path, f"it holds the label {labels.max()}, above 9")
+                raise damaged(
+                    labels_path, f"it holds the label {labels.max()}, above {cls.classes - 1}"
+                )
             for other in IdxSet.__subclasses__():
-                if other is not cls and labels.tobytes().startswith(other.first_labels):
+                known = other.first_labels
+                if other is not cls and known and labels.tobytes().startswith(known):
                     name = cls.source.name
                     raise DataError(
                         f"{labels_path}: holds {other.source.name}, not {name}; "

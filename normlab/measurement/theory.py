@@ -23,11 +23,17 @@ from normlab.measurement.states import interior
 
 Values = NDArray[np.float64]
 
+
+def _normal_density(x: Values) -> Values:
+    density: Values = np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+    return density
+
+
 # E over u ~ N(0, 1) by the midpoint rule, which converges as fast as any on a density that has
 # died out at both ends; no point lies on the kink of a rectifier.
 _STEP = 1 / 256
 _POINTS = np.arange(-12 + _STEP / 2, 12, _STEP)
-_WEIGHTS = np.exp(-(_POINTS**2) / 2) / math.sqrt(2 * math.pi) * _STEP
+_WEIGHTS = _normal_density(_POINTS) * _STEP
 # Variances beyond these are taken to die out or to grow for ever.
 _LEAST, _MOST = 1e-9, 1e9
 
@@ -132,7 +138,7 @@ def correlation(
         return 1.0, chi_1
     u = np.arange(-8 + 1 / 16, 8, 1 / 8)
     first, second = u[:, None], u[None, :]
-    weights = np.exp(-(first**2 + second**2) / 2) / (2 * math.pi) / 64
+    weights = _normal_density(first) * _normal_density(second) / 64
     left = math.sqrt(q) * first
 
     def overlap(function: Callable[[Values], Any], c: float) -> float:
@@ -152,7 +158,7 @@ def weight_variance(config: Config) -> float:
     known = INITIALIZERS[model.init].hidden_variance
     if known is None:
         return math.nan
-    return known(model.width, model.init_std) * model.init_gain**2
+    return known(model.width, model.init_gain, model.init_std)
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,11 @@ def _add_scheme(name: str, deviation: "Deviation", source: str, variance: float)
         bound = math.sqrt(3) * (gain * deviation(*fans(weight)))
         weight.uniform_(-bound, bound, generator=generator)
 
+    def scaled(_width: int, gain: float, _std: float | None) -> float:
+        return variance * gain**2
+
     for form, fill in (("normal", normal), ("uniform", uniform)):
-        INITIALIZERS.add(f"{name}_{form}", Initializer(fill, source, lambda *_: variance))
+        INITIALIZERS.add(f"{name}_{form}", Initializer(fill, source, scaled))
 
 
 def _orthogonal(
@@ -83,9 +86,9 @@ def _normal(weight: "Tensor", gain: float, std: float | None, generator: "torch.
     weight.normal_(0, gain * std, generator=generator)
 
 
-def _normal_variance(width: int, std: float | None) -> float:
+def _normal_variance(width: int, gain: float, std: float | None) -> float:
     assert std is not None  # Config refuses it
-    return width * std**2
+    return width * (std * gain) ** 2
 
 
 # Keeps the variance of activations through rectifiers.
@@ -94,5 +97,7 @@ _add_scheme("he", he, "He et al. 2015", 2.0)
 _add_scheme("xavier", xavier, "Glorot & Bengio 2010", 1.0)
 # Keeps the variance of activations through linear units.
 _add_scheme("lecun", lecun, "LeCun et al. 1998", 1.0)
-INITIALIZERS.add("orthogonal", Initializer(_orthogonal, "Saxe et al. 2014", lambda *_: 1.0))
+INITIALIZERS.add(
+    "orthogonal", Initializer(_orthogonal, "Saxe et al. 2014", lambda _width, gain, _std: gain**2)
+)
 INITIALIZERS.add("normal", Initializer(_normal, "–", _normal_variance, takes_std=True))

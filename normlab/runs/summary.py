@@ -1,5 +1,6 @@
 """What summary.json says of a run: written, read, and stood in for by one class."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -10,7 +11,8 @@ from normlab.config import Config, describe, run_id
 from normlab.vocabulary import FINAL, METRICS
 
 SUMMARY_FILE = "summary.json"
-# Counted up when a key changes its meaning or goes; 0 for files older than the key.
+# Counted up when a key changes its meaning or goes, for a reader that must tell them apart; 0 for
+# files older than the key.
 SUMMARY_VERSION = 1
 # How a run can have ended; `running` and `unfinished` are never written.
 ENDED = (*FINAL, "failed", "interrupted")
@@ -90,11 +92,29 @@ def parse_summary(text: bytes) -> Summary:
 
 
 def read_summary(folder: Path) -> Summary | None:
-    """A folder's summary, or None where there is none to trust."""
+    """A folder's summary, or None where there is none to trust.
+
+    For deciding whether a run is to be made: one key that is not sound does not make a finished run
+    unfinished, and is left out here. Readers of figures take `parse_summary`, which refuses it.
+    """
     try:
-        return parse_summary((folder / SUMMARY_FILE).read_bytes())
-    except (OSError, ValueError):
+        text = (folder / SUMMARY_FILE).read_bytes()
+        return parse_summary(_without_unsound_keys(text))
+    except (OSError, ValueError, RecursionError):
         return None
+
+
+def _without_unsound_keys(text: bytes) -> bytes:
+    try:
+        Summary.model_validate_json(text)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        unsound = {fault["loc"][0] for fault in faults if fault["loc"]}
+        values = json.loads(text)
+        if isinstance(values, dict) and not unsound & {"run_id", "status"}:
+            sound = {key: value for key, value in values.items() if key not in unsound}
+            return json.dumps(sound).encode()
+    return text
 
 
 def _fault(error: ValidationError) -> str:

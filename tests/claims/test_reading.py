@@ -134,6 +134,7 @@ def test_measures_of_another_claim_are_taken_over(tmp_path):
         (("expression: *expression", ""), "expression is missing; needed: expression"),
         (("expression: *expression", "expression: trian"), "trian: no such metric"),
         (("gate: [-1, 1]", "gate: [1, -1]"), r"small.measures.0.gate=\[1, -1\]: low is above"),
+        (("expression: *expression", "arguments: 3"), "arguments stand beside the other keys"),
         (("gate: [-1, 1]", "gate: [true, 1]"), r"must be \[low, high\]"),
         (("gate: [-1, 1]", "measure: drift"), "gap: must have either a value"),
         (("claim: C04", "claim: C99"), "C99: no such claim; choices: C01"),

@@ -9,6 +9,7 @@ from normlab.runs import (
     SUMMARY_VERSION,
     Outcome,
     Summary,
+    is_final,
     parse_summary,
     read_run,
     read_summary,
@@ -92,7 +93,27 @@ def test_what_is_no_summary_is_refused_in_a_line(tmp_path: Path, text: bytes, wo
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     (tmp_path / "summary.json").write_bytes(text)
-    assert read_summary(tmp_path) is None
+    kept = read_summary(tmp_path)
+    # What is to be made again is decided by id and status alone.
+    assert kept is None or (kept.run_id, kept.status) == ("a", "failed")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *({"steps": 330.0}, {"parameters": 1000.0}, {"try": None}, {"reason": None}),
+        *({"name": None}, {"version": "2"}, {"train_acc": "x"}, {"config": 3}),
+    ],
+)
+def test_one_odd_key_does_not_make_a_finished_run_unfinished(
+    tmp_path: Path, odd: dict[str, object]
+) -> None:
+    values = json.loads((OLD_RUN / "summary.json").read_text(encoding="utf-8"))
+    (tmp_path / "summary.json").write_text(json.dumps(values | odd), encoding="utf-8")
+    assert is_final(tmp_path)
+    kept = read_summary(tmp_path)
+    assert kept is not None
+    assert kept.test_acc == values["test_acc"]
 
 
 def test_an_outcome_says_what_the_summary_says() -> None:

@@ -1,18 +1,19 @@
 import json
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from normlab.config import compose_grids, grids, run_id
+from normlab.config import Config, compose_grids, grids, run_id
 from normlab.runs import (
+    Outcome,
     execute,
     labels,
     run_folder,
     sweep,
+    sweeping,
 )
-
-# ---------------------------------------------------------------------------------- grids
 from tests.runs.support import planned
 
 # ----------------------------------------------------------------------------- local sweeps
@@ -106,3 +107,26 @@ def test_labels_of_several_experiments_name_them() -> None:
         "b seed=2",
         "c",
     }
+
+
+def test_a_busy_run_is_asked_for_again_and_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process holds one run twice when it is its turn, then has finished it."""
+    plan = planned(tmp_path, "seed=0,1")
+    rounds: list[list[str]] = []
+
+    def launch(configs: Sequence[Config], *, force: bool) -> Iterator[Outcome]:  # noqa: ARG001
+        rounds.append([run_id(config) for config in configs])
+        for config in configs:
+            held = config.seed == 1 and len(rounds) < 3
+            yield Outcome(run_id(config), "busy" if held else "finished")
+
+    monkeypatch.setattr(sweeping, "launch", launch)
+    monkeypatch.setattr(sweeping, "BUSY_SECONDS", 0.0)
+    announced: list[int] = []
+    seen = [(o.run_id, o.status) for o in sweep(plan, waiting=announced.append)]
+    first, second = map(run_id, plan.configs)
+    assert seen == [(first, "finished"), (second, "finished")]
+    assert rounds == [[first, second], [second], [second]]
+    assert announced == [1]

@@ -5,6 +5,7 @@
 A change that is meant is written anew into tests/golden, and its commit says why.
 """
 
+import argparse
 import contextlib
 import hashlib
 import io
@@ -222,4 +223,6 @@ def write_all(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_all(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    write_all(parser.parse_args().folder)

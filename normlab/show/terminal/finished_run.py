@@ -1,6 +1,5 @@
 """What a person reads at the end of a run."""
 
-import math
 import shlex
 
 from rich.console import Group, RenderableType
@@ -69,11 +68,13 @@ def scores(run: Run) -> dict[str, str]:
 
 def theory_line(run: Run) -> str:
     """Predicted against measured factor per layer at initialization; empty where either lacks."""
-    predicted = predict(run.config)
-    measured = run.summary.gradient_factor_init
-    if predicted is None or measured is None or math.isnan(predicted.factor):
+    summary = run.summary
+    measured, factor = summary.gradient_factor_init, summary.gradient_factor_theory
+    # A prediction that could not be computed at the run's end is not tried again here.
+    predicted = predict(run.config) if factor is not None else None
+    if predicted is None or measured is None:
         return ""
     return (
-        f"δ ×{predicted.factor:.3g} per layer towards the input predicted at init, "
+        f"δ ×{factor:.3g} per layer towards the input predicted at init, "
         f"×{measured:.3g} measured ({predicted.source})"
     )
