@@ -9,6 +9,7 @@ from normlab.cli import main
 
 
 @pytest.mark.usefixtures("tiny")
+@pytest.mark.slow
 def test_the_command_prints_a_table_or_json(monkeypatch, capsys):
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["normlab", "bench", *words, "--seconds", "0.1"])

@@ -265,7 +265,7 @@ def test_ctrl_c_in_a_terminal(tmp_path: Path) -> None:
     assert json.loads(file.read_text(encoding="utf-8"))["status"] == "interrupted"
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_ctrl_c_without_a_terminal(tmp_path: Path, times: int) -> None:
     """An impatient second one costs nothing of what the first one keeps."""
     with started(

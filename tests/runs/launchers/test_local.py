@@ -34,6 +34,7 @@ def test_a_sweep_gives_the_numbers_of_single_runs(tmp_path: Path) -> None:
         assert_same(run_folder(config), run_folder(alone))
 
 
+@pytest.mark.slow
 def test_one_failure_costs_no_other_run(tmp_path: Path) -> None:
     overrides = ["zip(seed=1,2,3; model.width=8,10000000,8)", "data.size=1"]
     found = {o.run_id: o for o in sweep(planned(tmp_path, *overrides))}
@@ -90,6 +91,7 @@ def test_a_worker_that_is_asked_to_end_leaves_a_checkpoint(tmp_path: Path) -> No
     assert planned(tmp_path, "seed=1", "training.epochs=1000000").pending == several.configs[:1]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_asked_to_end_before_its_first_step_costs_nothing(
     tmp_path: Path,
 ) -> None:

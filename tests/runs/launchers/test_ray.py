@@ -204,6 +204,7 @@ def test_three_launchers_give_the_same_bits(tmp_path: Path) -> None:
                 pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_files_name_the_sweep_and_its_folder(tmp_path: Path) -> None:
     [config] = configs_in(tmp_path, 1, "launcher=ray")
@@ -290,6 +291,7 @@ def test_closing_marks_runs_interrupted(tmp_path: Path) -> None:
     assert len(list((tmp_path / "runs").iterdir())) == 1 + states.count("interrupted")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_a_run_that_fits_no_node(tmp_path: Path) -> None:
     configs = configs_in(tmp_path, 1, "launcher=ray", "launcher.cpus_per_run=64")

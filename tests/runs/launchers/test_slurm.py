@@ -33,6 +33,7 @@ def configs_in(root: Path, count: int, *overrides: str) -> list[Config]:
     return [one.model_copy(update={"seed": seed}) for seed in range(count)]
 
 
+@pytest.mark.slow
 def test_jobs_make_many_runs_each_until_the_sweep_is_closed(tmp_path: Path) -> None:
     jobs = (*LOCAL, "launcher.jobs=2")
     short = configs_in(tmp_path, 3, *jobs)
