@@ -15,6 +15,11 @@ def number(value: float) -> str:
     return f"{value:.1e}"
 
 
+def factor(value: float) -> str:
+    """How many times as much, in two digits, and `>999` beyond that."""
+    return ">999" if value > 999 else f"{value:.2g}" if value < 100 else f"{value:.0f}"
+
+
 def percent(share: float) -> str:
     """A share of 1 as `12.3%`."""
     return f"{100 * share:.1f}%"

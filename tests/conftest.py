@@ -8,8 +8,8 @@ from hypothesis import settings
 
 from normlab.config import Config, compose
 
-# A run of a fraction of a second; with the Gaussian data no file is read.
-TINY = (
+# With the Gaussian data no file is read; `TINY` is a run of a fraction of a second.
+TINY_DATA = (
     "data=gaussian",
     "data.train_size=64",
     "data.test_size=16",
@@ -17,11 +17,9 @@ TINY = (
     "training.batch_size=16",
     "training.epochs=2",
     "probes.batch_size=8",
-    "model=mlp",
-    "model.depth=4",
-    "model.width=8",
     "runtime.device=cpu",
 )
+TINY = (*TINY_DATA, "model=mlp", "model.depth=4", "model.width=8")
 
 # Slow, noisy machines: a property is about values, never about time.
 settings.register_profile("normlab", deadline=None)

@@ -1,7 +1,6 @@
 """The functions of the door: what a script calls does what a command does, and prints nothing."""
 
 import inspect
-import io
 import subprocess
 import sys
 import threading
@@ -13,13 +12,13 @@ import pytest
 import torch
 from pandas import read_csv
 from pandas.testing import assert_frame_equal
-from rich.console import Console
 
 import normlab
 from normlab.bench import Case
 from normlab.errors import BusyError, ConfigError, RecordError
 from normlab.runs import Finished, read_weights
 from tests.conftest import TINY
+from tests.show.terminal.printing import text_of
 from tests.tools.synthetic_results import write_runs
 
 TYPES = {
@@ -238,20 +237,13 @@ def test_pictures_and_a_report() -> None:
     assert [problem.split(":")[0] for problem in problems] == ["results/synthetic/broken"]
     assert normlab.plot("depth", output="depth.svg") == Path("depth.svg")
     assert Path("depth.svg").read_text().startswith("<svg")
-    assert "step" in rendered(normlab.sketch("heatmap"))
+    assert "step" in text_of(normlab.sketch("heatmap"))
     page = normlab.report("results/synthetic")
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
     with pytest.raises(ConfigError, match="no such choice; choices: gradients"):
         normlab.plot("depht", output="depth.svg")
     with pytest.raises(RecordError, match="nowhere"):
         normlab.read_results("nowhere")
-
-
-def rendered(drawn: Any) -> str:
-    """What rich makes of it."""
-    text = io.StringIO()
-    Console(width=80, file=text).print(drawn)
-    return text.getvalue()
 
 
 def test_theory_and_info() -> None:

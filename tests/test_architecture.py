@@ -2,9 +2,11 @@
 needs no torch."""
 
 import ast
+import itertools
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -84,9 +86,15 @@ def test_reading_runs_and_diagnosing_them_needs_no_torch() -> None:
 def test_readme_lists_the_house() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     tree = readme.split("## The house", 1)[1].split("\n## ", 1)[0]
-    places = {file.name for file in PACKAGE.iterdir() if not file.name.startswith("_")}
-    for name in sorted(places - {"py.typed"}):
-        assert f"  {name}{'' if name.endswith('.py') else '/'} " in tree, name
+    shown = re.findall(r"^  (\w+)(?:/|\.py) ", tree.split("\nconfigs/")[0], re.MULTILINE)
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = pyproject["tool"]["importlinter"]["contracts"][0]["layers"]
+    assert layers[0] == "__main__"
+    # Siblings stand in any order.
+    expected = [set(layer.split(" | ")) for layer in reversed(layers[1:])]
+    places = iter(shown)
+    assert [set(itertools.islice(places, len(layer))) for layer in expected] == expected
+    assert not list(places)
 
 
 @pytest.mark.parametrize("page", ["README.md", "results/README.md", "results/LOG.md"])

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console, RenderableType
 
 from normlab.config import compose
 from normlab.measurement import predict
@@ -12,6 +11,7 @@ from normlab.results import read_results
 from normlab.runs import read_run, run_folder
 from normlab.show import ComparisonOptions, PictureOptions, comparison, draw, sketch
 from tests import outside_parts
+from tests.show.terminal.printing import text_of
 from tests.tools.golden import answer, in_folder
 
 SETTINGS = (
@@ -65,17 +65,10 @@ def test_a_picture_and_a_format_are_used_as_normlabs_own(parts: Path) -> None:
     frame, _ = read_results([Path("results")])
     draw("bars", frame, PictureOptions(), parts / "bars.svg")
     assert "#654321" in (parts / "bars.svg").read_text(encoding="utf-8")
-    assert "1 bars, 60 wide" in drawn(sketch("bars", frame, PictureOptions(), 60))
+    assert "1 bars, 60 wide" in text_of(sketch("bars", frame, PictureOptions(), 60), 60)
     written = comparison(frame, ComparisonOptions(), "lines")
     assert isinstance(written, str)
     assert written.startswith(f"{frame['train_acc'].iloc[0]:.3f}*")
-
-
-def drawn(sketched: RenderableType) -> str:
-    console = Console(width=60)
-    with console.capture() as capture:
-        console.print(sketched)
-    return capture.get()
 
 
 def test_what_was_measured_is_recorded(parts: Path) -> None:

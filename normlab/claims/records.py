@@ -1,6 +1,5 @@
 """Verdicts as plain objects, and the last ones kept below a results folder."""
 
-import functools
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from normlab.claims.claim import Scale, Verdict
-from normlab.runs import to_json, write_whole
+from normlab.runs import write_json
 
 VERDICTS_FOLDER = ".verdicts"
 
@@ -51,8 +50,7 @@ def remember(verdicts: Sequence[Verdict], root: Path) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for verdict, row in zip(verdicts, as_rows(verdicts), strict=True):
         file = folder / f"{verdict.claim.id}-{verdict.scale}.json"
-        text = to_json({**row, "judged": now}) + "\n"
-        write_whole(file, functools.partial(Path.write_text, data=text, encoding="utf-8"))
+        write_json(file, {**row, "judged": now})
 
 
 def remembered(root: Path, scale: Scale) -> dict[str, dict[str, Any]]:

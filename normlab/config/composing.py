@@ -126,12 +126,12 @@ def _compose_point(
     values = _copy(base)
     for setting in settings:
         if setting.patches:
+            if not _exists(setting.key, values):
+                raise _unknown(setting, base)
             *parents, last = setting.key.split(".")
             place: Any = values
             for parent in parents:
-                place = place.get(parent) if isinstance(place, dict) else None
-            if not isinstance(place, dict) or last not in place:
-                raise _unknown(setting, base)
+                place = place[parent]
             place[last] = setting.value
     return validate(values)
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from normlab.config.numbers import Count, NonNegative
 from normlab.config.parts import Choices, OneOf, Part
@@ -118,6 +118,24 @@ class Model(Part):
 
     # Whether its layers keep height and width of an image; else each has one value a channel.
     spatial: ClassVar[bool]
+
+    @model_validator(mode="after")
+    def _check_init(self) -> Self:
+        takes_std = INITIALIZERS[self.init].takes_std
+        if takes_std and self.init_std is None:
+            raise ValueError(
+                f"model.init={self.init}: needs a standard deviation; add model.init_std=0.01"
+            )
+        if not takes_std and self.init_std is not None:
+            raise ValueError(
+                f"model.init_std={self.init_std}: only model.init=normal has one; "
+                f"scale {self.init} with model.init_gain"
+            )
+        if self.bias_std and not self.bias:
+            raise ValueError(
+                f"model.bias_std={self.bias_std}: there are no biases; add model.bias=true"
+            )
+        return self
 
     @property
     def family(self) -> str:

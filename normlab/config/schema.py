@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, mo
 
 from normlab.config.network_parts import MODELS, NORMS, PROBES, Model, Norm
 from normlab.config.numbers import Count, NonNegative, Positive, Seed, Whole
-from normlab.config.parts import Choices, OneOf, Part, Settings
+from normlab.config.parts import Choices, OneOf, Settings
 from normlab.config.training_parts import (
     DATA_SETS,
     LAUNCHERS,
@@ -140,7 +140,8 @@ def value_choices(key: str) -> list[str]:
             return list(GROUPS[group])
         holders: list[Any] = [part for _, part in GROUPS[group].items()]
     else:
-        holders = _settings_in(Config.model_fields[group].annotation)
+        kind = Config.model_fields[group].annotation
+        holders = [kind] if isinstance(kind, type) and issubclass(kind, Settings) else []
     found: dict[str, None] = {}
     for holder in holders:
         if field in holder.model_fields:
@@ -148,11 +149,6 @@ def value_choices(key: str) -> list[str]:
             for admits in (info.annotation, *info.metadata):
                 found |= dict.fromkeys(_admitted(admits))
     return list(found)
-
-
-def _settings_in(annotation: Any) -> list[Any]:
-    kinds = get_args(annotation) or (annotation,)
-    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings | Part)]
 
 
 def _admitted(annotation: Any) -> Iterator[str]:

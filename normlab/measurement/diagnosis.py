@@ -73,9 +73,10 @@ def diagnose(
 ) -> Diagnosed:
     """What became of a network, by its evaluations and the snapshots of its layers."""
     snapshots = snapshot_steps(layers)
-    states = {step: state_at(layers, step) for step in snapshots}
-    init = states.get(0, NOTHING_MEASURED)
-    end = states[snapshots[-1]] if snapshots else NOTHING_MEASURED
+    at_steps = (0, ending.steps_per_epoch, snapshots[-1] if snapshots else None)
+    init, first_epoch, end = (
+        state_at(layers, step) if step in snapshots else NOTHING_MEASURED for step in at_steps
+    )
     last = metrics.iloc[-1].to_dict() if len(metrics) else {}
     scores = {key: float(last.get(key, math.nan)) for key in _SCORES}
     learned = Learned(scores["train_acc"], 1 / ending.classes, ending.step)
@@ -88,7 +89,7 @@ def diagnose(
         advice(config, "diverged" if died else diagnosis),
         scores,
         init,
-        states.get(ending.steps_per_epoch, NOTHING_MEASURED),
+        first_epoch,
         end,
     )
 

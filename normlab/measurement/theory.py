@@ -20,20 +20,16 @@ from numpy.typing import NDArray
 from normlab.config import ACTIVATIONS, INITIALIZERS, Config
 from normlab.errors import ConfigError
 from normlab.measurement.states import interior
+from normlab.networks import normal_density
 
 Values = NDArray[np.float64]
-
-
-def _normal_density(x: Values) -> Values:
-    density: Values = np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
-    return density
 
 
 # E over u ~ N(0, 1) by the midpoint rule, which converges as fast as any on a density that has
 # died out at both ends; no point lies on the kink of a rectifier.
 _STEP = 1 / 256
 _POINTS = np.arange(-12 + _STEP / 2, 12, _STEP)
-_WEIGHTS = _normal_density(_POINTS) * _STEP
+_WEIGHTS = normal_density(_POINTS) * _STEP
 # Variances beyond these are taken to die out or to grow for ever.
 _LEAST, _MOST = 1e-9, 1e9
 
@@ -138,7 +134,7 @@ def correlation(
         return 1.0, chi_1
     u = np.arange(-8 + 1 / 16, 8, 1 / 8)
     first, second = u[:, None], u[None, :]
-    weights = _normal_density(first) * _normal_density(second) / 64
+    weights = normal_density(first) * normal_density(second) / 64
     left = math.sqrt(q) * first
 
     def overlap(function: Callable[[Values], Any], c: float) -> float:
@@ -170,7 +166,7 @@ class Prediction:
 
     @property
     def factor(self) -> float:
-        """The geometric mean over the interior layers, as `diagnosis` measures it."""
+        """exp(−slope) of log δ over the interior layers, as `gradient_factor` measures it."""
         if not len(self.factors):
             return math.nan
         logs = np.concatenate([[0.0], -np.cumsum(np.log(self.factors))])

@@ -1,3 +1,4 @@
+from .activations import normal_density as normal_density
 from .blocks import Nonlinearity as Nonlinearity
 from .blocks import NormActivation as NormActivation
 from .building import WeightLayer as WeightLayer

@@ -23,7 +23,8 @@ def _sigmoid(x: Values) -> Values:
     return found
 
 
-def _normal_density(x: Values) -> Values:
+def normal_density(x: Values) -> Values:
+    """Of N(0, 1): e^(−x²/2) / √(2π)."""
     return np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
 
 
@@ -56,7 +57,7 @@ ACTIVATIONS.add(
     Activation(
         "torch.nn.functional:gelu",
         lambda x: x * _normal_cdf(x),
-        lambda x: _normal_cdf(x) + x * _normal_density(x),
+        lambda x: _normal_cdf(x) + x * normal_density(x),
     ),
 )
 ACTIVATIONS.add(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import model_validator
 
-from normlab.config import INITIALIZERS, MODELS, Config, Model
+from normlab.config import MODELS, Config, Model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -13,30 +13,8 @@ if TYPE_CHECKING:
 CNN_STAGES = 3
 
 
-class InitializedModel(Model):
-    """A network whose weights an initializer fills, and whose settings of it agree."""
-
-    @model_validator(mode="after")
-    def _check_init(self) -> Self:
-        takes_std = INITIALIZERS[self.init].takes_std
-        if takes_std and self.init_std is None:
-            raise ValueError(
-                f"model.init={self.init}: needs a standard deviation; add model.init_std=0.01"
-            )
-        if not takes_std and self.init_std is not None:
-            raise ValueError(
-                f"model.init_std={self.init_std}: only model.init=normal has one; "
-                f"scale {self.init} with model.init_gain"
-            )
-        if self.bias_std and not self.bias:
-            raise ValueError(
-                f"model.bias_std={self.bias_std}: there are no biases; add model.bias=true"
-            )
-        return self
-
-
 @MODELS.register("mlp")
-class MLP(InitializedModel):
+class MLP(Model):
     """A deep multilayer perceptron; depth counts its linear layers, the output one too."""
 
     spatial = False
@@ -52,7 +30,7 @@ class MLP(InitializedModel):
 
 
 @MODELS.register("cnn")
-class CNN(InitializedModel):
+class CNN(Model):
     """He et al.'s CIFAR-10 network of 6n+2 weight layers; with `residual`, their ResNet."""
 
     shortcut: Literal["A", "B"]

@@ -18,7 +18,7 @@ from pandas import DataFrame
 
 from normlab.config import from_yaml
 from normlab.errors import ConfigError
-from normlab.runs import SUMMARY_FILE, Summary
+from normlab.runs import CONFIG_FILE, SUMMARY_FILE, Summary
 from normlab.text import first_line
 from normlab.vocabulary import METRICS
 
@@ -97,7 +97,7 @@ def _config(folder: str, summary: Summary) -> Mapping[str, Any]:
     """The config of a run as nested dicts; raises ValueError where it cannot be normlab's."""
     config = summary.config
     if config is None:  # written before summaries held their config
-        text = (Path(folder) / "config.yaml").read_text(encoding="utf-8")
+        text = (Path(folder) / CONFIG_FILE).read_text(encoding="utf-8")
         config = from_yaml(text).model_dump(mode="json")
     if type(config.get("seed")) is not int:
         raise ValueError(f"{SUMMARY_FILE} is not normlab's, its config has no seed")

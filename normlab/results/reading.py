@@ -11,7 +11,7 @@ from normlab.config import from_yaml
 from normlab.errors import ConfigError, RecordError
 from normlab.results.filters import where
 from normlab.results.frames import in_one_line, to_frame
-from normlab.runs import LOCK_FILE, SUMMARY_FILE, Summary, is_running, parse_summary
+from normlab.runs import CONFIG_FILE, LOCK_FILE, SUMMARY_FILE, Summary, is_running, parse_summary
 
 # Ten times what a summary takes; a buffer of more would cost more than reading does.
 _SUMMARY_BYTES = 1 << 16
@@ -81,7 +81,7 @@ def _run_folders(root: str, problems: list[str]) -> Iterator[tuple[str, bytes | 
             continue
         below = [path for name, path, is_dir in inside if is_dir and not name.startswith(".")]
         files = {name for name, _, is_dir in inside if not is_dir}
-        if "config.yaml" in files:
+        if CONFIG_FILE in files:
             yield folder, None
         elif LOCK_FILE in files:
             problems.append(f"{folder}: just begun, it has no config.yaml yet")
@@ -104,5 +104,5 @@ def _read_file(path: str) -> bytes:
 
 def _pending(folder: str) -> Summary:
     """A stand-in for the summary of a run that has none yet."""
-    config = from_yaml((Path(folder) / "config.yaml").read_text(encoding="utf-8"))
+    config = from_yaml((Path(folder) / CONFIG_FILE).read_text(encoding="utf-8"))
     return Summary.pending(config, "running" if is_running(Path(folder)) else "unfinished")

@@ -112,12 +112,12 @@ def t_within(t: float, freedom: int) -> float:
 
 
 @functools.cache
-def t_quantile(freedom: int, confidence: float = CONFIDENCE) -> float:
-    """The t with P(|T| ≤ t) = confidence of Student's t, by bisection to the last digits."""
+def t_quantile(freedom: int) -> float:
+    """The t with P(|T| ≤ t) = `CONFIDENCE` of Student's t, by bisection to the last digits."""
     low, high = 0.0, math.pi / 2
     while True:
         middle = (low + high) / 2
         if middle in (low, high):
             return math.tan(middle) * math.sqrt(freedom)
         t = math.tan(middle) * math.sqrt(freedom)
-        low, high = (middle, high) if t_within(t, freedom) < confidence else (low, middle)
+        low, high = (middle, high) if t_within(t, freedom) < CONFIDENCE else (low, middle)

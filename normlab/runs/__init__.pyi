@@ -4,8 +4,10 @@ from .execution import Note as Note
 from .execution import execute as execute
 from .execution import execute_in_worker as execute_in_worker
 from .files import to_json as to_json
+from .files import write_json as write_json
 from .files import write_whole as write_whole
 from .folder import CHECKPOINT_FILE as CHECKPOINT_FILE
+from .folder import CONFIG_FILE as CONFIG_FILE
 from .folder import Run as Run
 from .folder import find_run as find_run
 from .folder import is_final as is_final

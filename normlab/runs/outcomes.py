@@ -1,9 +1,12 @@
 """How one run of a sweep ended."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
-from normlab.runs.summary import Summary
+from normlab.config import Config
+from normlab.runs.folder import run_folder
+from normlab.runs.summary import Summary, read_summary
 
 
 @dataclass(frozen=True)
@@ -21,3 +24,11 @@ class Outcome:
         """As a summary tells it, after a note about the run's start."""
         reason = " ".join(filter(None, (note, summary.reason)))
         return cls(summary.run_id, summary.status, reason, summary.verdict, seconds)
+
+
+def recorded_outcome(config: Config, statuses: Collection[str]) -> Outcome | None:
+    """The outcome in a run's summary, where its status is one of these."""
+    summary = read_summary(run_folder(config))
+    if summary is None or summary.status not in statuses:
+        return None
+    return Outcome.from_summary(summary)

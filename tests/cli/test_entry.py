@@ -61,6 +61,8 @@ def test_bad_input_is_one_line(tmp_path: Path, arguments: list[str], code: int, 
     assert "Traceback" not in done.stderr
     # What failed while running is kept as a run; what cannot begin is none.
     assert bool(list(tmp_path.glob("**/summary.json"))) == (code == 3)
+    if code == 2:
+        assert [place.name for place in tmp_path.iterdir()] == ["file"]
 
 
 def test_debug_raises_what_would_be_one_line(tmp_path: Path) -> None:

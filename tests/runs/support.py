@@ -9,7 +9,17 @@ import torch
 from pandas.testing import assert_frame_equal
 
 from normlab.config import Config, compose, grids, run_id
-from normlab.runs import Plan, Summary, execute, plan, read_lock, read_run, read_weights, run_folder
+from normlab.runs import (
+    Plan,
+    Summary,
+    execute,
+    plan,
+    read_lock,
+    read_run,
+    read_summary,
+    read_weights,
+    run_folder,
+)
 from normlab.runs.folder import METRIC_COLUMNS
 from normlab.runs.recorder import Recorder
 from tests.conftest import TINY
@@ -86,6 +96,12 @@ def assert_same(one: Path, two: Path) -> None:
     if first.config.output.weights:
         weights, twins = read_weights(one), read_weights(two)
         assert all(torch.equal(weights[key], twins[key]) for key in weights)
+
+
+def status_kept(config: Config) -> str | None:
+    """What a run's summary says, None where there is none."""
+    summary = read_summary(run_folder(config))
+    return summary and summary.status
 
 
 def running(configs: tuple[Config, ...]) -> list[int]:

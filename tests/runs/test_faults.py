@@ -25,6 +25,7 @@ from normlab.runs import execution as runs
 from normlab.runs import is_final, locks, read_run, read_summary, run_folder
 from normlab.training import Measurement, Started
 from tests.conftest import TINY
+from tests.runs.support import config_in
 from tests.tools.processes import NEVER_SECONDS
 from tests.tools.synthetic_results import write_runs
 
@@ -63,10 +64,6 @@ def in_process(monkeypatch, *words):
 
 def is_one_line(err):
     return err.startswith("normlab: ") and err.count("\n") == 1 and "Traceback" not in err
-
-
-def config_in(root, *overrides):
-    return compose([*TINY, f"output.root='{root}'", *overrides])
 
 
 @pytest.fixture

@@ -7,20 +7,10 @@ from torch import Tensor
 
 from normlab.config import Config
 from normlab.training import Ended, Evaluation, Measurement, train
+from tests.conftest import TINY_DATA
 
 CPU = torch.device("cpu")
-TINY = (
-    "data=gaussian",
-    "data.train_size=64",
-    "data.test_size=16",
-    "data.size=4",
-    "training.batch_size=16",
-    "training.epochs=2",
-    "probes.batch_size=8",
-    "runtime.device=cpu",
-)
-TINY_MLP = (*TINY, "model=mlp", "model.depth=4", "model.width=8")
-TINY_CNN = (*TINY, "data.size=8", "model=cnn", "model.depth=8", "model.width=4")
+TINY_CNN = (*TINY_DATA, "data.size=8", "model=cnn", "model.depth=8", "model.width=4")
 
 
 def events_of(config: Config) -> tuple[list[Any], Ended]:

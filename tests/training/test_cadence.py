@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 from normlab.config import Config, compose
 from normlab.training import Measurement
 from normlab.training.cadence import gradient_schedule, snapshot_schedule
-from tests.training.small_trainings import TINY_MLP, events_of
+from tests.conftest import TINY
+from tests.training.small_trainings import events_of
 
 DEFAULT = compose()
 
@@ -30,5 +31,5 @@ def test_gradient_norms_are_logged_at_a_bounded_number_of_steps(steps: int, coun
 
 
 def test_nothing_is_measured_where_nothing_is_asked() -> None:
-    events, _ = events_of(compose([*TINY_MLP, "probes=none"]))
+    events, _ = events_of(compose([*TINY, "probes=none"]))
     assert not any(isinstance(event, Measurement) for event in events)

@@ -4,7 +4,8 @@ import torch
 from normlab.config import compose
 from normlab.errors import ConfigError
 from normlab.training import Started, available_devices, train
-from tests.training.small_trainings import TINY_CNN, TINY_MLP, evaluations, events_of, measured
+from tests.conftest import TINY
+from tests.training.small_trainings import TINY_CNN, evaluations, events_of, measured
 
 
 def test_bf16_trains_and_is_measured_in_fp32() -> None:
@@ -28,11 +29,11 @@ def test_bf16_trains_and_is_measured_in_fp32() -> None:
 )
 def test_refused_before_anything_starts(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        next(iter(train(compose([*TINY_MLP, override]))))
+        next(iter(train(compose([*TINY, override]))))
 
 
 def test_auto_takes_the_best_device() -> None:
-    started = next(iter(train(compose([*TINY_MLP, "runtime.device=auto"]))))
+    started = next(iter(train(compose([*TINY, "runtime.device=auto"]))))
     assert isinstance(started, Started)
     order = [d for d in ("cuda", "mps", "cpu") if d in available_devices()]
     assert started.device == order[0]
@@ -40,7 +41,7 @@ def test_auto_takes_the_best_device() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("overrides", [TINY_MLP, TINY_CNN])
+@pytest.mark.parametrize("overrides", [TINY, TINY_CNN])
 def test_a_gpu_gives_the_cpus_numbers(overrides: tuple[str, ...]) -> None:
     on_cpu, _ = events_of(compose(overrides))
     on_gpu, _ = events_of(compose([*overrides, "runtime.device=cuda"]))

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from normlab.config import compose
 from normlab.networks import weight_layers
 from normlab.training import evaluate
-from tests.training.small_trainings import CPU, TINY_CNN, TINY_MLP, evaluations, events_of, measured
+from tests.conftest import TINY
+from tests.training.small_trainings import CPU, TINY_CNN, evaluations, events_of, measured
 
 
 def test_evaluation_is_in_eval_mode_on_the_whole_sets() -> None:
@@ -42,7 +43,7 @@ def test_sigmoid_loss_is_trained_and_reported() -> None:
     """Its value at logits of 0 is K·log 2, where softmax has log K."""
     config = compose(
         [
-            *(*TINY_MLP, "training.steps=0", "training.loss=sigmoid"),
+            *(*TINY, "training.steps=0", "training.loss=sigmoid"),
             *("model.init=normal", "model.init_std=0"),
         ]
     )

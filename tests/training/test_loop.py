@@ -12,10 +12,10 @@ from normlab.errors import ConfigError
 from normlab.networks import build_model, weight_layers
 from normlab.training import Measurement, Progress, Started, random_stream, train
 from normlab.training.cadence import total_steps
+from tests.conftest import TINY
 from tests.training.small_trainings import (
     CPU,
     TINY_CNN,
-    TINY_MLP,
     equal_weights,
     evaluations,
     events_of,
@@ -54,7 +54,7 @@ def textbook(config: Config, *, fused: bool = False) -> tuple[torch.nn.Module, l
     raise AssertionError
 
 
-@pytest.mark.parametrize("overrides", [TINY_MLP, TINY_CNN, (*TINY_CNN, "model.residual=true")])
+@pytest.mark.parametrize("overrides", [TINY, TINY_CNN, (*TINY_CNN, "model.residual=true")])
 def test_equals_the_textbook_loop(overrides: tuple[str, ...]) -> None:
     config = compose(overrides)
     events, ended = events_of(config)
@@ -69,7 +69,7 @@ def test_equals_the_textbook_loop(overrides: tuple[str, ...]) -> None:
     assert logged[0] == pytest.approx(norms[0], rel=1e-12)
 
 
-@pytest.mark.parametrize("overrides", [TINY_MLP, TINY_CNN, (*TINY_CNN, "model.residual=true")])
+@pytest.mark.parametrize("overrides", [TINY, TINY_CNN, (*TINY_CNN, "model.residual=true")])
 def test_equals_the_textbook_loop_bit_for_bit_where_its_update_is_fused(
     overrides: tuple[str, ...],
 ) -> None:
@@ -81,7 +81,7 @@ def test_equals_the_textbook_loop_bit_for_bit_where_its_update_is_fused(
         assert values == pytest.approx(norms[step], rel=1e-14)
 
 
-@pytest.mark.parametrize("overrides", [TINY_MLP, TINY_CNN, (*TINY_MLP, "norm=wn")])
+@pytest.mark.parametrize("overrides", [TINY, TINY_CNN, (*TINY, "norm=wn")])
 def test_measuring_does_not_change_training(overrides: tuple[str, ...]) -> None:
     _, bare = events_of(compose([*overrides, "probes=none"]))
     everything = ["probes.snapshots=99", "probes.grad_norm_steps=99"]
@@ -103,7 +103,7 @@ def test_the_same_config_gives_the_same_numbers() -> None:
 
 
 def test_events_and_their_order() -> None:
-    events, ended = events_of(compose([*TINY_MLP, "training.epochs=3"]))
+    events, ended = events_of(compose([*TINY, "training.epochs=3"]))
     assert isinstance(events[0], Started)
     assert (events[0].steps, events[0].layers, events[0].steps_per_epoch) == (12, 4, 4)
     assert events[0].parameters == 16 * 8 + 8 + 2 * (8 * 8 + 8) + 8 * 10 + 10 + 3 * 2 * 8
@@ -116,14 +116,14 @@ def test_events_and_their_order() -> None:
 
 
 def test_progress_comes_between_measurements() -> None:
-    events = list(train(compose([*TINY_MLP, "probes=none"]), progress_seconds=0))
+    events = list(train(compose([*TINY, "probes=none"]), progress_seconds=0))
     progress = [event for event in events if isinstance(event, Progress)]
     assert [event.step for event in progress] == list(range(1, 9))
     assert all(math.isfinite(event.batch_loss) for event in progress)
 
 
 @pytest.mark.parametrize("norm", ["none", "bn", "ln", "gn", "in", "rms", "wn"])
-@pytest.mark.parametrize("model", [TINY_MLP, TINY_CNN, (*TINY_CNN, "model.block=pre")])
+@pytest.mark.parametrize("model", [TINY, TINY_CNN, (*TINY_CNN, "model.block=pre")])
 def test_every_norm_learns(norm: str, model: tuple[str, ...]) -> None:
     """A few steps on one full batch lower its loss."""
     config = compose(
@@ -138,7 +138,7 @@ def test_every_norm_learns(norm: str, model: tuple[str, ...]) -> None:
 
 
 def test_a_loss_that_is_not_finite_ends_the_run() -> None:
-    events, ended = events_of(compose([*TINY_MLP, "norm=none", "optimizer.lr=1e30"]))
+    events, ended = events_of(compose([*TINY, "norm=none", "optimizer.lr=1e30"]))
     assert ended.status == "diverged"
     assert 0 < ended.step < 8
     assert 0 in measured(events, "delta_rms")  # what was measured so far is kept
@@ -161,7 +161,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run(monkeypatch: pytest.MonkeyPa
         return model
 
     monkeypatch.setattr("normlab.training.step.build_model", lopsided)
-    config = compose([*TINY_MLP, "norm=none", "model.activation=identity"])
+    config = compose([*TINY, "norm=none", "model.activation=identity"])
     events, ended = events_of(config)
     assert (ended.status, ended.step) == ("diverged", 0)
     assert math.isfinite(evaluations(events)[0]["train_loss"])
@@ -169,14 +169,14 @@ def test_a_gradient_that_is_not_finite_ends_the_run(monkeypatch: pytest.MonkeyPa
 
 
 def test_divergence_in_the_last_step_is_seen() -> None:
-    events, ended = events_of(compose([*TINY_MLP, "training.steps=1", "optimizer.lr=1e38"]))
+    events, ended = events_of(compose([*TINY, "training.steps=1", "optimizer.lr=1e38"]))
     assert (ended.status, ended.step) == ("diverged", 1)
     assert [row["step"] for row in evaluations(events)] == [0, 1]
 
 
 def test_an_overflow_in_eval_mode_alone_is_no_divergence() -> None:
     """BatchNorm makes training blind to a weight's scale; its running variance is 1 at first."""
-    config = compose([*TINY_MLP, "model.depth=14", "model.init_gain=1000"])
+    config = compose([*TINY, "model.depth=14", "model.init_gain=1000"])
     events, ended = events_of(config)
     assert ended.status == "finished"
     assert not math.isfinite(evaluations(events)[0]["train_loss"])

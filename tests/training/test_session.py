@@ -6,7 +6,8 @@ from normlab.config import compose
 from normlab.training import Checkpoint, Progress, Started, train
 from normlab.training import session as sessions
 from normlab.training.step import training_step
-from tests.training.small_trainings import TINY_MLP, evaluations, events_of, measured
+from tests.conftest import TINY
+from tests.training.small_trainings import evaluations, events_of, measured
 
 
 @pytest.mark.parametrize("read_every", [3, 50])
@@ -15,7 +16,7 @@ def test_when_losses_are_read_back_changes_nothing(
 ) -> None:
     """A GPU's losses are read every 50 steps: the same step diverges and the same rows are kept."""
     # The loss overflows after some steps, between two snapshots and within an epoch.
-    overrides = [*TINY_MLP, "norm=none", "training.epochs=5", "optimizer.lr=1e5", "seed=3"]
+    overrides = [*TINY, "norm=none", "training.epochs=5", "optimizer.lr=1e5", "seed=3"]
     config = compose([*overrides, "model.activation=identity", "probes.snapshots=2"])
     events, ended = events_of(config)
     assert ended.status == "diverged"
@@ -56,7 +57,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_what_is_prepared_at_the_start_is_no_time_of_training(clock: Clock) -> None:
     """A recorder makes a folder and asks git for the commit when training has `Started`."""
     events = []
-    for event in train(compose([*TINY_MLP, "probes=none"])):
+    for event in train(compose([*TINY, "probes=none"])):
         events.append(event)
         if isinstance(event, Started):
             clock.now += 100
@@ -68,7 +69,7 @@ def test_what_is_prepared_at_the_start_is_no_time_of_training(clock: Clock) -> N
 
 
 def test_time_goes_on_from_a_checkpoint(clock: Clock) -> None:
-    config = compose([*TINY_MLP, "probes=none"])
+    config = compose([*TINY, "probes=none"])
     *_, checkpoint = train(config, stop=lambda: clock.now >= 1003, progress_seconds=-1)
     assert isinstance(checkpoint, Checkpoint)
     assert (checkpoint.state["step"], checkpoint.state["seconds"]) == (3, 3)
@@ -78,7 +79,7 @@ def test_time_goes_on_from_a_checkpoint(clock: Clock) -> None:
 
 
 def test_signs_of_life_and_checkpoints_come_by_the_clock(clock: Clock) -> None:
-    config = compose([*TINY_MLP, "probes=none", "runtime.checkpoint_seconds=3"])
+    config = compose([*TINY, "probes=none", "runtime.checkpoint_seconds=3"])
     events = list(train(config, progress_seconds=1.5))
     assert clock.now == 1008
     assert [event.step for event in events if isinstance(event, Progress)] == [2, 4, 6, 8]
@@ -87,7 +88,7 @@ def test_signs_of_life_and_checkpoints_come_by_the_clock(clock: Clock) -> None:
 
 
 def test_a_checkpoint_at_0_seconds_is_never_due(clock: Clock) -> None:
-    config = compose([*TINY_MLP, "probes=none", "runtime.checkpoint_seconds=0"])
+    config = compose([*TINY, "probes=none", "runtime.checkpoint_seconds=0"])
     events = list(train(config, stop=lambda: clock.now >= 1003, progress_seconds=-1))
     assert isinstance(events[-1], Progress)
     assert not any(isinstance(event, Checkpoint) for event in events)

@@ -1,13 +1,14 @@
 import pytest
 
 from normlab.config import compose
-from tests.training.small_trainings import TINY_MLP, events_of, measured
+from tests.conftest import TINY
+from tests.training.small_trainings import events_of, measured
 
 
 def test_update_ratio_is_of_the_real_step() -> None:
     """Plain SGD on a single step: ‖ΔW‖/‖W‖ = lr·‖∇W‖/‖W‖."""
     config = compose(
-        [*TINY_MLP, "training.steps=1", "optimizer.momentum=0", "optimizer.weight_decay=0"]
+        [*TINY, "training.steps=1", "optimizer.momentum=0", "optimizer.weight_decay=0"]
     )
     events, _ = events_of(config)
     ratio, gradient, weight = (
@@ -20,7 +21,7 @@ def test_update_ratio_is_of_the_real_step() -> None:
 @pytest.mark.parametrize("more", [[], ["norm=none", "model.depth=30", "model.init_gain=8"]])
 def test_clipping_bounds_the_step(more: list[str]) -> None:
     """A step of lr · clip_norm, also where the squared norm overflows float32."""
-    plain = [*TINY_MLP, "training.steps=1", "optimizer.momentum=0", "optimizer.weight_decay=0"]
+    plain = [*TINY, "training.steps=1", "optimizer.momentum=0", "optimizer.weight_decay=0"]
     plain += [*more, "model.bias=false"]
     _, start = events_of(compose([*plain, "training.steps=0"]))
     _, end = events_of(compose([*plain, "training.clip_norm=0.01"]))

@@ -4,7 +4,8 @@ import torch
 
 from normlab.config import compose
 from normlab.training import random_stream
-from tests.training.small_trainings import TINY_MLP, equal_weights, events_of, weights_of
+from tests.conftest import TINY
+from tests.training.small_trainings import equal_weights, events_of, weights_of
 
 
 def test_random_streams_are_apart() -> None:
@@ -15,8 +16,8 @@ def test_random_streams_are_apart() -> None:
 
 
 def test_another_seed_gives_other_weights() -> None:
-    _, one = events_of(compose([*TINY_MLP, "seed=1", "training.epochs=0"]))
-    _, two = events_of(compose([*TINY_MLP, "seed=2", "training.epochs=0"]))
+    _, one = events_of(compose([*TINY, "seed=1", "training.epochs=0"]))
+    _, two = events_of(compose([*TINY, "seed=2", "training.epochs=0"]))
     assert not equal_weights(weights_of(one), weights_of(two))
 
 

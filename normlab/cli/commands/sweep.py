@@ -1,5 +1,6 @@
 """normlab sweep"""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from normlab.cli.output import make_console
 from normlab.errors import InterruptedRunError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from normlab.runs import Outcome, Plan
 
@@ -46,6 +47,8 @@ def sweep(
 
     The same command again makes only what is missing.
     """
+    from normlab.runs import run_folder
+    from normlab.show import left_alone_line, sweep_report, sweep_table
     from normlab.vocabulary import FINAL
 
     if report_file is not None:
@@ -64,9 +67,24 @@ def sweep(
     print_plan(planned, console, dry_run=dry_run)
     if dry_run:
         return
-    outcomes = make_runs(planned, console, force=force, fail_fast=fail_fast)
+    runs = [run_folder(config) for config in planned.configs]
+    folders, ids = list(dict.fromkeys(run.parent for run in runs)), {run.name for run in runs}
+    try:
+        outcomes = make_runs(
+            planned,
+            console,
+            lambda: sweep_table(folders, ids, console.width),
+            force=force,
+            fail_fast=fail_fast,
+        )
+    except InterruptedRunError:
+        console.print(sweep_report(folders, ids, console.width))
+        raise
+    console.print(sweep_report(folders, ids, console.width))
+    if planned.failed:
+        console.print(left_alone_line(planned))
     if report_file is not None:
-        write_report(folders_of(planned), report_file, ids=ids_of(planned))
+        write_report(folders, report_file, ids=ids)
     if planned.failed or any(outcome.status not in FINAL for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -82,46 +100,26 @@ def print_plan(planned: "Plan", console: "Console", *, dry_run: bool) -> None:
 
 
 def make_runs(
-    planned: "Plan", console: "Console", *, force: bool, fail_fast: bool
+    planned: "Plan",
+    console: "Console",
+    table: Callable[[], "RenderableType | None"] = lambda: None,
+    *,
+    force: bool = False,
+    fail_fast: bool = False,
 ) -> "list[Outcome]":
-    """Make a plan's runs, show them as they go, and print what came of them, Ctrl-C or not."""
-    from normlab.show import (
-        left_alone_line,
-        sweep_report,
-        sweep_table,
-        waiting_line,
-        watch_sweep,
-    )
+    """Make a plan's runs and show them as they go; raises InterruptedRunError at Ctrl-C.
 
-    folders, ids = folders_of(planned), ids_of(planned)
+    `table()` is shown beside them, such as the comparison so far.
+    """
+    from normlab.show import waiting_line, watch_sweep
+
     try:
-        outcomes = api.run_plan(
+        return api.run_plan(
             planned,
             force=force,
             fail_fast=fail_fast,
             on_waiting=lambda runs: console.print(waiting_line(runs)),
-            follow=lambda coming: watch_sweep(
-                coming, planned, console, lambda: sweep_table(folders, ids, console.width)
-            ),
+            follow=lambda coming: watch_sweep(coming, planned, console, table),
         )
     except KeyboardInterrupt:
-        console.print(sweep_report(folders, ids, console.width))
         raise InterruptedRunError("interrupted; the same command goes on from here") from None
-    console.print(sweep_report(folders, ids, console.width))
-    if planned.failed:
-        console.print(left_alone_line(planned))
-    return outcomes
-
-
-def folders_of(planned: "Plan") -> list[Path]:
-    """The folders of the experiments that a plan's runs belong to."""
-    from normlab.runs import run_folder
-
-    return list(dict.fromkeys(run_folder(config).parent for config in planned.configs))
-
-
-def ids_of(planned: "Plan") -> set[str]:
-    """The run ids of a plan."""
-    from normlab.config import run_id
-
-    return {run_id(config) for config in planned.configs}

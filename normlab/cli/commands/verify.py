@@ -7,16 +7,15 @@ import typer
 
 from normlab import api
 from normlab.cli.choices import VerdictFormat
-from normlab.cli.commands.sweep import print_plan
+from normlab.cli.commands.sweep import make_runs, print_plan
 from normlab.cli.options import ConfigDir, DryRun, RetryFailed, complete_claims, examples
 from normlab.cli.output import is_for_people, make_console, print_shown
-from normlab.errors import ConfigError, InterruptedRunError
+from normlab.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from normlab.claims import Verdict
-    from normlab.runs import Plan
 
 EXAMPLES = examples(
     "normlab verify",
@@ -85,20 +84,6 @@ def list_claims(overrides: Sequence[str], scale: Literal["small", "paper"]) -> N
 
     last = remembered(api.results_root(overrides), scale)
     make_console().print(claims_table(list(CLAIMS.values()), scale, last))
-
-
-def make_runs(planned: "Plan", console: "Console") -> None:
-    """Make the runs that the claims lack, and show them as they go."""
-    from normlab.show import waiting_line, watch_sweep
-
-    try:
-        api.run_plan(
-            planned,
-            on_waiting=lambda runs: console.print(waiting_line(runs)),
-            follow=lambda coming: watch_sweep(coming, planned, console, lambda: None),
-        )
-    except KeyboardInterrupt:
-        raise InterruptedRunError("interrupted; the same command goes on from here") from None
 
 
 def judge(

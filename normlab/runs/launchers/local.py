@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 
 from normlab.config import LAUNCHERS, Config, Count, Launcher, Positive, run_id
 from normlab.errors import RunError
-from normlab.runs.folder import run_folder
 from normlab.runs.launchers import with_device
-from normlab.runs.outcomes import Outcome
-from normlab.runs.summary import read_summary
+from normlab.runs.outcomes import Outcome, recorded_outcome
 from normlab.vocabulary import FINAL
 
 if TYPE_CHECKING:
@@ -111,14 +109,14 @@ class LocalLauncher(Launcher):
         except TimeoutError:
             reason = f"took longer than launcher.timeout_seconds={self.timeout_seconds:g}"
             seconds = self.timeout_seconds or 0.0
-            if recorded := _recorded_outcome(config, ended):  # it ended at the last moment
+            if recorded := recorded_outcome(config, ended):  # it ended at the last moment
                 return recorded
         except BrokenProcessPool:  # its worker died as it started
             return Outcome(identity, "interrupted", "it was not begun")
         except ProcessExpired as error:
             cause = _cause_of_death(error.exitcode)
             if cause == "SIGTERM":
-                recorded = _recorded_outcome(config, (*ended, "interrupted", "failed"))
+                recorded = recorded_outcome(config, (*ended, "interrupted", "failed"))
                 reason = "its worker was asked to end (SIGTERM) before its first step"
                 return recorded or Outcome(identity, "interrupted", reason)
             reason = f"its worker process died ({cause}), out of memory perhaps"
@@ -167,11 +165,3 @@ def _cause_of_death(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         return signal.Signals(-exit_code).name
     return f"exit code {exit_code}"
-
-
-def _recorded_outcome(config: Config, statuses: Sequence[str]) -> Outcome | None:
-    """The outcome in a run's summary, where its status is one of these."""
-    summary = read_summary(run_folder(config))
-    if summary is None or summary.status not in statuses:
-        return None
-    return Outcome.from_summary(summary)

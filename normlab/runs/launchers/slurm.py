@@ -12,7 +12,6 @@ from pydantic import Field, field_validator
 from normlab.config import LAUNCHERS, Config, Count, Launcher, Positive, Whole, run_id
 from normlab.errors import ConfigError
 from normlab.runs.environment import command_line
-from normlab.runs.folder import run_folder
 from normlab.runs.launchers import cluster_device, local, with_device
 from normlab.runs.launchers.local import LocalLauncher
 from normlab.runs.launchers.slurm_job import (
@@ -23,8 +22,8 @@ from normlab.runs.launchers.slurm_job import (
     read_outcomes,
     work,
 )
-from normlab.runs.outcomes import Outcome
-from normlab.runs.summary import read_summary
+from normlab.runs.outcomes import Outcome, recorded_outcome
+from normlab.vocabulary import FINAL
 
 STATE_SECONDS = 30.0  # between questions to Slurm's accounting, which burden the cluster
 STOP_SECONDS = local.STOP_SECONDS + 5
@@ -177,9 +176,8 @@ def collect(
 
 def _unreported(config: Config, job: Any) -> Outcome:
     """The outcome of a run of which an ended job has written nothing."""
-    summary = read_summary(run_folder(config))
-    if summary is not None and summary.final:
-        return Outcome.from_summary(summary)
+    if recorded := recorded_outcome(config, FINAL):
+        return recorded
     reason = f"its job {job.job_id} ended before it ({job.state}); see {job.paths.stderr}"
     return Outcome(run_id(config), "failed", reason)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import altair as alt
 import numpy as np
 from pandas import DataFrame
 
@@ -27,7 +28,22 @@ def in_panels(table: DataFrame) -> tuple[DataFrame, str]:
     chosen, have = few_depths(table["depth"]), table["depth"].nunique()
     words = f"; {len(chosen)} of {have} depths" if have > len(chosen) else ""
     kept = table[table["depth"].isin(chosen)]
-    return kept.assign(panel="depth " + kept["depth"].astype(str)), words
+    return with_panels(kept), words
+
+
+def with_panels(table: DataFrame) -> DataFrame:
+    """The rows with the name of their `panel`."""
+    return table.assign(panel="depth " + table["depth"].astype(str))
+
+
+def side_by_side(
+    drawn: alt.LayerChart | alt.FacetChart, table: DataFrame
+) -> alt.LayerChart | alt.FacetChart:
+    """A chart, or one for each panel, two in a row, where a table has several depths."""
+    if table["depth"].nunique() < 2:
+        return drawn
+    by_depth = alt.Facet("panel:N", title=None, sort=panel_order(table))
+    return drawn.facet(by_depth, columns=2)
 
 
 def panel_order(table: DataFrame) -> list[str]:

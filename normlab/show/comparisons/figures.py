@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from normlab.text import number
+from normlab.text import factor, number
 from normlab.vocabulary import DIAGNOSES, METRICS, Metric
 
 ABSENT = "–"
@@ -51,7 +51,7 @@ def cell_text(figures: Figures, usual_n: int, *, marked: bool) -> str:
     if n == 1:
         text += "*"
     elif n > 1 and metric.logarithmic:
-        text += f" ×÷{_factor(figures.high / mean if mean else math.nan)}"
+        text += f" ×÷{factor(figures.high / mean if mean else math.nan)}"
     elif n > 1:
         text += f" ±{_value(metric, figures.high - mean)}"
     if n > 1 and n != usual_n:
@@ -94,7 +94,3 @@ def _value(metric: Metric, value: float) -> str:
     if metric.share:
         return f"{value:.3f}" if value == value else ABSENT
     return number(value)
-
-
-def _factor(factor: float) -> str:
-    return ">999" if factor > 999 else f"{factor:.2g}" if factor < 100 else f"{factor:.0f}"

@@ -1,6 +1,7 @@
 """How runs were made, and how to make them again."""
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from pandas import DataFrame
 
 from normlab.config import config_folder
+from normlab.runs import CONFIG_FILE
 
 MOST_COMMANDS = 6
 # What is told of the environments, and the key of environment.json.
@@ -47,8 +49,14 @@ def repetition(runs: DataFrame, folders: Sequence[Path], where: Sequence[str]) -
         made_with=", ".join(told),
         runs=len(runs),
         seconds=float(runs["seconds"].sum()),
-        config=_text_of(Path(str(runs["folder"].iloc[0])) / "config.yaml"),
+        config=_text_of(Path(str(runs["folder"].iloc[0])) / CONFIG_FILE),
     )
+
+
+def experiment_file(name: str) -> Path | None:
+    """An experiment's YAML, or None where normlab has none; a foreign run may tell any name."""
+    file = config_folder() / "experiment" / f"{name}.yaml"
+    return file if re.fullmatch(r"[\w-]+", name) and file.is_file() else None
 
 
 def _commands(runs: DataFrame, environments: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -59,8 +67,7 @@ def _commands(runs: DataFrame, environments: Sequence[Mapping[str, Any]]) -> lis
     commands = _distinct(_as_typed(environment.get("command")) for environment in environments)
     if not commands:
         names = dict.fromkeys(str(name) for name in runs["experiment"])
-        known = [n for n in names if (config_folder() / "experiment" / f"{n}.yaml").is_file()]
-        commands = [f"normlab sweep experiment={name}" for name in known]
+        commands = [f"normlab sweep experiment={name}" for name in names if experiment_file(name)]
     if len(commands) > MOST_COMMANDS:
         more = len(commands) - MOST_COMMANDS
         commands = [*commands[:MOST_COMMANDS], f"# {more} more, in the runs' environment.json"]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from pandas import DataFrame
 
 from normlab.results import DEPTH, summarize
-from normlab.text import number
+from normlab.text import factor, number
 from normlab.vocabulary import METRICS
 
 # The figures of a row, and what heads them.
@@ -57,10 +57,6 @@ def _cell(metric: str, part: Mapping[Any, Any]) -> PageCell:
     if METRICS[metric].share:
         spread = "" if math.isnan(high) else f" ±{100 * (high - mean):.1f}"
         return PageCell(f"{100 * mean:.1f}{spread} %", repr(mean))
-    spread = "" if math.isnan(high) or not mean else f" ×÷{_factor(high / mean)}"
+    spread = "" if math.isnan(high) or not mean else f" ×÷{factor(high / mean)}"
     zeros = int(part["zeros"]) if mean else 0
     return PageCell(f"{number(mean)}{spread}{f' +{zeros}·0' if zeros else ''}", repr(mean))
-
-
-def _factor(value: float) -> str:
-    return ">999" if value > 999 else f"{value:.2g}" if value < 100 else f"{value:.0f}"

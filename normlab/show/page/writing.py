@@ -4,7 +4,6 @@ Everything that comes from a config or a folder's name is escaped; the page asks
 any network.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,12 @@ from typing import NamedTuple
 
 from pandas import DataFrame
 
-from normlab.config import config_folder
 from normlab.errors import ConfigError
 from normlab.results import counts, findings, series
 from normlab.runs import write_whole
 from normlab.show.page.claims import ClaimVerdict
 from normlab.show.page.pictures import PagePicture, page_pictures
-from normlab.show.page.repetition import Repetition, repetition
+from normlab.show.page.repetition import Repetition, experiment_file, repetition
 from normlab.show.page.rows import HEADS, VariantRow, variant_rows
 from normlab.show.templates import packaged_file, render, script_json, vega_script
 from normlab.show.terminal.run_lists import counts_line
@@ -112,8 +110,8 @@ def make_page(
 
 def _question(experiment: str) -> list[str]:
     """The question that an experiment's YAML asks in its header, if normlab has that YAML."""
-    file = config_folder() / "experiment" / f"{experiment}.yaml"
-    if not re.fullmatch(r"[\w-]+", experiment) or not file.is_file():
+    file = experiment_file(experiment)
+    if file is None:
         return []
     lines = file.read_text(encoding="utf-8").splitlines()[1:]
     end = next((i for i, line in enumerate(lines) if not line.startswith("# ")), len(lines))

@@ -50,9 +50,7 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
         looks.hover(base, y, marks.tooltip("epoch", metric.label)),
     )
     drawn = alt.layer(*layers).add_params(looks.picked).properties(width=330, height=200)
-    if table["depth"].nunique() > 1:
-        by_depth = alt.Facet("panel:N", title=None, sort=panels.panel_order(table))
-        drawn = drawn.facet(by_depth, columns=2)
+    drawn = panels.side_by_side(drawn, table)
     heading = capitalized(metric.label) + panels.only_depth(table)
     return styling.styled(drawn, heading, styling.seeds_note(table, log=False) + left_out)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.errors import ConfigError
 from normlab.show.pictures.drawing import PICTURES, OnPage, Picture, Subject
+from normlab.text import percent
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -63,7 +64,7 @@ def sketch(table: "DataFrame", subject: Subject, width: int) -> "Group":  # noqa
     before = None
     for row in table.sort_values(["variant", "depth"], kind="stable").to_dict("records"):
         error, name = float(row["value"]), str(row["variant"])
-        shown = "–" if math.isnan(error) else f"{100 * error:.1f}%"
+        shown = "–" if math.isnan(error) else percent(error)
         bar = Text(bars.long_bar(error, cells), "yellow")
         lines.add_row(Text(name if name != before else ""), f"{row['depth']}", shown, bar)
         before = name

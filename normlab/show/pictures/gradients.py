@@ -135,6 +135,8 @@ def _few_snapshots(table: "DataFrame") -> tuple["DataFrame", int, str]:
     """
     import numpy as np
 
+    from normlab.show.charts import panels
+
     place = table.groupby(["variant", "depth"])["step"].rank(method="dense").astype(int) - 1
     have = int(place.max()) + 1
     count = min(have, max(2, have * MOST_ROWS // len(table)))
@@ -142,9 +144,7 @@ def _few_snapshots(table: "DataFrame") -> tuple["DataFrame", int, str]:
     kept = place.isin(list(spread))
     # Three digits suffice for a picture, and make a page small.
     short = {name: table[name].map(_three_digits) for name in ("value", "low", "high")}
-    table = table[kept].assign(
-        snapshot=place[kept].map(spread), panel="depth " + table["depth"].astype(str), **short
-    )
+    table = panels.with_panels(table[kept].assign(snapshot=place[kept].map(spread), **short))
     return table, count, f"; {count} of {have} snapshots" if count < have else ""
 
 

@@ -45,9 +45,7 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
         looks.line(base, alt.Y("predicted:Q", scale=scale), width=1.8),
     )
     drawn = alt.layer(*layers).add_params(looks.picked).properties(width=420, height=250)
-    if table["depth"].nunique() > 1:
-        by_depth = alt.Facet("panel:N", title=None, sort=panels.panel_order(table))
-        drawn = drawn.facet(by_depth, columns=2)
+    drawn = panels.side_by_side(drawn, table)
     seeds = styling.seeds_note(table, log=True)
     about = f"points: measured, {seeds}; lines: predicted{left_out}"
     return styling.styled(drawn, "Gradient factor per layer", about)

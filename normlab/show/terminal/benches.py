@@ -1,7 +1,7 @@
 """What measuring costs, as tables."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
@@ -9,42 +9,11 @@ from rich.text import Text
 
 from normlab.text import plural
 
-
-class StepTiming(Protocol):
-    """A variant's training step beside the bare loop's."""
-
-    @property
-    def net(self) -> str: ...
-    @property
-    def threads(self) -> int: ...
-    @property
-    def variant(self) -> str: ...
-    @property
-    def own(self) -> bool:
-        """Whether it is normlab's own loop."""
-
-    @property
-    def ratio(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-    @property
-    def milliseconds(self) -> float: ...
+if TYPE_CHECKING:
+    from normlab.bench import OperationTime, Timing
 
 
-class OperationShare(Protocol):
-    """An operation's part of a step's time."""
-
-    @property
-    def operation(self) -> str: ...
-    @property
-    def share(self) -> float: ...
-    @property
-    def calls(self) -> float: ...
-
-
-def bench_table(timings: Sequence[StepTiming]) -> Table:
+def bench_table(timings: Sequence["Timing"]) -> Table:
     """A training step's variants beside the bare loop: ratio, its quartiles, milliseconds."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("net", no_wrap=True)
@@ -66,7 +35,7 @@ def bench_table(timings: Sequence[StepTiming]) -> Table:
     return table
 
 
-def profile_table(net: str, threads: int, shares: Sequence[OperationShare]) -> Table:
+def profile_table(net: str, threads: int, shares: Sequence["OperationTime"]) -> Table:
     """Where a step's time goes, by operation."""
     title = f"{net}, {plural(threads, 'thread')}"
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, title=title)

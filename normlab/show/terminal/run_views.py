@@ -41,9 +41,7 @@ def _watch_plainly(events: Iterable[RunEvent], console: Console, name: str) -> F
             case Note(text):
                 print_line(text, console)
             case Started():
-                console.print(
-                    started_line(name, event), soft_wrap=True, highlight=False, markup=False
-                )
+                print_line(started_line(name, event), console)
             case Evaluation():
                 print_line(
                     f"step {event.step:>6}  epoch {event.epoch:6.2f}  "

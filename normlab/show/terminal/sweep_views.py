@@ -10,7 +10,6 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from normlab.config import run_id
 from normlab.runs import Outcome, Plan, labels, read_lock, run_folder
 from normlab.show.terminal.plain_tables import diagnosis_style
 from normlab.text import duration
@@ -70,7 +69,8 @@ class SweepView:
     def __init__(self, plan: Plan, console: Console, table: Table):
         self._console = console
         self._names = labels(plan.configs)
-        self._unfinished = {run_id(config): config for config in plan.pending}
+        # By run id, which is a folder's name: a hash that is not made anew at every look.
+        self._unfinished = {folder.name: folder for folder in map(run_folder, plan.pending)}
         self._total = len(plan.pending)
         self._bar = Progress(
             BarColumn(bar_width=None),
@@ -110,10 +110,10 @@ class SweepView:
     def _running_lines(self) -> list[Text]:
         """A line for each of the runs that hold their lock, of those that come next."""
         lines = []
-        for identity, config in itertools.islice(list(self._unfinished.items()), MOST_LOOKED_AT):
-            lock = read_lock(run_folder(config))
+        for folder in itertools.islice(list(self._unfinished.values()), MOST_LOOKED_AT):
+            lock = read_lock(folder)
             if lock is not None:
-                lines.append(job_line(lock.get("progress", {}), self._names[identity]))
+                lines.append(job_line(lock.get("progress", {}), self._names[folder.name]))
         return lines
 
 

@@ -6,7 +6,6 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from rich.console import Console, RenderableType
 
 from normlab.config import compose, run_id
 from normlab.results import counts, read_results
@@ -14,14 +13,8 @@ from normlab.runs import CHECKPOINT_FILE, Outcome, read_lock, read_run, run_fold
 from normlab.runs.launchers.local import LocalLauncher
 from normlab.show import run_report
 from tests.runs.support import ENDLESS, assert_same, make, planned, running
+from tests.show.terminal.printing import text_of
 from tests.tools.processes import wait_for
-
-
-def printed(renderable: RenderableType) -> str:
-    console = Console(width=80)
-    with console.capture() as capture:
-        console.print(renderable)
-    return " ".join(capture.get().split())
 
 
 def test_a_sweep_gives_the_numbers_of_single_runs(tmp_path: Path) -> None:
@@ -45,7 +38,7 @@ def test_one_failure_costs_no_other_run(tmp_path: Path) -> None:
     assert run.config == configs[1]
     assert run.summary.status == "failed"
     assert "out of memory" in run.summary.reason
-    assert "out of memory" in printed(run_report(run, 80))
+    assert "out of memory" in " ".join(text_of(run_report(run, 80)).split())
     frame, problems = read_results([tmp_path])
     assert counts(frame) == {"finished": 2, "failed": 1}
     assert not problems

@@ -1,4 +1,3 @@
-import builtins
 import contextlib
 import json
 import os
@@ -25,7 +24,6 @@ from normlab.runs import (
     execute,
     read_lock,
     read_run,
-    read_summary,
     run_folder,
 )
 from normlab.runs.launchers import launch
@@ -34,6 +32,7 @@ from normlab.runs.launchers.ray import Claimed, RayLauncher
 from normlab.runs.locks import RunLock
 from normlab.training import Ended
 from tests.conftest import TINY
+from tests.runs.support import status_kept
 from tests.tools.processes import wait_for
 
 # Before Ray is imported: it would otherwise use, and perhaps make, a token in the home folder.
@@ -49,12 +48,6 @@ pytestmark = [
 ]
 
 LONG = ("training.epochs=null", "training.steps=1000", "training.evaluate_every_epochs=100")
-
-
-def status_kept(config: Config) -> str | None:
-    """What a run's summary says, None where there is none."""
-    summary = read_summary(run_folder(config))
-    return summary and summary.status
 
 
 def configs_in(root: Path, count: int, *overrides: str) -> list[Config]:
@@ -312,14 +305,7 @@ def test_no_cluster_at_the_address(address: str, tmp_path: Path, monkeypatch: An
 
 
 def test_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    imported = builtins.__import__
-
-    def missing(name: str, *args: Any) -> Any:
-        if name == "ray":
-            raise ImportError(name)
-        return imported(name, *args)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setitem(sys.modules, "ray", None)  # an import of it fails
     with pytest.raises(ConfigError) as error:
         list(launch(configs_in(tmp_path, 1, "launcher=ray"), force=False))
     message = "launcher=ray: needs the package ray; pip install 'normlab[ray]'"

@@ -1,31 +1,25 @@
-import builtins
 import contextlib
 import itertools
 import json
 import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from normlab.config import Config, compose, run_id
 from normlab.errors import ConfigError
-from normlab.runs import LOCK_FILE, Outcome, is_running, read_run, read_summary, run_folder
+from normlab.runs import LOCK_FILE, Outcome, is_running, read_run, run_folder
 from normlab.runs.launchers import launch, slurm
 from tests.conftest import TINY
+from tests.runs.support import status_kept
 from tests.tools.processes import wait_for
 
 pytest.importorskip("submitit", reason="needs the package submitit")
 
 LOCAL = ("launcher.cluster=local", "launcher.cpus_per_job=1")
-
-
-def status_kept(config: Config) -> str | None:
-    """What a run's summary says, None where there is none."""
-    summary = read_summary(run_folder(config))
-    return summary and summary.status
 
 
 def configs_in(root: Path, count: int, *overrides: str) -> list[Config]:
@@ -148,14 +142,7 @@ def test_no_slurm_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_submitit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    imported = builtins.__import__
-
-    def missing(name: str, *args: Any) -> Any:
-        if name == "submitit":
-            raise ImportError(name)
-        return imported(name, *args)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setitem(sys.modules, "submitit", None)  # an import of it fails
     with pytest.raises(ConfigError) as error:
         list(launch(configs_in(tmp_path, 1), force=False))
     message = "launcher=slurm: needs the package submitit; pip install 'normlab[slurm]'"
