@@ -15,6 +15,7 @@ from .identity import from_yaml as from_yaml
 from .identity import run_id as run_id
 from .identity import to_yaml as to_yaml
 from .messages import error_sentence as error_sentence
+from .migrations import completed as completed
 from .network_parts import ACTIVATIONS as ACTIVATIONS
 from .network_parts import INITIALIZERS as INITIALIZERS
 from .network_parts import MODELS as MODELS

@@ -5,9 +5,10 @@ import hashlib
 import json
 from typing import Any
 
-from normlab.config.files import config_folder, read_yaml
+from normlab.config.files import config_folder, group_choices, read_yaml
 from normlab.config.messages import validate
-from normlab.config.schema import Config
+from normlab.config.migrations import completed, named_as_before
+from normlab.config.schema import GROUPS, Config
 from normlab.errors import ConfigError
 from normlab.text import first_line
 
@@ -18,12 +19,21 @@ _OUTSIDE_IDENTITY: dict[str, Any] = {
     "output": True,
     "data": {"root"},
 }
+# Where their defaults lie, in configs/.
+_OUTSIDE_FILES = {
+    "runtime": "runtime/default.yaml",
+    "launcher": "launcher/{name}.yaml",
+    "output": "config.yaml",
+}
 
 
 def run_id(config: Config) -> str:
-    """Ten hexadecimal digits that name a run: a hash of all that can change its outcome."""
+    """Ten hexadecimal digits that name a run: a hash of all that can change its outcome.
+
+    A key that was added later names no run anew that does as all did before it (`migrations`).
+    """
     identity = config.model_dump(mode="json", exclude=_OUTSIDE_IDENTITY)
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(named_as_before(identity), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
@@ -55,15 +65,23 @@ def from_yaml(text: str) -> Config:
 def from_plain(values: Any) -> Config:
     """A Config from `model_dump(mode="json")`, such as a summary holds; raises ConfigError.
 
-    A setting of `runtime` that an older version did not have gets its default of today, as none is
-    part of a run's identity.
+    What a run lacks that an older version wrote has the value that it behaved as (`migrations`);
+    what is outside its identity, which cannot have changed its outcome, has today's default.
     """
-    if isinstance(values, dict) and isinstance(values.get("runtime"), dict):
-        values = {**values, "runtime": {**_runtime_defaults(), **values["runtime"]}}
+    if isinstance(values, dict):
+        values = dict(completed(values))
+        for group in _OUTSIDE_FILES:
+            part = values.get(group)
+            if isinstance(part, dict):
+                values[group] = {**_defaults(group, str(part.get("name"))), **part}
     return validate(values)
 
 
 @functools.cache
-def _runtime_defaults() -> dict[str, Any]:
-    defaults: dict[str, Any] = read_yaml(config_folder() / "runtime" / "default.yaml")
+def _defaults(group: str, name: str) -> dict[str, Any]:
+    """What a group outside of identity has by default, a launcher of this name."""
+    if group in GROUPS and name not in group_choices()[group]:  # from outside, or there is none
+        return {}
+    found = read_yaml(config_folder() / _OUTSIDE_FILES[group].format(name=name))
+    defaults: dict[str, Any] = found.get(group, found)
     return defaults

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow
 from pandas import DataFrame
 
-from normlab.config import from_yaml
+from normlab.config import completed, from_yaml
 from normlab.errors import ConfigError
 from normlab.runs import CONFIG_FILE, SUMMARY_FILE, Summary
 from normlab.text import first_line
@@ -104,7 +104,7 @@ def _config(folder: str, summary: Summary) -> Mapping[str, Any]:
     lacking = [group for group in _GROUPS if not isinstance(config.get(group), dict)]
     if lacking:
         raise ValueError(f"{SUMMARY_FILE} is not normlab's, its config has no {lacking[0]}")
-    return config
+    return completed(config)
 
 
 def _columns(kind: _Kind, rows: list[_Row]) -> pyarrow.Table:

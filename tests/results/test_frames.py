@@ -8,8 +8,10 @@ import pytest
 from pandas import DataFrame
 
 from normlab.config import from_yaml, run_id
+from normlab.config.migrations import ADDED
 from normlab.results import export
 from normlab.results.frames import to_frame
+from normlab.results.keys import varying
 from normlab.runs import Summary
 from tests.results.sample import COUNT, row
 from tests.tools.synthetic_results import write_runs
@@ -66,3 +68,17 @@ def test_a_config_without_one_of_its_groups_is_no_run(group: str, value: str | N
     frame = to_frame([(folder, broken), row("norm=bn", seed=1)], problems)
     assert frame["seed"].tolist() == [1]
     assert problems == [f"{folder}: summary.json is not normlab's, its config has no {group}"]
+
+
+def test_a_run_from_before_a_key_stands_beside_those_that_do_as_it_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(ADDED, "training.clip_norm", 1.0)
+    older = row("training.clip_norm=null")[1].config
+    assert older is not None
+    del (training := {**older["training"]})["clip_norm"]
+    clipped = row("training.clip_norm=1.0", seed=1)
+    before = Summary(run_id="a", status="finished", config={**older, "training": training})
+    frame = to_frame([("results/runs/a", before), clipped])
+    assert frame["training.clip_norm"].tolist() == [1.0, 1.0]
+    assert varying(frame) == []
