@@ -17,6 +17,7 @@ from .evidence import Evidence as Evidence
 from .judging import judge_runs as judge_runs
 from .planning import plan_claims as plan_claims
 from .reading import find_claims as find_claims
+from .records import Remembered as Remembered
 from .records import as_rows as as_rows
 from .records import remember as remember
 from .records import remembered as remembered

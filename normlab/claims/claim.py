@@ -241,6 +241,8 @@ class Verdict:
     verdict: str
     measured: tuple[Measured, ...] = ()
     reason: str = ""  # of INCOMPLETE
+    folders: tuple[Path, ...] = ()  # of the runs that it is judged by
+    evidence: str = ""  # a digest of what it rests on, as that was when it was judged
 
     @property
     def n(self) -> int:

@@ -1,6 +1,7 @@
 """The verdict of a claim by its runs, or by what its demonstration shows."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pandas import DataFrame
 
@@ -16,6 +17,7 @@ from normlab.claims.claim import (
     Scale,
     Verdict,
 )
+from normlab.claims.digest import evidence_digest
 from normlab.claims.evidence import Evidence, measured
 from normlab.config import Config, run_id
 from normlab.errors import NormlabError
@@ -30,10 +32,13 @@ DEMONSTRATION_SEEDS = range(5)
 def judge_runs(claim: Claim, scale: Scale, configs: Sequence[Config]) -> Verdict:
     """The verdict of a claim by what its runs' folders hold."""
     ids = {run_id(config) for config in configs}
-    folders = {run_folder(config).parent for config in configs}
-    frame, _ = read_results(sorted(folder for folder in folders if folder.is_dir()))
+    folders = sorted({run_folder(config) for config in configs})
+    evidence = evidence_digest(claim, scale, folders)  # first: what is read later is not older
+    experiments = sorted({folder.parent for folder in folders})
+    frame, _ = read_results([folder for folder in experiments if folder.is_dir()])
     runs = frame[frame["run_id"].isin(ids)].drop_duplicates("run_id")
-    return judge(claim, scale, runs, missing=len(ids) - len(runs))
+    verdict = judge(claim, scale, runs, missing=len(ids) - len(runs))
+    return replace(verdict, folders=tuple(folders), evidence=evidence)
 
 
 def judge(claim: Claim, scale: Scale, runs: DataFrame, missing: int = 0) -> Verdict:

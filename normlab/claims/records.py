@@ -1,15 +1,25 @@
 """Verdicts as plain objects, and the last ones kept below a results folder."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from normlab.claims.claim import Scale, Verdict
+from normlab.claims.claim import Claim, Scale, Verdict
+from normlab.claims.digest import evidence_digest
 from normlab.runs import write_json
 
 VERDICTS_FOLDER = ".verdicts"
+
+
+class Remembered(NamedTuple):
+    """A verdict as it was kept."""
+
+    verdict: str
+    judged: str  # when, in ISO 8601
+    holds: bool  # whether what it rests on, `evidence_digest`, is still the same
 
 
 def as_rows(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
@@ -50,16 +60,21 @@ def remember(verdicts: Sequence[Verdict], root: Path) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for verdict, row in zip(verdicts, as_rows(verdicts), strict=True):
         file = folder / f"{verdict.claim.id}-{verdict.scale}.json"
-        write_json(file, {**row, "judged": now})
+        # Relative, so that a results folder can be moved.
+        runs = [os.path.relpath(run, root) for run in verdict.folders]
+        write_json(file, {**row, "judged": now, "runs": runs, "evidence": verdict.evidence})
 
 
-def remembered(root: Path, scale: Scale) -> dict[str, dict[str, Any]]:
-    """The last verdicts below a results folder, by claim."""
+def remembered(root: Path, scale: Scale, claims: Iterable[Claim]) -> dict[str, Remembered]:
+    """The last verdicts of claims below a results folder, by id."""
     found = {}
-    for file in sorted((root / VERDICTS_FOLDER).glob(f"*-{scale}.json")):
+    for claim in claims:
+        file = root / VERDICTS_FOLDER / f"{claim.id}-{scale}.json"
         try:
             row = json.loads(file.read_text(encoding="utf-8"))
-            found[str(row["id"])] = {"verdict": str(row["verdict"]), "judged": str(row["judged"])}
-        except (OSError, ValueError, KeyError, TypeError):
+            runs = [root / str(run) for run in row.get("runs", ())]
+            holds = row.get("evidence") == evidence_digest(claim, scale, runs)
+            found[claim.id] = Remembered(str(row["verdict"]), str(row["judged"]), holds)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return found

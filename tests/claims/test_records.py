@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from normlab.claims import Measure, as_rows, remember, remembered
+from normlab.claims import CLAIMS, Measure, as_rows, remember, remembered
 from normlab.show import to_verdict_json, to_verdict_markdown
 from normlab.show.terminal.verdicts import gate_text
 from tests.claims.doctored import doctored, factor_by_init
@@ -38,10 +38,11 @@ def test_verdicts_are_remembered_and_printed(tmp_path):
         ),
     )
     remember([found], tmp_path)
-    assert remembered(tmp_path, "small")["C09"]["verdict"] == "PASS"
-    assert remembered(tmp_path, "paper") == {}
+    last = remembered(tmp_path, "small", CLAIMS.values())["C09"]
+    assert (last.verdict, last.holds) == ("PASS", True)
+    assert remembered(tmp_path, "paper", CLAIMS.values()) == {}
     (tmp_path / ".verdicts" / "C08-small.json").write_text("{")
-    assert list(remembered(tmp_path, "small")) == ["C09"]
+    assert list(remembered(tmp_path, "small", CLAIMS.values())) == ["C09"]
     (row,) = json.loads(to_verdict_json([endless]))
     assert {"id", "verdict", "measured", "gate", "n"} <= set(row)
     assert row["gate"]["δ per layer, He"] == [0.5, None]
@@ -51,3 +52,40 @@ def test_verdicts_are_remembered_and_printed(tmp_path):
     assert len(lines) == 2 + len(found.measured)
     assert "**PASS**" in lines[2]
     assert Path(tmp_path / ".verdicts" / "C09-small.json").exists()
+
+
+def holds(root, claim=CLAIMS["C09"]):
+    return remembered(root, "small", [claim])["C09"].holds
+
+
+def other_gate(claim):
+    first, *others = claim.small.measures
+    measures = (first.model_copy(update={"gate": (0.0, 2.0)}), *others)
+    return claim.model_copy(update={"small": claim.small.model_copy(update={"measures": measures})})
+
+
+def test_a_remembered_verdict_holds_while_its_runs_and_gates_are_the_same(tmp_path):
+    root = tmp_path / "results"
+    found = doctored("C09", factor_by_init(), root)
+    remember([found], root)
+    moved = root.rename(tmp_path / "moved")
+    assert holds(moved)
+    assert not holds(moved, other_gate(CLAIMS["C09"]))
+
+    summary = moved / found.folders[0].relative_to(root) / "summary.json"
+    whole = summary.read_bytes()
+    for text in (whole.replace(b'"seconds": 1.0', b'"seconds": 2.0'), None, whole):
+        summary.unlink() if text is None else summary.write_bytes(text)
+        assert holds(moved) == (text == whole)
+
+
+def test_an_old_verdict_beside_unrelated_runs_is_no_verdict(tmp_path):
+    remember([doctored("C09", factor_by_init(), tmp_path)], tmp_path)
+    kept = tmp_path / ".verdicts" / "C09-small.json"
+    row = json.loads(kept.read_text())
+    for key in ("evidence", "runs"):  # as earlier versions wrote it
+        del row[key]
+    kept.write_text(json.dumps({**row, "judged": "2020-01-01T00:00:00+00:00"}))
+    assert not holds(tmp_path)
+    kept.write_text(json.dumps({**row, "runs": 3, "evidence": []}))
+    assert remembered(tmp_path, "small", [CLAIMS["C09"]]) == {}

@@ -27,9 +27,10 @@ def claims(
     from normlab.claims import CLAIMS, find_claims, remembered
     from normlab.show import claim_page, claims_table
 
-    last, console = remembered(root, "small"), make_console()
+    chosen = find_claims(names) if names else list(CLAIMS.values())
+    last, console = remembered(root, "small", chosen), make_console()
     if not names:
-        console.print(claims_table(list(CLAIMS.values()), "small", last))
-    for claim in find_claims(names or []):
+        console.print(claims_table(chosen, "small", last))
+    for claim in chosen if names else ():
         console.print(claim_page(claim, last.get(claim.id)))
         console.print()

@@ -82,8 +82,9 @@ def list_claims(overrides: Sequence[str], scale: Literal["small", "paper"]) -> N
     from normlab.claims import CLAIMS, remembered
     from normlab.show import claims_table
 
-    last = remembered(api.results_root(overrides), scale)
-    make_console().print(claims_table(list(CLAIMS.values()), scale, last))
+    own = list(CLAIMS.values())
+    last = remembered(api.results_root(overrides), scale, own)
+    make_console().print(claims_table(own, scale, last))
 
 
 def judge(

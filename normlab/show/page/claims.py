@@ -6,7 +6,7 @@ from typing import NamedTuple, get_args
 
 from pandas import DataFrame
 
-from normlab.claims import CLAIMS, Scale, remembered
+from normlab.claims import CLAIMS, Claim, Scale, remembered
 
 
 class ClaimVerdict(NamedTuple):
@@ -18,15 +18,23 @@ class ClaimVerdict(NamedTuple):
 
 
 def verdicts_of(frame: DataFrame, folders: Sequence[Path]) -> list[ClaimVerdict]:
-    """The last verdicts about the experiments of these runs, of `verify` on the same results."""
+    """The last verdicts about the experiments of these runs, of `verify` on the same results.
+
+    One whose runs or gates have changed since is left out.
+    """
     names = set(frame["experiment"])
     found = {}
     for folder in folders:
         for root in (folder, *folder.resolve().parents[:2]):
             for scale in get_args(Scale):
-                for identity, row in remembered(root, scale).items():
-                    claim = CLAIMS.get(identity)
-                    protocol = claim and (claim.small if scale == "small" else claim.paper)
-                    if claim and protocol and protocol.experiment in names:
-                        found[identity] = ClaimVerdict(identity, claim.title, row["verdict"])
+                about = [claim for claim in CLAIMS.values() if _experiment(claim, scale) in names]
+                for identity, last in remembered(root, scale, about).items():
+                    if last.holds:
+                        title = CLAIMS[identity].title
+                        found[identity] = ClaimVerdict(identity, title, last.verdict)
     return [found[identity] for identity in sorted(found)]
+
+
+def _experiment(claim: Claim, scale: Scale) -> object:
+    protocol = claim.small if scale == "small" else claim.paper
+    return protocol.experiment if protocol else None

@@ -2,23 +2,24 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from normlab.claims import Claim, Protocol, Scale
+from normlab.claims import Claim, Protocol, Remembered, Scale
 from normlab.show.terminal.claim_figures import gate_text
 from normlab.show.terminal.plain_tables import facts_table
 from normlab.show.terminal.verdicts import STYLES
 from normlab.text import duration
 
+# Of a verdict that no longer holds.
+OUTDATED = "outdated"
+WHY_OUTDATED = "runs, gates or normlab have changed since it was judged; verify judges anew"
 
-def claims_table(
-    claims: Sequence[Claim], scale: Scale, last: Mapping[str, Mapping[str, Any]]
-) -> Group:
+
+def claims_table(claims: Sequence[Claim], scale: Scale, last: Mapping[str, Remembered]) -> Group:
     """Every claim with its source, its time at a scale, and its last verdict on this machine."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     table.add_column("id", no_wrap=True)
@@ -28,23 +29,27 @@ def claims_table(
     table.add_column("last verdict", no_wrap=True)
     for claim in claims:
         protocol = claim.small if scale == "small" else claim.paper
-        verdict = last.get(claim.id, {}).get("verdict")
+        verdict = last.get(claim.id)
         table.add_row(
             claim.id,
             Text(claim.title),  # of a person's own claim, which may hold brackets
             Text(claim.source),
             time_of(protocol) if protocol else "–",
-            Text(verdict or "–", style=STYLES.get(verdict or "", "dim")),
+            _last_verdict(verdict) if verdict else Text("–", style="dim"),
         )
-    return Group(
-        table,
-        Text(),
-        Text(
-            "normlab verify C14 puts a claim to the test, --all every one; normlab claims C14 "
-            "explains it. Time: on 2 CPU cores; C14 to C17 share their runs.",
-            style="dim",
-        ),
+    words = (
+        "normlab verify C14 puts a claim to the test, --all every one; normlab claims C14 "
+        "explains it. Time: on 2 CPU cores; C14 to C17 share their runs."
     )
+    if not all(verdict.holds for verdict in last.values()):
+        words += f" {OUTDATED}: {WHY_OUTDATED}."
+    return Group(table, Text(), Text(words, style="dim"))
+
+
+def _last_verdict(last: Remembered) -> Text:
+    if last.holds:
+        return Text(last.verdict, style=STYLES.get(last.verdict, "dim"))
+    return Text(OUTDATED, style="dim")
 
 
 def time_of(protocol: Protocol) -> str:
@@ -52,7 +57,7 @@ def time_of(protocol: Protocol) -> str:
     return "a GPU's" if math.isnan(protocol.seconds) else duration(protocol.seconds)
 
 
-def claim_page(claim: Claim, last: Mapping[str, Any] | None) -> Group:
+def claim_page(claim: Claim, last: Remembered | None) -> Group:
     """A claim explained: what is compared, how, which trap it avoids, and how to repeat an arm."""
     facts = facts_table()
     facts.add_row("claim", Text(claim.statement))
@@ -74,8 +79,9 @@ def claim_page(claim: Claim, last: Mapping[str, Any] | None) -> Group:
     if claim.arm:
         facts.add_row("one arm", Text(claim.arm))
     if last:
-        verdict = last["verdict"]
-        judged = Text(verdict, style=STYLES.get(verdict, "")).append(f", {last['judged'][:10]}")
+        judged = _last_verdict(last).append(f", {last.judged[:10]}")
+        if not last.holds:
+            judged.append(f": {WHY_OUTDATED}")
         facts.add_row("last verdict", judged)
     return Group(Text(f"{claim.id}  {claim.title}", style="bold"), Text(), facts)
 
