@@ -75,6 +75,21 @@ def nielsen(**ratios):
     return figures
 
 
+def nielsen_training(*ratios):
+    """C06 at the paper's scale: last over first hidden layer's mean δ, an epoch after another."""
+
+    def figures(config):
+        hidden = config.model.depth - 1
+        rows = [
+            row | {"step": step}
+            for step, ratio in enumerate(ratios)
+            for row in deltas(0.01, *[0.02] * (hidden - 2), 0.01 * ratio)
+        ]
+        return {"layers": rows, "train_acc": 0.9}
+
+    return figures
+
+
 def at_init(**factors):
     """C08: R by variant."""
     usual = {"none": 1e-12, "bn": 0.7, "skip": 3.0, "ln": 1e-8} | factors
@@ -114,11 +129,19 @@ def factor_by_chi(**shares):
     return figures
 
 
-def curves(bn=(0.1, 0.95, 0.95, 0.95, 0.95), none=(0.1, 0.5, 0.7, 0.8, 0.9), best=1.0):
-    """C12: test accuracy at 0, 25, 50, 75 and 100 % of the steps; worse at other rates."""
+def curves(
+    bn=(0.1, 0.95, 0.95, 0.95, 0.95), none=(0.1, 0.5, 0.7, 0.8, 0.9), best=1.0, diverged=None
+):
+    """C12: test accuracy at 0, 25, 50, 75 and 100 % of the steps; worse at other rates.
+
+    At the rate `diverged` nets had the best accuracy of all until they diverged.
+    """
 
     def figures(config):
         curve = bn if config.norm.name == "bn" else none
+        if config.optimizer.lr == diverged:
+            high = [{"step": 100 * i, "test_acc": 0.99} for i in range(5)]
+            return {"metrics": high, "test_acc": 0.99, "status": "diverged"}
         off = 0.0 if config.optimizer.lr == best else 0.3
         rows = [{"step": 100 * i, "test_acc": a - off} for i, a in enumerate(curve)]
         return {"metrics": rows, "test_acc": curve[-1] - off}

@@ -17,6 +17,7 @@ from tests.claims.doctored import (
     factor_by_chi,
     factor_by_init,
     nielsen,
+    nielsen_training,
     oddly,
     replaced,
     small_batch,
@@ -66,6 +67,7 @@ CASES = [
     ("C12", curves(bn=(0.1, 0.5, 0.91, 0.92, 0.93)), "PASS"),
     ("C12", curves(bn=(0.1, 0.5, 0.89, 0.91, 0.93)), "FAIL"),
     ("C12", curves(bn=(0.1, 0.5, 0.6, 0.7, 0.8)), "FAIL"),  # never reaches it
+    ("C12", curves(diverged=30.0), "PASS"),  # what diverges is no arm's best rate
     ("C13", usable(bn=3.2, none=0.8), "PASS"),
     ("C13", usable(bn=1.6, none=0.8), "FAIL"),
     ("C13", usable(bn=0.1, none=0.8), "FAIL"),
@@ -125,6 +127,16 @@ def test_gates_of_the_papers_scale(name, figures, verdict, tmp_path):
     assert doctored(name, figures, tmp_path, "paper").verdict == verdict
 
 
+def test_the_papers_epochs_are_told_by_their_least_and_greatest_ratio(tmp_path):
+    """Last over first hidden layer, as Nielsen's 95.8 at the start."""
+    found = doctored("C06", nielsen_training(100, 50, 140, 60), tmp_path, "paper")
+    figures = {part.measure.name: part.value for part in found.measured}
+    least, greatest = "4 hidden layers, least of 500 epochs", "4 hidden layers, greatest"
+    assert figures[least] == pytest.approx(50)
+    assert figures[greatest] == pytest.approx(140)
+    assert figures["4 hidden layers, last/first"] == pytest.approx(100)
+
+
 def test_growth_is_judged_by_the_grown_networks_error(tmp_path, monkeypatch):
     """C16, with a doctored growth of one seed on either side of 0.1 points."""
     for gap, verdict in ((0.0009, "PASS"), (0.0011, "FAIL")):
@@ -138,11 +150,13 @@ def test_growth_is_judged_by_the_grown_networks_error(tmp_path, monkeypatch):
 
 
 def test_covariate_shift_is_reported_without_a_verdict(tmp_path):
+    """Of the hidden layers: that the logits grow is no shift of a layer's inputs."""
+
     def figures(_):
         rows = [
-            {"step": step, "layer": layer, "act_mean": 0.5 * step, "act_std": 2.0}
+            {"step": step, "layer": layer, "act_mean": speed * step, "act_std": 2.0}
             for step in (0, 1, 2)
-            for layer in (1, 2, 3)
+            for layer, speed in ((1, 0.5), (2, 0.5), (3, 9.0))
         ]
         return {"train_acc": 0.5, "layers": rows}
 
@@ -251,3 +265,15 @@ def test_other_peoples_runs_in_the_folder_do_not_count(tmp_path):
         write_run(config, factor_by_init()(config))
     write_run(configs[0].model_copy(update={"seed": 99}), {"gradient_factor_init": 1e9})
     assert judge_runs(claim, "small", configs).verdict == "PASS"
+
+
+@pytest.mark.parametrize(("accuracy", "verdict"), [(0.49, "FAIL"), (0.51, "PASS")])
+def test_a_rate_is_usable_above_half_of_train_accuracy(accuracy, verdict, tmp_path):
+    """C13: whether BatchNorm still learns at four times the other's largest rate decides."""
+    usual = usable(bn=1.6, none=0.8)
+
+    def figures(config):
+        bn = config.norm.name == "bn" and config.optimizer.lr > 1.6
+        return {"train_acc": accuracy} if bn else usual(config)
+
+    assert doctored("C13", figures, tmp_path).verdict == verdict

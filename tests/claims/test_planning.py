@@ -50,6 +50,16 @@ def test_the_papers_schedule_is_he_et_als():
 def test_settings_that_would_change_a_claim_are_refused():
     with pytest.raises(ConfigError, match=r"training\.epochs=1: would change what the claim is"):
         plan_claims([CLAIMS["C08"]], "small", ["training.epochs=1"])
+    for text in (
+        "seed=7",
+        "+seed=7",
+        "seed=range(2)",
+        "norm=bn",
+        "output.experiment=mine",
+        "~seed",
+    ):
+        with pytest.raises(ConfigError, match="would change what the claim is"):
+            plan_claims([CLAIMS["C08"]], "small", [text])
     planned, runs = plan_claims([CLAIMS["C08"]], "small", ["runtime.threads=2"])
     assert len(planned.configs) == len(runs["C08"]) == 20
 

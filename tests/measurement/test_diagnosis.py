@@ -197,3 +197,12 @@ def test_advice_composes_and_changes_something(verdict_name: str, overrides: lis
     assert given_advice or (verdict_name in ("vanishing", "collapsed") and config.model.residual)
     for override in given_advice:
         assert composed(*overrides, override) != config
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "expected"),
+    # Of ten classes: 91 % is a skill of .9 over chance.
+    [(0.905, "undertrained"), (0.915, "trains")],
+)
+def test_a_skill_of_nine_tenths_trains(accuracy: float, expected: str) -> None:
+    assert verdict(EVEN, accuracy)["verdict"] == expected

@@ -86,3 +86,20 @@ def test_steps_without_what_a_state_is_judged_by_are_no_snapshots() -> None:
     assert snapshot_steps(layers) == [0, 10]
     assert snapshot_steps(layers.drop(columns="delta_rms")) == [0, 10]
     assert snapshot_steps(layers[["step", "layer"]]) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "cosine", "expected"),
+    [
+        (0.0101, 0.5, "healthy"),
+        (0.0099, 0.5, "vanishing"),
+        (99, 0.5, "healthy"),
+        (101, 0.5, "exploding"),
+        (1, 0.989, "healthy"),
+        (1, 0.991, "collapsed"),
+    ],
+)
+def test_the_thresholds_are_a_hundredth_a_hundred_and_99_percent(
+    first: float, cosine: float, expected: str
+) -> None:
+    assert state_at(snapshot(0, [first, 1.0], cosine), 0).diagnosis == expected

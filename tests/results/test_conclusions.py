@@ -71,3 +71,23 @@ def test_degraded_is_beyond_the_claims_gap() -> None:
     assert not degraded(0.0, 0.05)
     assert degraded(0.0, 0.051)
     assert degraded(0.0, 0.016, full_schedule=True)
+
+
+def test_a_deep_net_is_compared_with_the_best_shallower_one() -> None:
+    """Four points more at each step are eight in all: more than the five of claim C14."""
+    runs = [
+        *net("bn", 8, 1.0, "healthy", "healthy", 1.0),
+        *net("bn", 20, 0.96, "healthy", "healthy", 1.0),
+        *net("bn", 56, 0.92, "healthy", "healthy", 1.0),
+    ]
+    assert "from 0.0% at depth 8 to 8.0% at 56" in findings(to_frame(runs))[1]
+
+
+def test_a_gradient_that_vanished_at_init_confounds_though_it_came_back() -> None:
+    runs = [
+        *net("bn", 8, 1.0, "healthy", "healthy", 1.0),
+        *net("bn", 56, 0.5, "vanishing", "healthy", 1.0),
+    ]
+    sentence = findings(to_frame(runs))[1]
+    assert "degraded no train error" in sentence
+    assert "confounded: every net at 56" in sentence

@@ -232,3 +232,44 @@ def test_of_many_at_once_one_wins(tmp_path: Path, before: str) -> None:
             process.kill()
     assert [process.exitcode for process in processes] == [0] * 8
     assert len(list(won.iterdir())) == 1
+
+
+def test_a_late_taker_does_not_replace_the_winner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another takes the dead holder's lock while this one has found it dead and has not taken it.
+
+    The winner has gone on by then: what it left to decide among takers is gone.
+    """
+    dead_lock(tmp_path, pid=NO_PROCESS, machine=locks.machine(), age=0)
+    opened = os.open
+
+    def open_late(path: Path, *flags: int) -> int:
+        if str(path).endswith(".lock.json.dead.0.tmp"):
+            winner = {"token": "winner", "machine": "elsewhere", "pid": 1, "progress": {}}
+            (tmp_path / "lock.json").write_text(json.dumps(winner))
+        return opened(path, *flags)
+
+    monkeypatch.setattr(os, "open", open_late)
+    with pytest.raises(BusyError):
+        RunLock(tmp_path)
+    assert (read_lock(tmp_path) or {})["token"] == "winner"
+
+
+def test_an_age_is_by_the_file_systems_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine whose own clock is an hour ahead must not take live locks for dead ones."""
+    dead_lock(tmp_path, pid=1, machine="elsewhere", age=0)
+    ahead = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: ahead)
+    assert is_running(tmp_path)
+
+
+def test_a_lock_lasts_a_minute_and_beats_sixty_times_in_it(tmp_path: Path) -> None:
+    """On a network file system a beat may come half a minute late."""
+    dead_lock(tmp_path, pid=1, machine="elsewhere", age=50)
+    assert is_running(tmp_path)
+    dead_lock(tmp_path, pid=1, machine="elsewhere", age=70)
+    assert not is_running(tmp_path)
+    assert locks.HEARTBEAT_SECONDS == 1

@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
@@ -123,3 +124,31 @@ def test_a_recorded_failure_keeps_what_was_measured(tmp_path: Path) -> None:
     assert (after.summary.status, after.summary.reason) == ("failed", "lost")
     assert_frame_equal(after.layers, before.layers)
     assert_frame_equal(after.metrics, before.metrics)
+
+
+# ------------------------------------------------------------------ taken over by another process
+
+
+def test_nothing_is_written_into_a_run_that_another_process_took_over(tmp_path: Path) -> None:
+    """As a process does that slept longer than its lock lasts: neither tables nor tensors."""
+    config = config_in(tmp_path)
+    slow = Recorder(config, device="cpu", command=[])
+    slow.lock.path.unlink()
+    other = Recorder(config, device="cpu", command=[])
+    model = torch.nn.Linear(2, 2)
+    for write in (slow.flush, lambda: slow.save_checkpoint({}), lambda: slow.save_weights(model)):
+        with pytest.raises(RecordError, match="another process took this run over"):
+            write()
+    written = {file.name for file in slow.folder.iterdir()}
+    assert written == {"config.yaml", "environment.json", "lock.json"}
+    other.lock.release()
+
+
+def test_weights_of_an_earlier_run_do_not_stay_beside_another(tmp_path: Path) -> None:
+    """`output.weights` is no part of a run's identity: without it there are none."""
+    make(config_in(tmp_path, "output.weights=true"))
+    folder = run_folder(config_in(tmp_path))
+    assert (folder / "weights.pt").exists()
+    make(config_in(tmp_path), force=True)
+    assert read_run(folder).summary.status == "finished"
+    assert not (folder / "weights.pt").exists()

@@ -50,3 +50,19 @@ def test_sigmoid_loss_is_trained_and_reported() -> None:
     events, _ = events_of(config)
     row = evaluations(events)[0]
     assert row["train_loss"] == pytest.approx(10 * math.log(2), rel=1e-6)
+
+
+def test_a_bf16_training_is_evaluated_in_bf16() -> None:
+    """As it is used: the logits are those of bfloat16 products, the loss is taken in float32."""
+    config = compose([*TINY_CNN, "training.steps=3", "training.precision=bf16"])
+    _, ended = events_of(config)
+    dataset = config.data.load(CPU)
+    found = evaluate(ended.model, dataset, config.training)
+    losses = {}
+    ended.model.eval()
+    for precision in (torch.bfloat16, torch.float32):
+        with torch.no_grad(), torch.autocast("cpu", precision, precision == torch.bfloat16):
+            logits = ended.model(dataset.test_images).float()
+        losses[precision] = F.cross_entropy(logits, dataset.test_labels).item()
+    assert abs(losses[torch.bfloat16] - losses[torch.float32]) > 1e-4
+    assert found.test_loss == pytest.approx(losses[torch.bfloat16], rel=1e-6)

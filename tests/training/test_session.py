@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -92,3 +93,13 @@ def test_a_checkpoint_at_0_seconds_is_never_due(clock: Clock) -> None:
     events = list(train(config, stop=lambda: clock.now >= 1003, progress_seconds=-1))
     assert isinstance(events[-1], Progress)
     assert not any(isinstance(event, Checkpoint) for event in events)
+
+
+def test_an_evaluations_learning_rate_is_that_of_its_step() -> None:
+    """Half a cosine over 8 steps: of the step that starts from there, at the end of the last."""
+    config = compose([*TINY, "probes=none", "schedule=cosine", "optimizer.lr=0.5"])
+    events, _ = events_of(config)
+    rates = {row["step"]: row["lr"] for row in evaluations(events)}
+    steps = {0: 0, 4: 4, 8: 7}
+    expected = {row: 0.25 * (1 + math.cos(math.pi * step / 8)) for row, step in steps.items()}
+    assert rates == pytest.approx(expected)
