@@ -11,6 +11,7 @@ from .making import run as run
 from .making import run_config as run_config
 from .making import run_plan as run_plan
 from .making import sweep as sweep
+from .making import sweep_around as sweep_around
 from .making import verify as verify
 from .places import RESULTS as RESULTS
 from .places import Place as Place

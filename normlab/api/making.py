@@ -122,6 +122,19 @@ def plan(
     return run_files.plan(grids, config_dir, force=force, retry_failed=retry_failed)
 
 
+def sweep_around(
+    named: "Config", *overrides: str, config_dir: Path | None = None
+) -> tuple[int, bool]:
+    """How many runs `sweep` makes with settings that name one for `run`, and whether this is one
+    of them; 1 where there is no sweep, or none that can be."""
+    try:
+        points = config.compose_grids(config.grids(overrides, config_dir), config_dir)
+        identities = {config.run_id(point) for point in points}
+    except ConfigError:  # for `sweep` to report
+        return 1, True
+    return len(identities), config.run_id(named) in identities
+
+
 def sweep(
     *overrides: str,
     config_dir: Path | None = None,

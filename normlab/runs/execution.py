@@ -122,9 +122,9 @@ class _RunInProgress:
                 progress |= {"step": step, "train_acc": accuracy}
             case Measurement():
                 recorder.add_layers(event.rows())
-            case Progress(step, loss):
+            case Progress(step, batch_loss):
                 self._step = step
-                progress |= {"step": step, "loss": loss}
+                progress |= {"step": step, "batch_loss": batch_loss}
             case Checkpoint(state):
                 recorder.save_checkpoint(state)
                 self._checkpoint_step = state["step"]

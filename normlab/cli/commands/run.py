@@ -1,6 +1,9 @@
 """normlab run"""
 
+import shlex
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,6 +55,7 @@ def run(
         sweep(overrides, force=force, config_dir=config_dir)
         return
     config = api.compose(*overrides or (), config_dir=config_dir)
+    tell_of_sweep(config, overrides or [], config_dir)
     if cfg:
         print_config(config, output_format)
         return
@@ -59,6 +63,22 @@ def run(
     if finished is not None and is_for_people(output_format):
         make_console().print("Finished before, shown from its files; --force runs it again.\n")
     print_run(finished or make_run(config, output_format, force=force), output_format)
+
+
+def tell_of_sweep(config: "Config", overrides: Sequence[str], config_dir: Path | None) -> None:
+    """Say on stderr that an experiment is a sweep of which this is only one run."""
+    if not any(override.startswith("experiment=") for override in overrides):
+        return
+    runs, among = api.sweep_around(config, *overrides, config_dir=config_dir)
+    if runs > 1:
+        own = [] if config_dir is None else ["--config-dir", str(config_dir)]
+        words = shlex.join([*overrides, *own])
+        this = "one of them" if among else "a single run with its settings, and none of them"
+        print(
+            f"this is a sweep of {runs} runs, and normlab run makes {this}; "
+            f"all are made by: normlab sweep {words}",
+            file=sys.stderr,
+        )
 
 
 def print_config(config: "Config", output_format: str) -> None:

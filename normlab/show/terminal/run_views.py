@@ -26,8 +26,9 @@ RunEvent = Event | Note | Finished
 def watch(events: Iterable[RunEvent], console: Console, name: str) -> Finished:
     """Show a run's events as they come and return the last one.
 
-    On a terminal: a bar with loss, accuracy, speed and time left, and the gradient of every layer
-    at the first and the latest snapshot. Elsewhere: a line for the start and each evaluation.
+    On a terminal: a bar with speed and time left, the loss of the latest batch beside the scores of
+    the latest evaluation, and the gradient of every layer at the first and the latest snapshot.
+    Elsewhere: a line for the start and each evaluation.
     """
     live = console.is_terminal and not console.is_dumb_terminal
     finished = (_watch_live if live else _watch_plainly)(events, console, name)
@@ -70,31 +71,33 @@ def _watch_live(events: Iterable[RunEvent], console: Console, name: str) -> Fini
 
 
 class RunView:
-    """The live view of a run: its name, a bar, and the strips of two snapshots."""
+    """The live view of a run: its name, a bar, its scores, and the strips of two snapshots."""
 
     def __init__(self, console: Console, name: str):
         self._console = console
         self._name = name
         self._head = Text(f"{name}: loading")
         self._strips: list[Text] = []
-        self._scores = ""
+        # A batch's loss is in train mode and of one batch: it never stands for the evaluated one.
+        self._scores = "evaluating"
         self._bar = Progress(
             BarColumn(bar_width=None),
-            TextColumn("{task.completed}/{task.total}"),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.completed}/{task.total} steps"),
+            TextColumn("batch loss {task.fields[batch_loss]:<8}"),
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
             console=console,
             expand=True,
         )
-        self._task = self._bar.add_task("", total=None, figures="evaluating", speed="")
+        self._task = self._bar.add_task("", total=None, batch_loss="–", speed="")
 
     def drawn(self) -> Group:
         """What is to be seen now; no bar before the number of steps is known."""
         if self._bar.tasks[0].total is None:
             return Group(self._head)
-        return Group(self._head, self._bar, *self._strips)
+        scores = Text(self._scores, no_wrap=True, overflow="ellipsis")
+        return Group(self._head, self._bar, scores, *self._strips)
 
     def update(self, event: Event | Note) -> None:
         """Take an event into the view."""
@@ -105,10 +108,11 @@ class RunView:
                 self._head = Text(started_line(self._name, event))
                 self._bar.update(self._task, total=event.steps)
             case Evaluation():
-                self._scores = f"train acc {event.train_acc:.3f} (epoch {event.epoch:.3g})"
-                self._advance(event.step, event.train_loss)
+                self._scores = evaluation_line(event)
+                self._advance(event.step)
             case StepProgress(step, batch_loss):
-                self._advance(step, batch_loss)
+                self._bar.update(self._task, batch_loss=number(batch_loss))
+                self._advance(step)
             case Measurement() if "delta_rms" in event.probes:
                 label = f"δ at step {event.step}"
                 strip = gradient_strip(label, event.probes["delta_rms"], self._console.width)
@@ -116,11 +120,21 @@ class RunView:
             case _:  # nothing to be seen
                 pass
 
-    def _advance(self, step: int, loss: float) -> None:
+    def _advance(self, step: int) -> None:
         rate = self._bar.tasks[0].speed
-        figures = f"loss {number(loss)} {self._scores}" if step else self._scores
-        speed = f"{rate:.3g}/s" if rate else ""
-        self._bar.update(self._task, completed=step, figures=figures, speed=speed)
+        self._bar.update(self._task, completed=step, speed=f"{rate:.3g}/s" if rate else "")
+
+
+def evaluation_line(event: Evaluation) -> str:
+    """The scores of an evaluation in little room."""
+    scores = (
+        f"{part} loss {number(loss)} acc {accuracy:.3f}"
+        for part, loss, accuracy in (
+            ("train", event.train_loss, event.train_acc),
+            ("test", event.test_loss, event.test_acc),
+        )
+    )
+    return f"epoch {event.epoch:.3g}: {', '.join(scores)}"
 
 
 def started_line(name: str, started: Started) -> str:

@@ -71,6 +71,31 @@ def test_cfg_prints_the_config_and_writes_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ([], "24 runs, and normlab run makes one of them"),
+        (["model.depth=14"], "8 runs, and normlab run makes one of them"),
+        (["norm=bn", "model=cnn", "model.depth=8", "seed=0"], ""),
+        (["seed=7", "norm=ln", "--config-dir", "."], "6 runs, and"),
+    ],
+)
+def test_a_sweep_that_is_run_is_told(tmp_path: Path, settings: list[str], told: str) -> None:
+    done = normlab("run", "experiment=quickstart", *settings, "--cfg", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith("seed: ")
+    assert told in done.stderr
+    command = " ".join(["normlab sweep experiment=quickstart", *settings])
+    assert done.stderr.endswith(f"{command}\n" if told else "")
+    assert bool(done.stderr) == bool(told)
+
+
+def test_a_run_may_be_none_of_its_sweep() -> None:
+    named = api.compose("norm=ln", "model=resnet")
+    assert api.sweep_around(named, "experiment=quickstart") == (24, False)
+    assert api.sweep_around(named, "norm=ln", "model=resnet") == (1, True)
+
+
 def test_diverged_is_a_result(tmp_path: Path) -> None:
     done = normlab("run", *TINY, "norm=none", "optimizer.lr=1e30", cwd=tmp_path)
     assert done.returncode == 0

@@ -10,7 +10,9 @@ from rich.console import Console
 from normlab.config import compose
 from normlab.runs import Finished, Run, Summary
 from normlab.show import watch
+from normlab.show.terminal.run_views import RunView
 from normlab.training import Evaluation, Event, LayerName, Measurement, Progress, Started
+from tests.show.terminal.printing import printed
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 FINISHED = Finished(
@@ -69,10 +71,35 @@ def test_in_a_terminal_a_bar_and_the_gradients(width: int) -> None:
     finished, text = shown(width, terminal=True)
     assert finished is FINISHED
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    for piece in ("20/20", "train acc 1.000", "δ at step 0", "δ at step 20", "input", "output"):
+    for piece in (
+        "20/20",
+        "train loss 1.00 acc 1.000",
+        "δ at step 0",
+        "δ at step 20",
+        "input",
+        "output",
+    ):
         assert piece in last
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # the cursor is given back
     assert max(len(line) for line in re.split(r"[\r\n]+", last)) <= width
+
+
+def test_one_loss_is_that_of_the_batch_and_the_other_that_of_the_evaluation() -> None:
+    """The events' batch loss is 1.5 or 1.25, the evaluated train losses 2, 1.5 and 1."""
+    view = RunView(Console(width=80), "net")
+    seen: list[str] = []
+    for event in events():
+        if not isinstance(event, Finished):
+            view.update(event)
+            seen += printed(view.drawn(), 80)
+    batch = [found[1] for line in seen if (found := re.search(r"batch loss (\S+)", line))]
+    assert list(dict.fromkeys(batch)) == ["–", "1.25"]
+    pattern = r"epoch .*: train loss (\S+) acc (\S+), test loss 2.50 acc 0.250$"
+    scores = [found.groups() for line in seen if (found := re.search(pattern, line))]
+    expected = [("2.00", "0.000"), ("1.50", "0.500"), ("1.00", "1.000")]
+    assert list(dict.fromkeys(scores)) == expected
+    losses = {kind for line in seen for kind in re.findall(r"(\w+) loss", line)}
+    assert losses == {"batch", "train", "test"}  # each of them says which it is
 
 
 def test_a_dumb_terminal_gets_plain_lines() -> None:
