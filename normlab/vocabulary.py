@@ -71,6 +71,8 @@ class Metric:
     share: bool = False  # a fraction in [0, 1]
     by_epoch: bool = False  # a column of metrics.parquet too
     whole: bool = False  # a count
+    # Of a figure that the probes measure: the key of the gradient's state at the same time.
+    state: str | None = None
 
 
 def _metrics() -> list[Metric]:
@@ -88,6 +90,7 @@ def _metrics() -> list[Metric]:
         ("theory", "predicted at init"),
     ):
         short = when.replace("_", " ")
+        state = None if when == "theory" else f"verdict_{when}"
         if when != "theory":
             found.append(
                 Metric(
@@ -96,6 +99,7 @@ def _metrics() -> list[Metric]:
                     f"ratio {short}",
                     "nearest 1",
                     logarithmic=True,
+                    state=state,
                 )
             )
             found.append(
@@ -103,6 +107,7 @@ def _metrics() -> list[Metric]:
                     f"sample_cosine_{when}",
                     f"cosine between samples {words}",
                     f"sample_cosine_{when}",
+                    state=state,
                 )
             )
         found.append(
@@ -112,6 +117,7 @@ def _metrics() -> list[Metric]:
                 f"factor {short}",
                 "nearest 1",
                 logarithmic=True,
+                state=state,
             )
         )
     found.append(Metric("seconds", "seconds", "seconds", "lower"))

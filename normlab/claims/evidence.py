@@ -93,9 +93,9 @@ def statistic_and_spread(
     """
     match statistic:
         case "mean" | "geomean":
-            if not np.isfinite(values).all():
-                mean = float(values.mean())
-                return mean, math.nan, math.nan
+            if len(values) > 1 and np.isfinite(values).all() and values.min() == values.max():
+                # Of equal figures there is no interval; their spread is known.
+                return float(values[0]), float(values[0]), float(values[0])
             return interval(values.tolist(), log=statistic == "geomean")
         case "median":
             if not np.isfinite(values).all():

@@ -32,10 +32,11 @@ def summarize(
     """A row a cell and metric: its keys, metric, mean, low, high, n, and what stands behind them.
 
     low and high bound the 95 % confidence interval mean ± t₀.₉₇₅(n−1)·s/√n over the n finished and
-    diverged runs, NaN for n = 1. Intervals are not clipped: one that leaves [0, 1] says that there
-    are too few seeds. Gradient ratios and factors are averaged as logarithms: mean is the geometric
-    mean, and the interval is transformed back. There a 0 has no logarithm: it is left
-    out and counted in `zeros`; where nothing else is left it is the mean.
+    diverged runs, NaN for n = 1 and for equal figures, of which nothing can be inferred; `std` is
+    s. Intervals are not clipped: one that leaves [0, 1] says that there are too few seeds. Gradient
+    ratios and factors are averaged as logarithms: mean is the geometric mean, and interval and
+    `std`, a factor, are transformed back. There a gradient of exactly 0 has no logarithm: it is
+    left out and counted in `zeros`; where all ratios are 0 that is the mean.
 
     `diverged` counts the diverged runs of a cell, `left_out` those that failed, were interrupted,
     are running or unfinished, `missing` the results whose figure is missing or not finite,
@@ -68,18 +69,21 @@ def summarize(
 
 def _means(frame: DataFrame, metric: str, final: "np.ndarray", cells: Cells) -> DataFrame:
     """A metric's mean and interval in each cell, over its final runs, and what they leave out."""
-    values, zero = figures_of(frame[metric], metric)
+    logarithmic = METRICS[metric].logarithmic
+    values, rounding, zero = figures_of(frame, metric)
     finite = np.isfinite(values)
     used = final & finite
-    means = means_by_cell(values[used], cells.number[used], cells.size)
-    mean, low, high = means.bounds(logarithmic=METRICS[metric].logarithmic)
+    means = means_by_cell(values[used], cells.number[used], cells.size, rounding[used])
+    mean, low, high = means.bounds(logarithmic=logarithmic)
     zeros = cells.count(final & zero)
+    all_zero = (means.n == 0) & (zeros > 0) & (cells.count(final & frame[metric].eq(0)) == zeros)
     return DataFrame(
         {
             "metric": np.full(cells.size, metric, dtype=object),
-            "mean": np.where((means.n == 0) & (zeros > 0), 0.0, mean),
+            "mean": np.where(all_zero, 0.0, mean),
             "low": low,
             "high": high,
+            "std": np.exp(means.std) if logarithmic else means.std,
             "n": means.n,
             "zeros": zeros,
             "missing": cells.count(final & ~finite & ~zero),

@@ -131,7 +131,7 @@ def _by_variant(nets: Sequence[tuple[_Net, _Seen | None]]) -> str:
             + (f" in {seen.agree} of {net.runs} runs" if seen and seen.agree < net.runs else "")
             for net, seen in pairs
         )
-        ratios = ", ".join(_ratio(seen.ratio) for _, seen in pairs if seen)
+        ratios = ", ".join(_ratio(seen) for _, seen in pairs if seen)
         texts.append(f"{name} at depth {depths}{f' ({ratios})' if ratios else ''}")
     return _some_named(texts)
 
@@ -142,10 +142,12 @@ def _some_named(texts: list[str]) -> str:
     return f"{', '.join(texts[:_MOST_NAMED])}{more}"
 
 
-def _ratio(value: float) -> str:
-    """A ratio to two digits: `0.05`, `500`, `1e-06`."""
+def _ratio(seen: _Seen) -> str:
+    """A ratio to two digits, `0.05`, `500`, `1e-06`, or why there is none."""
+    value = seen.ratio
     if value != value:
-        return "not measured"
+        why = {None: "not measured", "vanishing": "δ is 0"}
+        return why.get(seen.diagnosis, "δ is not finite")
     if 100 <= value < 9999.5:
         return f"{value:.0f}"
     return f"{value:.2g}" if 0.001 <= value < 100 else f"{value:.0e}" if value else "0"

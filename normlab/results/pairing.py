@@ -39,9 +39,10 @@ def paired(
     cell and metric: mean difference (of gradient ratios and factors the geometric mean ratio), the
     bounds of its 95 % confidence interval, the number of pairs n, and p of the two-sided paired
     t-test that there is no difference, not corrected for the number of rows. low, high and p are
-    NaN for n < 2. What made no pair is counted: `unpaired` has no such baseline run, of `zeros` one
-    figure is 0 and has no logarithm, of `missing` one is missing or not finite. Raises ConfigError
-    where no run is of the baseline, or every one.
+    NaN for n < 2, and where all pairs differ by the same, if by nothing. What made no pair is
+    counted: `unpaired` has no such baseline run, of `zeros` one gradient is 0 and its ratio has no
+    logarithm, of `missing` one figure is missing or not finite. Raises ConfigError where no run is
+    of the baseline, or every one.
     """
     settings = [part.strip() for part in baseline.split(",")]
     if not all(re.fullmatch(r"[\w.]+=[^=<>!]+", setting) for setting in settings):
@@ -92,12 +93,13 @@ def _differences(sides: _Sides, metric: str, baseline: str) -> DataFrame:
     """A metric's mean difference in each cell, and what made no pair."""
     joined = _joined(sides, metric)
     difference = (joined["value"] - joined["value_base"]).to_numpy(dtype=np.float64)
+    rounding = (joined["rounding"] + joined["rounding_base"]).to_numpy(dtype=np.float64)
     cells = cells_of(joined, sides.cells)
     used = np.isfinite(difference)
     alone = joined["twin"].eq("left_only").to_numpy(dtype=bool)
     either = joined["zero"] | joined["zero_base"].eq(True)
     zero = ~used & ~alone & either.to_numpy(dtype=bool)
-    means = means_by_cell(difference[used], cells.number[used], cells.size)
+    means = means_by_cell(difference[used], cells.number[used], cells.size, rounding[used])
     mean, low, high = means.bounds(logarithmic=METRICS[metric].logarithmic)
     table = joined[sides.cells].iloc[cells.first].reset_index(drop=True)
     return table.assign(
@@ -120,7 +122,7 @@ def _joined(sides: _Sides, metric: str) -> DataFrame:
     ours, theirs = (
         _figures(part, metric)
         .groupby(by, dropna=False, sort=False)
-        .agg(value=("value", "mean"), zero=("zero", "any"))
+        .agg(value=("values", "mean"), zero=("zero", "any"), rounding=("rounding", "max"))
         .reset_index()
         for part, by in ((sides.others, keys), (sides.base, sides.agree))
     )
@@ -128,5 +130,4 @@ def _joined(sides: _Sides, metric: str) -> DataFrame:
 
 
 def _figures(frame: DataFrame, metric: str) -> DataFrame:
-    values, zero = figures_of(frame[metric], metric)
-    return frame.assign(value=values, zero=zero)
+    return frame.assign(**figures_of(frame, metric)._asdict())

@@ -31,8 +31,11 @@ def test_the_interval_is_students(values: list[float]) -> None:
     mean, error = np.mean(values), stats.sem(values)
     half = stats.t.ppf(0.975, len(values) - 1) * error
     assert cell["mean"] == pytest.approx(mean, rel=1e-9, abs=1e-9)
-    assert cell["low"] == pytest.approx(mean - half, rel=1e-9, abs=1e-9)
-    assert cell["high"] == pytest.approx(mean + half, rel=1e-9, abs=1e-9)
+    assert cell["std"] == pytest.approx(np.std(values, ddof=1), rel=1e-9, abs=1e-9)
+    if len(set(values)) == 1:
+        half = math.nan
+    assert cell["low"] == pytest.approx(mean - half, rel=1e-9, abs=1e-9, nan_ok=True)
+    assert cell["high"] == pytest.approx(mean + half, rel=1e-9, abs=1e-9, nan_ok=True)
     assert cell["n"] == len(values)
 
 
@@ -41,7 +44,10 @@ def test_ratios_are_averaged_in_log_space(logs: list[float]) -> None:
     cell = one_cell("gradient_ratio_end", [math.exp(x) for x in logs])
     half = stats.t.ppf(0.975, len(logs) - 1) * stats.sem(logs)
     assert math.log(cell["mean"]) == pytest.approx(np.mean(logs), abs=1e-9)
-    if half < 600:
+    assert math.log(cell["std"]) == pytest.approx(np.std(logs, ddof=1), abs=1e-9)
+    if np.ptp(logs) < 1e-12:
+        assert math.isnan(cell["high"]) or half < 1e-11
+    elif half < 600:
         assert math.log(cell["high"] / cell["mean"]) == pytest.approx(half, abs=1e-8)
         assert math.log(cell["mean"] / cell["low"]) == pytest.approx(half, abs=1e-8)
 
@@ -58,6 +64,16 @@ def test_a_very_wide_interval_reaches_infinity() -> None:
     assert (cell["low"], cell["high"]) == (0, math.inf)
     assert cell["mean"] == pytest.approx(1e-100)
     assert math.isnan(one_cell("train_loss", [1e300, -1e300, 1e308])["low"]) is False
+
+
+@pytest.mark.parametrize("metric", ["train_acc", "gradient_ratio_end"])
+@pytest.mark.parametrize("value", [0.1, 0.3, 1.0])
+def test_equal_runs_have_no_interval(metric: str, value: float) -> None:
+    cell = one_cell(metric, [value] * 3)
+    assert (cell["n"], cell["mean"]) == (3, pytest.approx(value))
+    assert cell["std"] == (0 if metric == "train_acc" else 1)  # of a ratio a factor
+    assert math.isnan(cell["low"])
+    assert math.isnan(cell["high"])
 
 
 def test_intervals_are_not_clipped() -> None:
@@ -79,6 +95,23 @@ def test_what_has_no_logarithm_is_counted(
     cell = one_cell("gradient_ratio_end", values)
     assert cell["mean"] == pytest.approx(mean, nan_ok=True)
     assert (cell["n"], cell["zeros"], cell["missing"]) == (n, zeros, missing)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict", "mean", "zeros", "missing"),
+    [
+        (0.0, "vanishing", 0.0, 1, 0),
+        (None, "vanishing", math.nan, 1, 0),  # 0 in the last hidden layer, or in all: no ratio
+        (None, "exploding", math.nan, 0, 1),
+        (None, None, math.nan, 0, 1),
+    ],
+)
+def test_a_gradient_of_exactly_0_was_measured(
+    ratio: float | None, verdict: str | None, mean: float, zeros: int, missing: int
+) -> None:
+    cell = one_cell("gradient_ratio_end", [ratio], verdict_end=verdict)
+    assert cell["mean"] == pytest.approx(mean, nan_ok=True)
+    assert (cell["n"], cell["zeros"], cell["missing"]) == (0, zeros, missing)
 
 
 def test_what_is_not_finite_is_missing_as_it_is_in_a_file() -> None:

@@ -52,6 +52,13 @@ def test_findings_say_where_seeds_disagree() -> None:
     assert "vanished in every net at depth 56 in 1 of 2 runs" in gradients
 
 
+def test_a_gradient_of_exactly_0_was_measured() -> None:
+    runs = net("none", 8, 0.1, "healthy", "vanishing", 0.0)
+    gone = row("norm=bn", "model.depth=8", verdict_end="vanishing", gradient_ratio_end=None)
+    gradients, *_ = findings(to_frame([*runs, gone]))
+    assert "vanished in no-norm at depth 8 (0), bn at depth 8 (δ is 0)." in gradients
+
+
 def test_findings_where_nothing_is_wrong() -> None:
     runs = [*net("bn", 8, 1.0, "healthy", "healthy", 1.0)]
     assert findings(to_frame(runs)) == ["No gradient vanished or exploded, at init or at the end."]

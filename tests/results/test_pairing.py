@@ -30,10 +30,47 @@ def test_paired_is_the_paired_t_test(pairs: list[tuple[float, float]]) -> None:
     assert ours["mean"] == pytest.approx(difference.mean(), abs=1e-9)
     assert ours["n"] == len(pairs)
     if difference.std() > 1e-6:
-        test = stats.ttest_1samp(difference, 0)
-        assert ours["p"] == pytest.approx(test.pvalue, abs=1e-9)
+        test = stats.ttest_rel([b for _, b in pairs], [a for a, _ in pairs])
+        assert ours["p"] == pytest.approx(test.pvalue, rel=1e-6)
         interval = test.confidence_interval(0.95)
         assert (ours["low"], ours["high"]) == pytest.approx(tuple(interval), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("metric", "none", "bn", "mean"),
+    [
+        ("train_acc", [0.7, 0.8, 0.9], [0.7, 0.8, 0.9], 0.0),
+        ("train_acc", [1.0, 1.0], [1.0, 1.0], 0.0),
+        # The same but for rounding: 0.3 - 0.1, 0.4 - 0.2, 0.9 - 0.7 are three numbers.
+        ("train_acc", [0.1, 0.2, 0.7], [0.3, 0.4, 0.9], 0.2),
+        ("gradient_ratio_end", [0.1, 0.7, 3e-9], [0.3, 2.1, 9e-9], 3.0),
+        ("gradient_ratio_end", [0.1, 3e-9], [0.1, 3e-9], 1.0),
+    ],
+)
+def test_one_difference_of_all_pairs_has_no_interval_and_no_p(
+    metric: str, none: list[float], bn: list[float], mean: float
+) -> None:
+    runs = [
+        row(f"norm={norm}", seed=seed, **{metric: value})
+        for norm, values in (("none", none), ("bn", bn))
+        for seed, value in enumerate(values)
+    ]
+    found = paired(to_frame(runs), "norm=none", [metric], ["norm"], []).iloc[0]
+    assert (found["mean"], found["n"]) == (pytest.approx(mean), len(none))
+    assert found[["low", "high", "p"]].isna().all()
+
+
+def test_a_gradient_of_0_on_either_side_makes_no_pair() -> None:
+    runs = [
+        row(f"norm={norm}", seed=seed, gradient_ratio_end=ratio, verdict_end=verdict)
+        for norm, seen in (
+            ("none", [(1.0, "healthy"), (None, "vanishing"), (2.0, "healthy")]),
+            ("bn", [(0.0, "vanishing"), (1.0, "healthy"), (None, "exploding")]),
+        )
+        for seed, (ratio, verdict) in enumerate(seen)
+    ]
+    found = paired(to_frame(runs), "norm=none", ["gradient_ratio_end"], ["norm"], []).iloc[0]
+    assert (found["n"], found["zeros"], found["missing"], found["unpaired"]) == (0, 2, 1, 0)
 
 
 def test_pairs_agree_in_seed_and_all_else() -> None:
@@ -63,7 +100,7 @@ def test_a_baseline_of_two_keys_and_ratios() -> None:
         to_frame(runs), "norm=none, model.residual=false", ["gradient_ratio_end"], keys, []
     )
     assert found["mean"].tolist() == pytest.approx([1e2, 1e4])
-    assert found["low"].tolist() == pytest.approx([1e2, 1e4])
+    assert found["n"].tolist() == [2, 2]
     # With one key the residual net has no twin: it stays, without pairs.
     found = paired(to_frame(runs), "norm=none", ["gradient_ratio_end"], keys, [])
     assert found["n"].tolist() == [2, 0]

@@ -8,6 +8,7 @@ from normlab.text import factor, number
 from normlab.vocabulary import DIAGNOSES, METRICS, Metric
 
 ABSENT = "–"
+NO_RATIO = "∅"  # of a gradient that is exactly 0
 
 
 class Figures(NamedTuple):
@@ -44,12 +45,17 @@ def figures_of(record: Mapping[str, Any]) -> Figures:
 def cell_text(figures: Figures, usual_n: int, *, marked: bool) -> str:
     """Such as `0.500 ±0.100 v` or `2.00 ×÷2 n=2 +1·0`; `marked` with the diagnosis's mark.
 
-    n is written where an interval is of another number of runs than `usual_n`.
+    n is written where an interval is of another number of runs than `usual_n`; `*` is of one run,
+    `=` of several that are equal, which have no interval.
     """
     metric, mean, n = figures.metric, figures.mean, figures.n
     text = _value(metric, mean)
-    if n == 1:
+    if n == 0 and figures.zeros and mean != mean:
+        text = NO_RATIO
+    elif n == 1:
         text += "*"
+    elif n > 1 and figures.high != figures.high:
+        text += "="
     elif n > 1 and metric.logarithmic:
         text += f" ×÷{factor(figures.high / mean if mean else math.nan)}"
     elif n > 1:

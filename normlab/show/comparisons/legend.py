@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from normlab.show.comparisons.figures import NO_RATIO
 from normlab.show.comparisons.layout import ComparisonLayout, usual_n
 from normlab.vocabulary import DIAGNOSES, METRICS, Diagnosis
 
@@ -22,6 +23,12 @@ def legend(summary: "DataFrame", layout: ComparisonLayout) -> str:
         said.append("×÷: that of a geometric mean, as a factor")
     if any("*" in text for text in shown):
         said.append("*: n = 1, no interval")
+    if any("=" in text.replace("n=", "") for text in shown):
+        said.append("=: equal in all runs, no interval")
+    if any(NO_RATIO in text for text in shown):
+        said.append(f"{NO_RATIO}: a gradient of exactly 0 in all runs, which has no ratio")
+    if any("·0" in text for text in shown):
+        said.append("+k·0: in k more runs it is of a gradient of exactly 0, which has no logarithm")
     if any(line.metric.logarithmic for line in layout.lines):
         said.append("ratio: first to last layer's gradient, factor: from layer to layer")
     missing = summary.groupby("metric", sort=False)["missing"].sum()

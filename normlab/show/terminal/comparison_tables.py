@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Why a run makes no pair, as `paired` counts it.
 _UNPAIRED = {
     "unpaired": "without such a baseline run",
-    "zeros": "of a ratio 0",
+    "zeros": "with a gradient of 0",
     "missing": "without the figure",
 }
 
@@ -151,6 +151,8 @@ def paired_table(compared: "PairedComparison") -> Group:
     if any(METRICS[metric].logarithmic for metric in pairs["metric"]):
         notes.append("×: geometric mean of the ratios to the baseline")
     notes.append("bold: the interval leaves out no difference")
+    if ((pairs["n"] > 1) & pairs["p"].isna()).any():
+        notes.append("–: all pairs differ by the same, so there is no interval and no p")
     totals = ((int(pairs[why].sum()), words) for why, words in _UNPAIRED.items())
     lost = ", ".join(f"{total} {words}" for total, words in totals if total)
     notes += [f"†: not all runs made a pair: {lost}"] if lost else []

@@ -86,7 +86,8 @@ def test_json_is_strict_and_tidy(frame: DataFrame) -> None:
 
     back = json.loads(to_json_rows(summary), parse_constant=refuse)
     assert len(back) == len(summary)
-    assert list(back[0])[:9] == [*rows, *cols, "metric", "mean", "low", "high", "n"]
+    figures = ["mean", "low", "high", "std", "n"]
+    assert list(back[0])[:10] == [*rows, *cols, "metric", *figures]
     assert (back[0]["mean"], back[0]["low"], back[0]["high"]) == (None, None, None)
     assert back[1]["mean"] == summary["mean"][1]
     assert back[1]["model.residual"] is False

@@ -79,6 +79,41 @@ def test_cells_say_what_they_stand_for() -> None:
     assert "v vanishing" in text
 
 
+def test_cells_say_why_they_have_no_interval() -> None:
+    summary = tidy(
+        case=[1, 2, 3, 4],
+        metric=["train_acc", "gradient_ratio_end", "gradient_ratio_end", "gradient_ratio_end"],
+        mean=[1.0, 2.0, math.nan, math.nan],
+        n=[3, 2, 0, 0],
+        zeros=[0, 1, 3, 0],
+        missing=[0, 0, 0, 3],
+    )
+    table = comparison_table(Comparison(summary, ["case"], [], width=120))
+    text = text_of(table, 120)
+    laid = lay_out(summary, ["case"], [])
+    shown = [cell.text for line in laid.lines for cell in line.cells if cell.text]
+    assert shown == ["1.000=", "2.00= n=2 +1·0", "∅", "–"]
+    words = " ".join(text.split())
+    assert "=: equal in all runs, no interval" in words
+    assert "∅: a gradient of exactly 0 in all runs, which has no ratio" in words
+    assert "+k·0: in k more runs" in words
+    assert "±" not in words
+
+
+def test_equal_pairs_have_no_interval_and_no_p() -> None:
+    runs = tidy(norm=["bn", "ln"], baseline=["norm=none"] * 2, mean=[0.0, 0.2], n=[3, 3])
+    pairs = runs.assign(p=math.nan, unpaired=0)
+    text = text_of(paired_table(PairedComparison(pairs, ["norm"], width=100)), 100)
+    rows = [line.split() for line in text.splitlines() if line.startswith(("bn", "ln"))]
+    assert rows == [
+        ["bn", "train_acc", "+0.000", "–", "3", "–"],
+        ["ln", "train_acc", "+0.200", "–", "3", "–"],
+    ]
+    assert "–: all pairs differ by the same, so there is no interval and no p" in text
+    colours = text_of(paired_table(PairedComparison(pairs, ["norm"])), 100, color="standard")
+    assert not re.search(r"\x1b\[1m\+0.200", colours)
+
+
 def test_best_is_per_column_and_in_bold_with_the_verdicts_colour() -> None:
     summary = tidy(
         norm=["none", "none", "bn", "bn"],
