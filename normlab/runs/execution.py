@@ -171,7 +171,8 @@ class _RunInProgress:
             force=self._force,
             checkpoint=self._checkpoint,
         )
-        self._recorder.lock.progress |= {"step": self._step, "steps": event.steps}
+        stage = {"step": self._step, "steps": event.steps, "resumed": event.resumed}
+        self._recorder.lock.progress |= stage
 
 
 def _failure_reason(error: Exception, config: Config) -> str:

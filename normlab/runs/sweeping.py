@@ -1,24 +1,22 @@
 """A sweep: overrides to a list of configs, without what is finished; then their outcomes."""
 
 import contextlib
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from normlab.config import Config, Grid, compose_grids, flatten, from_plain, run_id
+from normlab.config import Config, Grid, compose_grids, flatten, run_id
 from normlab.errors import ConfigError
+from normlab.runs.estimates import Known, Work, estimate, finished_runs
 from normlab.runs.folder import remove_leftovers, run_folder
 from normlab.runs.launchers import launch
 from normlab.runs.outcomes import Outcome
-from normlab.runs.summary import SUMMARY_FILE, read_summary
+from normlab.runs.summary import read_summary
 from normlab.vocabulary import FINAL
 
 BUSY_SECONDS = 2.0
-# So many of the latest finished runs are looked at for an estimate.
-KNOWN_RUNS = 200
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,13 @@ class Plan:
     finished: int  # finished or diverged before
     failed: int  # failed before and left alone
     merged: int  # points of the grids that are the same run as another
-    seconds: float  # estimate of all pending runs' own time together; NaN without any finished run
+    known: Known  # what finished runs took, by which the pending ones are estimated
+
+    @property
+    def seconds(self) -> float:
+        """Estimate of all pending runs' own time together; NaN without any finished run."""
+        works = Counter(map(Work.of, self.pending))
+        return sum((n * estimate(work, self.known) for work, n in works.items()), 0.0)
 
 
 def plan(
@@ -65,14 +69,14 @@ def plan_configs(
         again = force or (status == "failed" and retry_failed)
         if again or (status not in FINAL and status != "failed"):
             pending.append(config)
-    known = _finished_runs(next(iter(unique.values())).output.root) if pending else []
+    known = finished_runs(next(iter(unique.values())).output.root) if pending else {}
     return Plan(
         configs=tuple(unique.values()),
         pending=tuple(pending),
         finished=sum(states[status] for status in FINAL) if not force else 0,
         failed=0 if force or retry_failed else states["failed"],
         merged=len(points) - len(unique),
-        seconds=sum((estimate(config, known) for config in pending), 0.0),
+        known=known,
     )
 
 
@@ -108,50 +112,6 @@ def sweep(
                 announced = len(left)
                 waiting(announced)
             time.sleep(BUSY_SECONDS)
-
-
-def estimate(config: Config, known: Sequence[tuple[Config, float]]) -> float:
-    """Seconds of a run by the finished run most like it, scaled by depth and length.
-
-    NaN where none is finished.
-    """
-
-    def distance(other: Config) -> float:
-        model, theirs = config.model, other.model
-        return (
-            100 * (model.name != theirs.name or config.data.name != other.data.name)
-            + 10 * abs(math.log(model.width / theirs.width))
-            + abs(math.log(model.depth / theirs.depth))
-            + abs(math.log(_length(config) / _length(other)))
-            + (config.norm.name != other.norm.name)
-        )
-
-    if not known:
-        return math.nan
-    nearest, seconds = min(known, key=lambda pair: distance(pair[0]))
-    deeper = config.model.depth / nearest.model.depth
-    return seconds * deeper * _length(config) / _length(nearest)
-
-
-def _finished_runs(root: str) -> list[tuple[Config, float]]:
-    """The latest finished runs in a results folder and the seconds they took."""
-    dated = []
-    for file in Path(root).glob(f"*/*/{SUMMARY_FILE}"):
-        with contextlib.suppress(OSError):  # another process has removed it since
-            dated.append((file.stat().st_mtime, file.parent))
-    found = []
-    for _, folder in sorted(dated, reverse=True)[:KNOWN_RUNS]:
-        summary = read_summary(folder)
-        if summary and summary.status == "finished" and summary.seconds is not None:
-            with contextlib.suppress(ConfigError):  # damaged, or of another version
-                found.append((from_plain(summary.config), summary.seconds))
-    return found
-
-
-def _length(config: Config) -> float:
-    training = config.training
-    epochs = training.epochs if training.steps is None else training.steps / 10
-    return max(1.0, float(epochs or 0))
 
 
 def labels(configs: Sequence[Config]) -> dict[str, str]:

@@ -1,11 +1,10 @@
 """What a sweep has to do, in words."""
 
-import math
-
 import pytest
 
 from normlab.config import compose
 from normlab.runs import Plan
+from normlab.runs.estimates import Work
 from normlab.show import left_alone_line, plan_lines, run_lines, waiting_line
 from normlab.show.terminal.plans import MOST_LISTED
 from tests.conftest import TINY
@@ -16,9 +15,9 @@ CONFIGS = tuple(compose([*TINY, "seed=0"]).model_copy(update={"seed": i}) for i 
 @pytest.mark.parametrize(
     ("plan", "lines"),
     [
-        (Plan(CONFIGS[:1], CONFIGS[:1], 0, 0, 0, math.nan), ["1 run: 1 to make"]),
+        (Plan(CONFIGS[:1], CONFIGS[:1], 0, 0, 0, {}), ["1 run: 1 to make"]),
         (
-            Plan(CONFIGS, CONFIGS[:40], 7, 3, 2, 600.0),
+            Plan(CONFIGS, CONFIGS[:40], 7, 3, 2, {Work.of(CONFIGS[0]): 15.0}),
             [
                 "50 runs: 40 to make, 7 finished before, 3 failed before (--retry-failed makes "
                 "them again)",
@@ -27,7 +26,7 @@ CONFIGS = tuple(compose([*TINY, "seed=0"]).model_copy(update={"seed": i}) for i 
                 "about 10 min of computing, by the finished runs most alike",
             ],
         ),
-        (Plan(CONFIGS, (), 50, 0, 0, 0.0), ["50 runs: 0 to make, 50 finished before"]),
+        (Plan(CONFIGS, (), 50, 0, 0, {}), ["50 runs: 0 to make, 50 finished before"]),
     ],
 )
 def test_a_plan_is_told(plan: Plan, lines: list[str]) -> None:
@@ -35,12 +34,12 @@ def test_a_plan_is_told(plan: Plan, lines: list[str]) -> None:
 
 
 def test_very_many_runs_are_counted() -> None:
-    lines = run_lines(Plan(CONFIGS, CONFIGS, 0, 0, 0, math.nan))
+    lines = run_lines(Plan(CONFIGS, CONFIGS, 0, 0, 0, {}))
     assert len(lines) == MOST_LISTED + 1
     assert len(set(lines)) == len(lines)
     assert lines[-1] == f"  and {50 - MOST_LISTED} more"
 
 
 def test_what_is_left_is_told() -> None:
-    assert left_alone_line(Plan(CONFIGS, (), 48, 2, 0, 0.0)).startswith("2 failed before")
+    assert left_alone_line(Plan(CONFIGS, (), 48, 2, 0, {})).startswith("2 failed before")
     assert waiting_line(1) == "waiting for 1 run that another process is making"

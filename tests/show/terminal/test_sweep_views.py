@@ -1,7 +1,6 @@
 """A sweep while it goes on."""
 
 import io
-import math
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +14,7 @@ from normlab.show.terminal.sweep_views import job_line, outcome_line
 from tests.conftest import TINY
 
 CONFIGS = tuple(compose([*TINY, f"seed={seed}"]) for seed in (0, 1))
-PLAN = Plan(CONFIGS, CONFIGS, 0, 0, 0, math.nan)
+PLAN = Plan(CONFIGS, CONFIGS, 0, 0, 0, {})
 
 
 def outcomes() -> Iterator[Outcome]:
