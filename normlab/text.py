@@ -48,6 +48,12 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
+def error_line(error: BaseException) -> str:
+    """An error that was not foreseen: `kind: first line`, or its kind where it has no message."""
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind}: {line}"
+
+
 def did_you_mean(word: str, choices: Sequence[str]) -> str:
     """`; did you mean norm?`, or nothing where no choice is near."""
     near = difflib.get_close_matches(word, choices, n=1, cutoff=0.75)

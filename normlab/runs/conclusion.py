@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from normlab.config import Config
 from normlab.measurement import TrainingEnd, diagnose, predict
 from normlab.runs.summary import Summary
-from normlab.text import capitalized, first_line
+from normlab.text import capitalized, error_line
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -81,7 +81,7 @@ def _admit(faults: dict[str, Exception], summary: Summary, ending: Ending) -> Co
     """A summary that says which parts of it could not be computed."""
     missing = _sentences(
         *(
-            f"the {name} could not be computed ({type(error).__name__}: {first_line(error)})."
+            f"the {name} could not be computed ({error_line(error)})."
             for name, error in faults.items()
         )
     )

@@ -17,7 +17,7 @@ from normlab.runs.outcomes import Outcome
 from normlab.runs.recorder import Recorder, record_failure
 from normlab.runs.signals import deferred_signals
 from normlab.runs.summary import Summary, read_summary
-from normlab.text import first_line
+from normlab.text import error_line
 from normlab.training import (
     Checkpoint,
     Ended,
@@ -185,7 +185,7 @@ def _failure_reason(error: Exception, config: Config) -> str:
             f"out of memory with training.batch_size={batch}, model.width={config.model.width}, "
             f"model.depth={config.model.depth}; make one of them, or the data set, smaller"
         )
-    return f"{type(error).__name__}: {first_line(error) if text else ''}"
+    return error_line(error)
 
 
 def execute_in_worker(config: Config, *, force: bool, stop: Callable[[], bool]) -> Outcome:

@@ -1,7 +1,7 @@
 """Where the runs of a sweep are made: on this machine, by Ray, or in the jobs of a Slurm cluster.
 
 Each launcher is a part of the config, so that its module is imported whenever a config is read:
-PyTorch, Pebble, Ray and submitit are imported within functions only.
+PyTorch, multiprocessing, Ray and submitit are imported within functions only.
 """
 
 from collections.abc import Generator, Sequence
@@ -42,3 +42,10 @@ def with_device(config: Config, device: str) -> Config:
     """A config whose run executes on a device."""
     runtime = config.runtime.model_copy(update={"device": device})
     return config.model_copy(update={"runtime": runtime})
+
+
+def available_cores() -> int:
+    """The CPU cores that this process may use: by its affinity, and by its container's quota."""
+    import joblib
+
+    return int(joblib.cpu_count())

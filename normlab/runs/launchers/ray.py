@@ -26,11 +26,11 @@ from normlab.errors import BusyError, ConfigError, RecordError
 from normlab.runs.environment import command_line
 from normlab.runs.files import unwritable, write_whole
 from normlab.runs.folder import CHECKPOINT_FILE, WEIGHTS_FILE, run_folder
-from normlab.runs.launchers import cluster_device
+from normlab.runs.launchers import available_cores, cluster_device
 from normlab.runs.locks import RunLock
 from normlab.runs.outcomes import Outcome
 from normlab.runs.summary import SUMMARY_FILE, read_summary
-from normlab.text import first_line
+from normlab.text import error_line, first_line
 
 STOP_SECONDS = 15.0
 CONNECT_SECONDS = 5.0
@@ -148,7 +148,7 @@ class RayLauncher(Launcher):
             return
         ray.init(
             address="local",  # null would take any cluster that it finds
-            num_cpus=self.local_cpus,
+            num_cpus=self.local_cpus or available_cores(),
             object_store_memory=LOCAL_STORE_BYTES,
             include_dashboard=False,
             **quiet,
@@ -186,12 +186,12 @@ class RayLauncher(Launcher):
         except ray.exceptions.TaskCancelledError:
             return Outcome(identity, "interrupted", "stopped before its start")
         except ray.exceptions.RayTaskError as error:  # before OSError, which it also is at times
-            text = next(iter(str(error.cause).splitlines()), "")
-            return Outcome(identity, "failed", f"{type(error.cause).__name__}: {text}")
+            return Outcome(identity, "failed", error_line(error.cause))
         except ray.exceptions.RayError as error:
+            crashed = isinstance(error, ray.exceptions.WorkerCrashedError)
             lost = (
                 f"its worker or node was lost, after launcher.max_retries={self.max_retries} more "
-                f"tries ({type(error).__name__}), out of memory perhaps"
+                f"tries ({type(error).__name__}){', out of memory perhaps' * crashed}"
             )
             return Outcome(identity, "failed", lost)
         except RecordError as error:

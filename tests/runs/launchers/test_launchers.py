@@ -14,7 +14,7 @@ from tests.runs.support import config_in
 @pytest.mark.parametrize("name", list(LAUNCHERS))
 def test_a_config_loads_no_engine(name: str) -> None:
     """Whichever module comes first, all launchers are there, in one order."""
-    heavy = ("torch", "pebble", "ray", "submitit", "multiprocessing", "pandas")
+    heavy = ("torch", "joblib", "ray", "submitit", "multiprocessing", "pandas")
     code = (
         f"import sys, normlab.runs.launchers.{name}\n"
         "from normlab.config import LAUNCHERS, compose\n"

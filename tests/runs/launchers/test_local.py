@@ -1,16 +1,29 @@
 import contextlib
+import errno
 import os
 import signal
 import threading
-from concurrent.futures import Future
+from collections import deque
+from collections.abc import Callable
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
 
-from normlab.config import compose, run_id
+from normlab.config import Config, compose, run_id
+from normlab.errors import RunError
 from normlab.results import counts, read_results
 from normlab.runs import CHECKPOINT_FILE, Outcome, read_lock, read_run, run_folder, sweep
 from normlab.runs.launchers.local import LocalLauncher
+from normlab.runs.launchers.workers import (
+    MOST_STARTS,
+    Failed,
+    Lost,
+    Made,
+    OverTime,
+    Result,
+    Workers,
+)
 from normlab.show import run_report
 from tests.runs.support import ENDLESS, assert_same, make, planned, running
 from tests.show.terminal.printing import text_of
@@ -108,6 +121,125 @@ def test_a_worker_that_is_asked_to_end_before_its_first_step_costs_nothing(
     assert run_id(left) == first.run_id
 
 
+@pytest.fixture
+def strike_as_they_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[signal.Signals, int], list[int]]:
+    """A function that sends a signal to so many worker processes the moment they are started, and
+    gives the list of the numbers of all that are."""
+    start = SpawnProcess.start
+
+    def strike(number: signal.Signals, most: int) -> list[int]:
+        started: list[int] = []
+
+        def start_and_strike(process: SpawnProcess) -> None:
+            start(process)
+            assert process.pid is not None
+            started.append(process.pid)
+            if len(started) <= most:
+                os.kill(process.pid, number)
+
+        monkeypatch.setattr(SpawnProcess, "start", start_and_strike)
+        return started
+
+    return strike
+
+
+@pytest.mark.parametrize(
+    ("number", "starts"),
+    [
+        (signal.SIGTERM, 3),  # the two that were struck, and another
+        (signal.SIGINT, 1),  # a Ctrl-C is the parent's to hear: without a word, as with a traceback
+    ],
+)
+def test_a_signal_as_workers_start_costs_no_run(
+    tmp_path: Path,
+    strike_as_they_start: Callable[[signal.Signals, int], list[int]],
+    capfd: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    starts: int,
+) -> None:
+    started = strike_as_they_start(number, MOST_STARTS - 1)
+    outcomes = list(sweep(planned(tmp_path, "seed=1,2", "launcher.workers=1")))
+    assert [outcome.status for outcome in outcomes] == ["finished"] * 2
+    assert len(started) == starts
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [(signal.SIGTERM, "SIGTERM"), (signal.SIGKILL, "SIGKILL, out of memory perhaps")],
+)
+def test_workers_that_never_start_end_the_sweep_with_the_cause(
+    tmp_path: Path,
+    strike_as_they_start: Callable[[signal.Signals, int], list[int]],
+    number: signal.Signals,
+    cause: str,
+) -> None:
+    started = strike_as_they_start(number, 1000)
+    died, _, guess = cause.partition(",")
+    with pytest.raises(RunError) as error:
+        list(sweep(planned(tmp_path, "seed=1,2", "launcher.workers=2")))
+    assert str(error.value) == (
+        f"no worker of the sweep could start (it died ({died}){',' * bool(guess)}{guess}); "
+        "the same command goes on from here"
+    )
+    assert len(started) == 2 * MOST_STARTS
+
+
+def test_what_the_system_refuses_is_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with `ulimit -n 16` and many workers."""
+
+    def refuse(_: SpawnProcess) -> None:
+        raise OSError(errno.EMFILE, "")
+
+    monkeypatch.setattr(SpawnProcess, "start", refuse)
+    with pytest.raises(RunError, match=r"could start \(Too many open files\);"):
+        list(sweep(planned(tmp_path, "launcher.workers=2")))
+
+
+def test_a_run_that_its_worker_did_not_begin_is_given_to_another(tmp_path: Path) -> None:
+    (config,) = planned(tmp_path).configs
+    with Workers(["cpu"], tmp_path / "stop", force=False, timeout=None) as workers:
+        (worker,) = workers.workers
+        waiting = deque([config])
+        workers.hand_out(waiting)
+        while not worker.ready:
+            assert workers.wait() == []
+        assert worker.process is not None
+        worker.process.kill()
+        worker.process.join()
+        workers.hand_out(waiting)
+        assert workers.wait() == [Made(config, None)]
+        assert not workers.busy
+
+
+def test_workers_take_no_module_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("signal", "types", "socket", "random", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a file of mine')\n")
+    monkeypatch.chdir(tmp_path)
+    (outcome,) = sweep(planned(tmp_path / "results"))
+    assert outcome.status == "finished"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux's affinity")
+def test_workers_are_as_many_as_the_cores_that_may_be_used() -> None:
+    before = os.sched_getaffinity(0)
+    config = compose(["runtime.device=cpu", "runtime.threads=1"])
+    assert isinstance(config.launcher, LocalLauncher)
+    try:
+        for count in range(1, len(before) + 1):
+            os.sched_setaffinity(0, sorted(before)[:count])
+            assert len(config.launcher.worker_devices(config)) == count
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def test_closing_a_sweep_interrupts_what_runs(tmp_path: Path) -> None:
     several = planned(tmp_path, "zip(seed=1,2;training.epochs=2,1000000)", "launcher.workers=2")
     with contextlib.closing(sweep(several)) as outcomes:
@@ -142,26 +274,35 @@ def test_workers_are_pinned_to_devices(
     assert sorted(config.launcher.worker_devices(config)) == sorted(expected)
 
 
-def test_a_time_limit(tmp_path: Path) -> None:
-    """What the launcher makes of a job that Pebble has ended."""
-    (config,) = planned(tmp_path, "launcher.timeout_seconds=8").configs
+def what_is_made_of(config: Config, result: Result) -> Outcome:
     assert isinstance(config.launcher, LocalLauncher)
-    job: Future[Outcome] = Future()
-    job.set_exception(TimeoutError())
-    outcome = config.launcher._outcome(job, config, force=False)
-    assert (outcome.status, outcome.seconds) == ("failed", 8.0)
-    assert "launcher.timeout_seconds=8" in outcome.reason
+    return config.launcher.outcome(config, result, force=False)
+
+
+@pytest.mark.parametrize(
+    ("result", "reason", "seconds"),
+    [
+        (OverTime(8.0), "took longer than launcher.timeout_seconds=8", 8.0),
+        (Lost("SIGKILL"), "its worker process died (SIGKILL), out of memory perhaps", 0.0),
+        (Lost("SIGSEGV"), "its worker process died (SIGSEGV)", 0.0),
+        (Lost("exit code 7"), "its worker process died (exit code 7)", 0.0),
+        (Failed("TimeoutError: timed out"), "TimeoutError: timed out", 0.0),
+    ],
+)
+def test_a_run_without_an_outcome_is_recorded_as_failed(
+    tmp_path: Path, result: Result, reason: str, seconds: float
+) -> None:
+    (config,) = planned(tmp_path).configs
+    outcome = what_is_made_of(config, result)
+    assert outcome == Outcome(run_id(config), "failed", reason, seconds=seconds)
     run = read_run(run_folder(config))
-    assert (run.summary.status, run.summary.reason) == ("failed", outcome.reason)
+    assert (run.summary.status, run.summary.reason) == ("failed", reason)
 
 
 def test_a_run_that_ends_at_the_last_moment_is_within_the_limit(tmp_path: Path) -> None:
-    (config,) = planned(tmp_path, "launcher.timeout_seconds=8").configs
-    assert isinstance(config.launcher, LocalLauncher)
+    (config,) = planned(tmp_path).configs
     make(config)
-    job: Future[Outcome] = Future()
-    job.set_exception(TimeoutError())
-    assert config.launcher._outcome(job, config, force=False).status == "finished"
+    assert what_is_made_of(config, OverTime(8.0)).status == "finished"
 
 
 @pytest.mark.slow
