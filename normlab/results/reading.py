@@ -11,7 +11,16 @@ from normlab.config import from_yaml
 from normlab.errors import ConfigError, RecordError
 from normlab.results.filters import where
 from normlab.results.frames import in_one_line, to_frame
-from normlab.runs import CONFIG_FILE, LOCK_FILE, SUMMARY_FILE, Summary, is_running, parse_summary
+from normlab.runs import (
+    CONFIG_FILE,
+    LOCK_FILE,
+    SUMMARY_FILE,
+    Summary,
+    is_running,
+    parse_summary,
+    read_environment,
+    with_origin,
+)
 
 # Ten times what a summary takes; a buffer of more would cost more than reading does.
 _SUMMARY_BYTES = 1 << 16
@@ -55,7 +64,10 @@ def _summaries(paths: Sequence[Path], problems: list[str]) -> Iterator[tuple[str
                     continue
                 seen.add(place)
             try:
-                yield folder, _pending(folder) if text is None else parse_summary(text)
+                summary = _pending(folder) if text is None else parse_summary(text)
+                if summary.started is None:  # unfinished, or older than the key
+                    summary = with_origin(summary, read_environment(folder))
+                yield folder, summary
             except (ValueError, RecursionError, ConfigError, OSError) as error:
                 problems.append(f"{folder}: {in_one_line(error)}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from normlab.config import Config, run_id
-from normlab.runs.environment import git_state, versions
+from normlab.runs.environment import git_state, processor, versions
 from normlab.runs.files import write_whole
 from normlab.runs.folder import CHECKPOINT_FILE, run_folder
 from normlab.text import first_line
@@ -81,6 +81,7 @@ def checkpoint_maker(config: Config, device: str) -> dict[str, Any]:
         "version": json.dumps(versions()),
         "commit": json.dumps(git_state()),
         "device": device.partition(":")[0],  # any of a machine's equal GPUs
+        "processor": processor(device),
         "threads": config.runtime.threads,
     }
 

@@ -1,11 +1,12 @@
 """What is concluded at a run's end: its summary, also where a part of it cannot be computed."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from normlab.config import Config
 from normlab.measurement import TrainingEnd, diagnose, predict
+from normlab.runs.provenance import made_with
 from normlab.runs.summary import Summary
 from normlab.text import capitalized, error_line
 
@@ -34,7 +35,11 @@ class Conclusion(NamedTuple):
 
 
 def conclude(
-    config: Config, started: "Started", ending: Ending, tables: Callable[[], Tables]
+    config: Config,
+    started: "Started",
+    ending: Ending,
+    tables: Callable[[], Tables],
+    environment: Mapping[str, Any],
 ) -> Conclusion:
     """The summary of a run that has ended, from its tables of metrics and layers.
 
@@ -66,7 +71,7 @@ def conclude(
         parameters=started.parameters,
         layers=started.layers,
         classes=started.classes,
-        device=started.device,
+        **made_with(environment),
     )
     faults: dict[str, Exception] = {}
     for name, compute in (("diagnosis", diagnosed), ("prediction", predicted)):

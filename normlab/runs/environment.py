@@ -1,5 +1,6 @@
 """What a run is made with: versions, git commit, machine and command line."""
 
+import contextlib
 import functools
 import importlib.metadata
 import platform
@@ -12,18 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from normlab import __version__
+from normlab.config import Config
 
 
-def environment(device: str, command: Sequence[str]) -> dict[str, Any]:
-    """What a run was made with: versions, git commit, device, host, command line, start time."""
+def environment(config: Config, device: str, command: Sequence[str]) -> dict[str, Any]:
+    """What a run is made with: versions, git commit, device, host, command line, start time."""
     return {
         **versions(),
         **git_state(),
         "device": device,
+        "processor": processor(device),
+        "threads": config.runtime.threads,
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "command": list(command),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        # So exact that the runs of a sweep differ: the latest one is found by it.
+        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
 
 
@@ -56,6 +61,21 @@ def git_state() -> dict[str, Any]:
     except (OSError, subprocess.SubprocessError):
         return {"git_commit": None, "git_dirty": None}
     return {"git_commit": commit.stdout.strip(), "git_dirty": bool(status.stdout.strip())}
+
+
+@functools.cache
+def processor(device: str) -> str | None:
+    """The model of a device's GPU or of the CPU, on which the last bits of sums depend; None where
+    it is not known."""
+    if device != "cpu":
+        torch = sys.modules.get("torch")  # where it is not loaded nothing was computed
+        on_gpu = device.startswith("cuda") and torch is not None and torch.cuda.is_available()
+        return str(torch.cuda.get_device_name(device)) if torch and on_gpu else None
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine() or None
 
 
 def command_line() -> list[str]:

@@ -151,8 +151,11 @@ class _RunInProgress:
         with deferred_signals():
             seconds = time.perf_counter() - self._began
             ending = Ending(self._status, self._step, self.reason, seconds)
-            conclusion = conclude(self._config, self._started, ending, self._recorder.frames)
-            self._recorder.finish(conclusion.summary)
+            recorder = self._recorder
+            conclusion = conclude(
+                self._config, self._started, ending, recorder.frames, recorder.environment
+            )
+            recorder.finish(conclusion.summary)
         return conclusion
 
     def finished_run(self, summary: Summary) -> Run:

@@ -7,14 +7,21 @@ so a folder without one is an unfinished run.
 
 import contextlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from normlab.config import Config, from_yaml, run_id
 from normlab.errors import BusyError, ConfigError, RecordError
 from normlab.runs.locks import LOCK_FILE, RunLock
-from normlab.runs.summary import SUMMARY_FILE, Summary, parse_summary, read_summary
+from normlab.runs.provenance import ENVIRONMENT_FILE, start_of, with_origin
+from normlab.runs.summary import (
+    SUMMARY_FILE,
+    LaterVersionError,
+    Summary,
+    parse_summary,
+    read_summary,
+)
 from normlab.text import first_line
 from normlab.training import LAYER_COLUMNS, METRIC_COLUMNS
 
@@ -23,7 +30,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CONFIG_FILE = "config.yaml"
-ENVIRONMENT_FILE = "environment.json"
 METRICS_FILE = "metrics.parquet"
 LAYERS_FILE = "layers.parquet"
 WEIGHTS_FILE = "weights.pt"
@@ -97,11 +103,13 @@ def read_run(folder: Path) -> Run:
         ) from error
     try:
         summary = parse_summary(text)
+    except LaterVersionError as error:
+        raise RecordError(f"{folder}: {error}") from error
     except ValueError as error:
         raise RecordError(f"{folder}: {error}; run it again with --force") from error
     run = Run(folder, config, environment, metrics, layers, summary)
     _check_keys(run)
-    return run
+    return replace(run, summary=with_origin(summary, environment))
 
 
 def _check_keys(run: Run) -> None:
@@ -157,10 +165,10 @@ def find_run(name: str | None, root: Path) -> Path:
     Raises RecordError where there is none or more than one.
     """
     if name is None:
-        ended = list(root.glob(f"*/*/{SUMMARY_FILE}"))
+        ended = sorted(file.parent for file in root.glob(f"*/*/{SUMMARY_FILE}"))
         if not ended:
             raise RecordError(f"{root.resolve()}: no run is here yet; normlab run makes one")
-        return max(ended, key=lambda file: file.stat().st_mtime_ns).parent
+        return max(ended, key=start_of)
     with contextlib.suppress(OSError):  # a name too long for a path is none
         if (Path(name) / CONFIG_FILE).is_file():
             return Path(name)

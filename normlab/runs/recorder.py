@@ -14,7 +14,6 @@ from normlab.runs.files import unwritable, write_json, write_text, write_whole
 from normlab.runs.folder import (
     CHECKPOINT_FILE,
     CONFIG_FILE,
-    ENVIRONMENT_FILE,
     LAYERS_FILE,
     METRICS_FILE,
     WEIGHTS_FILE,
@@ -23,6 +22,7 @@ from normlab.runs.folder import (
     run_folder,
 )
 from normlab.runs.locks import LOCK_FILE, RunLock, read_lock
+from normlab.runs.provenance import ENVIRONMENT_FILE, made_with
 from normlab.runs.signals import deferred_signals
 from normlab.runs.summary import SUMMARY_FILE, Summary, read_summary
 from normlab.training import LAYER_COLUMNS, METRIC_COLUMNS
@@ -68,7 +68,7 @@ class Recorder:
                 raise BusyError(f"{self.folder}: finished already; --force runs it again")
             self._remove_older_files(force=force)
             write_text(self.folder / CONFIG_FILE, to_yaml(config))
-            self.environment = environment(device, command)
+            self.environment = environment(config, device, command)
             write_json(self.folder / ENVIRONMENT_FILE, self.environment)
         except BaseException:
             self.lock.release()
@@ -163,7 +163,8 @@ def record_failure(config: Config, reason: str, seconds: float) -> None:
     # Where nothing can be written, the outcome alone must say it.
     with contextlib.suppress(NormlabError), deferred_signals():
         recorder = Recorder(config, device=device, command=command_line())
+        known = made_with(recorder.environment)
         summary = Summary.pending(
-            config, "failed", reason=reason, steps=steps, seconds=seconds, device=device
+            config, "failed", reason=reason, steps=steps, seconds=seconds, **known
         )
         recorder.finish(summary, keep_tables=True)

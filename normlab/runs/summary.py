@@ -11,8 +11,8 @@ from normlab.config import Config, describe, run_id
 from normlab.vocabulary import FINAL, METRICS
 
 SUMMARY_FILE = "summary.json"
-# Counted up when a key changes its meaning or goes, for a reader that must tell them apart; 0 for
-# files older than the key.
+# Counted up when a key changes its meaning or goes, so that no reader takes a figure for another;
+# a key more is no new version. 0 for files older than the key.
 SUMMARY_VERSION = 1
 # How a run can have ended; `running` and `unfinished` are never written.
 ENDED = (*FINAL, "failed", "interrupted")
@@ -22,7 +22,7 @@ Figure = float | None
 
 
 class Summary(BaseModel):
-    """A run in short. What is not known is None; keys of a later version are kept as they are."""
+    """A run in short. What is not known is None; keys that a later normlab added are kept."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, populate_by_name=True)
 
@@ -56,6 +56,12 @@ class Summary(BaseModel):
     layers: int | None = None
     classes: int | None = None
     device: str | None = None
+    processor: str | None = None  # the CPU's or GPU's model
+    threads: int | None = None
+    normlab: str | None = None  # its version
+    torch: str | None = None
+    commit: str | None = None
+    started: str | None = None  # ISO 8601
     config: dict[str, Any] | None = None  # the resolved config; older files have none
 
     @property
@@ -80,8 +86,23 @@ class Summary(BaseModel):
         return self.model_dump(mode="json", by_alias=True)
 
 
+class LaterVersionError(ValueError):
+    """A summary is of a version whose keys may mean something else."""
+
+
 def parse_summary(text: bytes) -> Summary:
-    """The summary in a file's text; raises ValueError with one line where it is none."""
+    """The summary in a file's text, its figures to be trusted; raises ValueError with one line
+    where it is none, LaterVersionError where its keys may mean something else."""
+    summary = _parsed(text)
+    if summary.version > SUMMARY_VERSION:
+        raise LaterVersionError(
+            f"{SUMMARY_FILE} is of version {summary.version}, this normlab reads {SUMMARY_VERSION} "
+            "and older; install a later one"
+        )
+    return summary
+
+
+def _parsed(text: bytes) -> Summary:
     try:
         summary = Summary.model_validate_json(text)
     except ValidationError as error:
@@ -94,12 +115,13 @@ def parse_summary(text: bytes) -> Summary:
 def read_summary(folder: Path) -> Summary | None:
     """A folder's summary, or None where there is none to trust.
 
-    For deciding whether a run is to be made: one key that is not sound does not make a finished run
-    unfinished, and is left out here. Readers of figures take `parse_summary`, which refuses it.
+    For deciding whether a run is to be made: neither one key that is not sound nor a later version
+    makes a finished run unfinished; the key is left out. Readers of figures take `parse_summary`,
+    which refuses both.
     """
     try:
         text = (folder / SUMMARY_FILE).read_bytes()
-        return parse_summary(_without_unsound_keys(text))
+        return _parsed(_without_unsound_keys(text))
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -91,7 +91,7 @@ def assert_same(one: Path, two: Path) -> None:
         check_exact=True,
     )
     assert_frame_equal(first.layers, second.layers, check_exact=True)
-    others = {"seconds", "config"}
+    others = {"seconds", "config", "started"}
     assert first.summary.model_dump(exclude=others) == second.summary.model_dump(exclude=others)
     if first.config.output.weights:
         weights, twins = read_weights(one), read_weights(two)

@@ -144,7 +144,7 @@ def test_a_checkpoint_is_of_a_kind_of_device(tmp_path):
     assert read_checkpoint(config, "cpu")[0].step == 5
     found, note = read_checkpoint(config, "cuda:1")
     assert found is None
-    assert note.endswith("made with another device; the run starts over")
+    assert note.endswith("made with another device, processor; the run starts over")
 
 
 @pytest.mark.usefixtures("at_every_step")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from normlab.errors import BusyError, RecordError
-from normlab.runs import is_final, read_run, read_summary, run_folder
+from normlab.runs import is_final, read_run, read_summary, run_folder, with_origin
 from normlab.runs.locks import RunLock
 from normlab.runs.recorder import Recorder, record_failure
 from tests.runs.support import SUMMARY, config_in, layer_rows, make, metric_row, write_run
@@ -34,7 +34,9 @@ def test_what_is_written_is_read(tmp_path: Path, values: list[float]) -> None:
     assert_frame_equal(run.metrics, metrics)
     assert_frame_equal(run.layers, layers)
     kept = values[0] if math.isfinite(values[0]) else None
-    assert run.summary == summary.model_copy(update={"train_acc": kept})
+    assert run.summary == with_origin(
+        summary.model_copy(update={"train_acc": kept}), recorder.environment
+    )
     assert run.environment["command"] == ["normlab", "run", "norm=bn"]
     assert list(run.layers.columns[4:]) == list(config.probes.measure)
 

@@ -1,10 +1,13 @@
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 
 from normlab.config import Config, compose, run_id
+from normlab.errors import RecordError
+from normlab.results import read_results
 from normlab.runs import (
     SUMMARY_VERSION,
     Outcome,
@@ -34,8 +37,9 @@ def test_the_keys_are_those_of_before_after_the_version() -> None:
     summary = parse_summary((OLD_RUN / "summary.json").read_bytes())
     assert summary.version == 0
     now = summary.to_plain()
-    assert list(now) == ["version", *before]
-    assert now == {"version": 0, **before}
+    made_with = ("processor", "threads", "normlab", "torch", "commit", "started")
+    assert set(now) == {"version", *before, *made_with}
+    assert now == {"version": 0, **before, **dict.fromkeys(made_with)}
 
 
 def test_what_is_written_is_read() -> None:
@@ -64,9 +68,27 @@ def test_a_stand_in_knows_its_run(status: str) -> None:
     assert Config.model_validate_json(json.dumps(summary.config)) == config
 
 
-def test_keys_of_a_later_version_are_kept() -> None:
-    later = b'{"version": 9, "run_id": "a", "status": "finished", "energy": [1.5]}'
+def test_keys_that_a_later_normlab_added_are_kept() -> None:
+    later = b'{"version": 1, "run_id": "a", "status": "finished", "energy": [1.5]}'
     assert json.loads(text_of(parse_summary(later)))["energy"] == [1.5]
+
+
+def test_figures_of_a_later_version_are_not_taken_for_ours(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    folder = shutil.copytree(OLD_RUN, tmp_path / "experiment" / OLD_RUN.name)
+    content = json.loads((folder / "summary.json").read_text())
+    later = {**content, "version": SUMMARY_VERSION + 1}
+    (folder / "summary.json").write_text(json.dumps(later))
+    words = f"is of version {SUMMARY_VERSION + 1}, this normlab reads {SUMMARY_VERSION}"
+    with pytest.raises(ValueError, match=words):
+        parse_summary((folder / "summary.json").read_bytes())
+    with pytest.raises(RecordError, match=words) as caught:
+        read_run(folder)
+    assert "--force" not in str(caught.value)  # which would lose it
+    assert is_final(folder)  # and a sweep makes it no second time
+    frame, problems = read_results([tmp_path])
+    assert frame.empty
+    assert words in problems[0]
 
 
 @pytest.mark.parametrize(

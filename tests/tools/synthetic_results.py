@@ -13,6 +13,7 @@ import json
 import math
 import random
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ VARIANTS = (
 )
 DEPTHS = (8, 20, 56, 110)
 RATES = (0.1, 0.01)
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @functools.cache
@@ -40,6 +42,7 @@ def template(model: str, norm: str) -> tuple[dict[str, Any], str]:
 
 def summary(config: dict[str, Any], draw: random.Random, status: str = "finished") -> Any:
     """A summary as a run writes it, with figures that depend on depth and variant."""
+    identity = run_id(Config.model_validate_json(json.dumps(config)))
     depth, plain = config["model"]["depth"], not config["model"]["residual"]
     healthy = config["norm"]["name"] == "bn" or not plain or depth < 50
     accuracy = min(1.0, (0.99 if healthy else 0.1) + draw.gauss(0, 0.005))
@@ -49,7 +52,7 @@ def summary(config: dict[str, Any], draw: random.Random, status: str = "finished
     whens = ("init", "first_epoch", "end")
     return {
         "version": SUMMARY_VERSION,
-        "run_id": run_id(Config.model_validate_json(json.dumps(config))),
+        "run_id": identity,
         "name": f"CNN-{depth} {config['norm']['name']} on digits",
         "status": status,
         "verdict": None if status in ("failed", "interrupted") else verdict,
@@ -76,6 +79,12 @@ def summary(config: dict[str, Any], draw: random.Random, status: str = "finished
         "layers": depth,
         "classes": 10,
         "device": "cpu",
+        "processor": "Synthetic 3000",
+        "threads": 1,
+        "normlab": "0.1.0",
+        "torch": "2.13.0",
+        "commit": None,
+        "started": (START + timedelta(seconds=int(identity[:6], 16))).isoformat(),
         "config": config,
     }
 

@@ -12,6 +12,7 @@ from normlab.errors import ConfigError
 from normlab.results import counts, layout, paired, pooled, summarize
 from normlab.show.comparisons.layout import ComparisonLayout, lay_out
 from normlab.show.comparisons.legend import legend, marked_name, shown_diagnoses
+from normlab.show.comparisons.origins import origin_notes
 from normlab.show.formats.registry import TABLE_FORMATS, formats_of
 from normlab.show.terminal.run_lists import counts_line
 
@@ -77,6 +78,7 @@ def comparison(
     mixed = pooled(frame, [*rows, *cols])
     if mixed:
         notes.append(f"runs that differ in {', '.join(mixed)} share a cell; name it in --rows")
+    notes += origin_notes(frame, [*rows, *cols])
     if options.baseline is None:
         summary = summarize(frame, rows, cols, options.metrics, options.sort)
         return table_format.comparison(Comparison(summary, rows, cols, notes, width))

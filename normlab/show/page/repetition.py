@@ -1,6 +1,5 @@
 """How runs were made, and how to make them again."""
 
-import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 from pandas import DataFrame
 
 from normlab.config import config_folder
-from normlab.runs import CONFIG_FILE
+from normlab.runs import CONFIG_FILE, read_environment
 
 MOST_COMMANDS = 6
 # What is told of the environments, and the key of environment.json.
@@ -20,6 +19,8 @@ _FACTS = {
     "Python": "python",
     "on": "device",
     "": "platform",
+    "processor": "processor",
+    "threads": "threads",
 }
 
 
@@ -35,7 +36,7 @@ class Repetition(NamedTuple):
 
 def repetition(runs: DataFrame, folders: Sequence[Path], where: Sequence[str]) -> Repetition:
     """What the folders of runs say of how they were made, and the command that compares them."""
-    environments = [_environment(Path(str(folder))) for folder in runs["folder"]]
+    environments = [read_environment(str(folder)) for folder in runs["folder"]]
     chosen = [word for condition in where for word in ("--where", condition)]
     compare = shlex.join(["normlab", "compare", *map(str, folders), *chosen])
     facts = {
@@ -94,15 +95,6 @@ def _as_typed(words: Any) -> str:
 def _commit(environment: Mapping[str, Any]) -> str:
     commit = str(environment.get("git_commit") or "")[:10]
     return f"{commit} with changes" if commit and environment.get("git_dirty") else commit
-
-
-def _environment(folder: Path) -> dict[str, Any]:
-    """What environment.json says, nothing where it is missing or damaged."""
-    try:
-        found = json.loads(_text_of(folder / "environment.json"))
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _text_of(file: Path) -> str:

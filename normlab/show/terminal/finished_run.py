@@ -31,11 +31,12 @@ def run_report(run: Run, width: int) -> Group:
         facts.add_row(name, text)
     size = f"{summary.parameters:,} parameters, " if summary.parameters is not None else ""
     seconds = summary.seconds or 0.0
+    threads = f", {plural(summary.threads, 'thread')}" if summary.threads else ""
     facts.add_row(
         "run",
         Text(
             f"{summary.name}: {size}"  # without a size where the network was never built
-            f"{plural(summary.steps or 0, 'step')} in {seconds:.1f} s on {summary.device}"
+            f"{plural(summary.steps or 0, 'step')} in {seconds:.1f} s on {summary.device}{threads}"
         ),
     )
     facts.add_row("command", Text(shlex.join(run.environment.get("command", []))))

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from normlab.results import counts, findings, layout, read_results, summarize
 from normlab.show.comparisons.comparing import Comparison
+from normlab.show.comparisons.origins import origin_notes
 from normlab.show.terminal.comparison_tables import comparison_table
 from normlab.show.terminal.run_lists import counts_line
 from normlab.vocabulary import FINAL
@@ -32,16 +33,17 @@ def sweep_report(folders: Sequence[Path], ids: Set[str], width: int) -> Group:
     if frame.empty:
         return Group(Text("no run has ended yet"))
     return Group(
-        _table(frame, width, counts_line(counts(frame))),
+        _table(frame, width, counts_line(counts(frame)), origins=True),
         Text(),
         *(Text(sentence) for sentence in findings(frame)),
         Text(f"files: {', '.join(map(str, folders))}", style="dim"),
     )
 
 
-def _table(frame: "DataFrame", width: int, *notes: str) -> Group:
+def _table(frame: "DataFrame", width: int, *notes: str, origins: bool = False) -> Group:
     rows, cols = layout(frame)
     summary = summarize(frame, rows, cols, SWEEP_METRICS)
+    notes = (*notes, *origin_notes(frame, [*rows, *cols])) if origins else notes
     return comparison_table(Comparison(summary, rows, cols, notes, width))
 
 

@@ -1,0 +1,62 @@
+"""What a run was made with: as its summary says it, and of older runs their environment.json."""
+
+import contextlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from normlab.bounded_files import read_bounded
+from normlab.runs.summary import Summary
+
+ENVIRONMENT_FILE = "environment.json"
+
+
+def made_with(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a summary that an environment tells; those of another type are left out."""
+    commit = environment.get("git_commit")
+    told = {key: environment.get(key) for key in ("device", "processor", "normlab", "torch")}
+    told["started"] = environment.get("started")
+    told["commit"] = commit[:10] if isinstance(commit, str) else None
+    if told["commit"] and environment.get("git_dirty"):
+        told["commit"] += " with changes"
+    threads = environment.get("threads")
+    return {
+        **{key: value for key, value in told.items() if isinstance(value, str)},
+        **({"threads": threads} if type(threads) is int else {}),
+    }
+
+
+def with_origin(summary: Summary, environment: Mapping[str, Any]) -> Summary:
+    """A summary that says what its run was made with, also where it is older than these fields.
+
+    What the summary says itself stays; older environments do not say how many threads there were,
+    but the config does.
+    """
+    runtime = (summary.config or {}).get("runtime")
+    threads = {"threads": runtime.get("threads")} if isinstance(runtime, dict) else {}
+    told = made_with({**threads, **environment})
+    lacking = {key: value for key, value in told.items() if getattr(summary, key) is None}
+    return summary.model_copy(update=lacking)
+
+
+def start_of(folder: Path) -> float:
+    """When a run started, in seconds since 1970, by its environment.json.
+
+    Where that does not say it, when its files were last written, which a copy resets.
+    """
+    with contextlib.suppress(TypeError, ValueError, OverflowError, OSError):
+        return datetime.fromisoformat(read_environment(folder).get("started", "")).timestamp()
+    with contextlib.suppress(OSError):
+        return folder.stat().st_mtime
+    return 0.0  # it has just been removed
+
+
+def read_environment(folder: str | Path) -> dict[str, Any]:
+    """What a folder's environment.json says, nothing where it is missing or damaged."""
+    try:
+        found = json.loads(read_bounded(f"{folder}/{ENVIRONMENT_FILE}"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

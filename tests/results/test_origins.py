@@ -1,0 +1,50 @@
+"""What runs of one comparison were not all made alike with."""
+
+from normlab.results import mixed_origins
+from normlab.results.frames import to_frame
+from normlab.show import ComparisonOptions, comparison
+from tests.results.sample import row
+
+
+def test_only_within_a_cell_is_counted_as_there() -> None:
+    frame = to_frame(
+        [
+            row("norm=bn", seed=0, threads=1, torch="2.13.0", device="cuda:0"),
+            row("norm=bn", seed=1, threads=2, torch="2.13.0", device="cuda:1"),
+            row("norm=ln", seed=0, threads=1, torch="2.14.0", device="cuda:0"),
+            row("norm=ln", seed=1, threads=1, torch="2.14.0", device="cuda:1"),
+        ]
+    )
+    assert mixed_origins(frame, ["norm"]) == [
+        ("torch", ("2.13.0", "2.14.0"), 0, 2),
+        ("threads", ("1", "2"), 1, 2),
+    ]
+    assert mixed_origins(frame, ["norm", "threads"]) == [
+        ("torch", ("2.13.0", "2.14.0"), 0, 3),
+        ("threads", ("1", "2"), 0, 3),
+    ]
+
+
+def test_what_is_not_known_or_no_result_counts_as_nothing() -> None:
+    frame = to_frame(
+        [
+            row(seed=0, processor="A", threads=1, commit="a"),
+            row(seed=1, processor=None, threads=1, commit=None),
+            row(seed=2, status="failed", processor="B", threads=4, commit="b"),
+        ]
+    )
+    assert mixed_origins(frame, ["norm"]) == []
+    assert mixed_origins(frame[frame["status"] == "failed"], ["norm"]) == []
+
+
+def test_a_comparison_says_so_in_one_line() -> None:
+    commits = [row(seed=seed, commit=f"{seed}abc", threads=1 + seed % 2) for seed in range(6)]
+    text = comparison(to_frame(commits), ComparisonOptions(), "md")
+    note = (
+        "made with unlike commit 0abc, 1abc, 2abc, 3abc and 2 more (in 1 of 1 cells); "
+        "threads 1, 2 (in 1 of 1 cells): figures may differ by that alone"
+    )
+    assert isinstance(text, str)
+    assert note in text
+    alike = comparison(to_frame(commits[::2][:1]), ComparisonOptions(), "md")
+    assert "made with" not in str(alike)
