@@ -93,13 +93,13 @@ class Initializer:
     """A scheme for a layer's weight W [n_out, n_in, …]; fan-in and fan-out count positions too.
 
     `fill(weight, gain, std, generator)` fills W in place; `std` is model.init_std.
-    `hidden_variance(width, gain, std)` is n·Var(W) of a square hidden layer, for mean-field theory;
-    where it is not given, it is not known.
+    `variance(fan_in, fan_out, gain, std)` is fan_in·Var(W), for mean-field theory; where it is not
+    given, it is not known.
     """
 
     fill: "Callable[[Tensor, float, float | None, torch.Generator], None]"
     source: str  # its paper
-    hidden_variance: Callable[[int, float, float | None], float] | None = None
+    variance: Callable[[int, int, float, float | None], float] | None = None
     takes_std: bool = False  # needs model.init_std
 
 

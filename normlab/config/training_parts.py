@@ -41,6 +41,21 @@ class DataSet(Part):
         """Zeros that a random crop pads with on each side, and whether images are mirrored."""
         return 0, False
 
+    @property
+    def pixels(self) -> int | None:
+        """The values of an image, C·H·W, for theory; None where its settings do not tell."""
+        return None
+
+    @property
+    def second_moment(self) -> float | None:
+        """The mean of a value's square in training, for theory; None where it is not known."""
+        return None
+
+    @property
+    def samples(self) -> int | None:
+        """A bound on the number of training samples, for theory; None where settings set none."""
+        return None
+
     def load(self, device: "torch.device") -> ImageTensors:
         """The data set found, downloaded or drawn, cut to size, standardized, on the device."""
         raise NotImplementedError

@@ -1,5 +1,6 @@
 """CIFAR-10, whose files are pickles that nothing of is executed."""
 
+import math
 import pickle
 import tarfile
 import zlib
@@ -22,6 +23,7 @@ _FOLDER = "cifar-10-batches-py"
 class CIFAR10(ImageSet):
     """Colour images of 32×32 pixels in ten classes (Krizhevsky 2009)."""
 
+    shape = (3, 32, 32)
     source = Source(
         "cifar10",
         (_FOLDER, "."),
@@ -78,10 +80,10 @@ def read_batch(stream: IO[bytes], where: Path | str, size: int = 10_000) -> Spli
     )
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
         raise damaged(where, "not a CIFAR-10 batch: it has no data of unsigned bytes")
-    if images.shape != (size, 3 * 32 * 32):
+    if images.shape != (size, math.prod(CIFAR10.shape)):
         raise damaged(where, f"its data are {by_times(images.shape)}, not {size}×3072")
     if not isinstance(labels, list) or len(labels) != size:
         raise damaged(where, f"it has no list of {size} labels")
     if not all(type(label) is int and 0 <= label < CIFAR10.classes for label in labels):
         raise damaged(where, "it has labels other than 0 to 9")
-    return images.reshape(size, 3, 32, 32), np.array(labels, np.uint8)
+    return images.reshape(size, *CIFAR10.shape), np.array(labels, np.uint8)

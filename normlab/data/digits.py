@@ -19,6 +19,7 @@ class Digits(ImageSet):
 
     source = Source("digits", (), (), archive="digits.csv.gz")
     white = 16
+    shape = (1, 8, 8)
 
     @classmethod
     def places(cls, root: str | None = None) -> list[Path]:  # noqa: ARG003  it lies in one place
@@ -40,7 +41,7 @@ class Digits(ImageSet):
         # scikit-learn's own reader gives the same numbers, after seconds of importing SciPy.
         with reading(path):
             table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
-        images, labels = table[:, :-1].reshape(-1, 1, 8, 8), table[:, -1]
+        images, labels = table[:, :-1].reshape(-1, *cls.shape), table[:, -1]
         in_test = np.zeros(len(labels), dtype=bool)
         in_test[class_balanced(labels, 360, seed=0)] = True
         return (images[~in_test], labels[~in_test]), (images[in_test], labels[in_test])

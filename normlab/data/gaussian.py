@@ -27,6 +27,18 @@ class Gaussian(DataSet):
     test_size: Count
     seed: Seed
 
+    @property
+    def pixels(self) -> int:
+        return self.channels * self.size**2
+
+    @property
+    def second_moment(self) -> float:
+        return 1.0
+
+    @property
+    def samples(self) -> int:
+        return self.train_size
+
     def load(self, device: "torch.device") -> "ImageTensors":
         import torch
 

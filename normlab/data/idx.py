@@ -25,6 +25,7 @@ _FILES = (
 class IdxSet(ImageSet):
     """Four idx files: images and labels of 60 000 training and 10 000 test samples, 28×28."""
 
+    shape = (1, 28, 28)
     # Both sets have files of the same names; their training labels tell them apart.
     first_labels: ClassVar[bytes | None] = None
 
@@ -33,7 +34,7 @@ class IdxSet(ImageSet):
         parts = []
         for files, size in ((_FILES[:2], 60_000), (_FILES[2:], 10_000)):
             images_path, labels_path = (present(path, file) or path / file for file in files)
-            images = read_idx(images_path, (size, 28, 28))
+            images = read_idx(images_path, (size, *cls.shape[1:]))
             labels = read_idx(labels_path, (size,))
             if labels.max() >= cls.classes:
                 raise damaged(

@@ -1,6 +1,7 @@
 """Real images: found or downloaded, cut to size, standardized, put on the device."""
 
 import functools
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -44,10 +45,23 @@ class ImageSet(DataSet):
     source: ClassVar[Source]
     white: ClassVar[int] = 255  # the stored number that stands for white
     classes: ClassVar[int] = 10
+    shape: ClassVar[tuple[int, int, int]]  # channels, height and width of an image
 
     @property
     def augmentation(self) -> tuple[int, bool]:
         return self.crop_padding, self.flip
+
+    @property
+    def pixels(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def second_moment(self) -> float | None:
+        return 1.0 if self.standardize == "channel" else None
+
+    @property
+    def samples(self) -> int | None:
+        return self.train_size
 
     @classmethod
     def has_files(cls) -> bool:

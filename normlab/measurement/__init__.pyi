@@ -6,6 +6,8 @@ from .observation import ProbeBatch as ProbeBatch
 from .observation import observe as observe
 from .observation import snapshot as snapshot
 from .observation import train_mode_loss as train_mode_loss
+from .prediction import overview as overview
+from .prediction import predict as predict
 from .states import COLLAPSED_COSINE as COLLAPSED_COSINE
 from .states import EXPLODING_RATIO as EXPLODING_RATIO
 from .states import VANISHING_RATIO as VANISHING_RATIO
@@ -14,5 +16,3 @@ from .steps import update_ratios as update_ratios
 from .steps import watched_weights as watched_weights
 from .theory import chi as chi
 from .theory import fixed_point as fixed_point
-from .theory import overview as overview
-from .theory import predict as predict

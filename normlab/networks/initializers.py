@@ -50,7 +50,7 @@ def lecun(fan_in: int, _fan_out: int) -> float:
     return math.sqrt(1 / fan_in)
 
 
-def _add_scheme(name: str, deviation: "Deviation", source: str, variance: float) -> None:
+def _add_scheme(name: str, deviation: "Deviation", source: str) -> None:
     """Enter a scheme as N(0, σ²) and as U[−√3 σ, √3 σ], which has the same variance."""
 
     def normal(
@@ -64,11 +64,11 @@ def _add_scheme(name: str, deviation: "Deviation", source: str, variance: float)
         bound = math.sqrt(3) * (gain * deviation(*fans(weight)))
         weight.uniform_(-bound, bound, generator=generator)
 
-    def scaled(_width: int, gain: float, _std: float | None) -> float:
-        return variance * gain**2
+    def variance(fan_in: int, fan_out: int, gain: float, _std: float | None) -> float:
+        return fan_in * (gain * deviation(fan_in, fan_out)) ** 2
 
     for form, fill in (("normal", normal), ("uniform", uniform)):
-        INITIALIZERS.add(f"{name}_{form}", Initializer(fill, source, scaled))
+        INITIALIZERS.add(f"{name}_{form}", Initializer(fill, source, variance))
 
 
 def _orthogonal(
@@ -80,24 +80,27 @@ def _orthogonal(
     nn.init.orthogonal_(weight, gain, generator=generator)
 
 
+def _orthogonal_variance(fan_in: int, fan_out: int, gain: float, _std: float | None) -> float:
+    # The longer of rows and columns have length 1.
+    return gain**2 * min(1.0, fan_in / fan_out)
+
+
 def _normal(weight: "Tensor", gain: float, std: float | None, generator: "torch.Generator") -> None:
     """N(0, (gain·std)²)."""
     assert std is not None  # Config refuses it
     weight.normal_(0, gain * std, generator=generator)
 
 
-def _normal_variance(width: int, gain: float, std: float | None) -> float:
+def _normal_variance(fan_in: int, _fan_out: int, gain: float, std: float | None) -> float:
     assert std is not None  # Config refuses it
-    return width * (std * gain) ** 2
+    return fan_in * (std * gain) ** 2
 
 
 # Keeps the variance of activations through rectifiers.
-_add_scheme("he", he, "He et al. 2015", 2.0)
+_add_scheme("he", he, "He et al. 2015")
 # Between keeping activations and keeping gradients, for linear units.
-_add_scheme("xavier", xavier, "Glorot & Bengio 2010", 1.0)
+_add_scheme("xavier", xavier, "Glorot & Bengio 2010")
 # Keeps the variance of activations through linear units.
-_add_scheme("lecun", lecun, "LeCun et al. 1998", 1.0)
-INITIALIZERS.add(
-    "orthogonal", Initializer(_orthogonal, "Saxe et al. 2014", lambda _width, gain, _std: gain**2)
-)
+_add_scheme("lecun", lecun, "LeCun et al. 1998")
+INITIALIZERS.add("orthogonal", Initializer(_orthogonal, "Saxe et al. 2014", _orthogonal_variance))
 INITIALIZERS.add("normal", Initializer(_normal, "–", _normal_variance, takes_std=True))

@@ -147,7 +147,8 @@ def predicted(runs: DataFrame, progress: Progress | None = None) -> DataFrame:
         parts.append(DataFrame({**line._asdict(), **measured, "predicted": factors}))
     if not parts:
         raise ConfigError(
-            "theory covers none of these runs; it covers MLPs without norm, and BatchNorm with ReLU"
+            "theory covers none of these runs; it covers MLPs without norm, or BatchNorm and ReLU "
+            "(normlab explain theory)"
         )
     return _over_seeds(pandas.concat(parts, ignore_index=True), ["layer", "predicted"], log=True)
 

@@ -212,3 +212,15 @@ def test_sigmoid_depth_20(configure, norm, residual, low, high):
     delta = deltas(config, batch=256, side=16)
     ratio = (delta[0] / delta[-1]).item()
     assert low < ratio < high
+
+
+@pytest.mark.parametrize("shape", [(300, 100), (100, 300), (200, 200)])
+@pytest.mark.parametrize("name", sorted(INITIALIZERS))
+def test_theory_knows_the_variance_of_the_weights_of_any_layer(name, shape):
+    """fan-in times their variance, of layers that widen, narrow and keep the width."""
+    scheme, std = INITIALIZERS[name], 0.07 if INITIALIZERS[name].takes_std else None
+    weight = torch.empty(shape)
+    scheme.fill(weight, 1.3, std, torch.Generator().manual_seed(0))
+    fan_out, fan_in = shape
+    measured = fan_in * weight.square().mean().item()
+    assert scheme.variance(fan_in, fan_out, 1.3, std) == pytest.approx(measured, rel=0.03)

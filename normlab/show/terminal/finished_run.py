@@ -75,7 +75,10 @@ def theory_line(run: Run) -> str:
     predicted = predict(run.config) if factor is not None else None
     if predicted is None or measured is None:
         return ""
+    # Hanin 2018: the gradient's fluctuations grow with the sum of 1/width over the layers.
+    narrow = run.config.model.depth - 1 > run.config.model.width / 2
     return (
         f"δ ×{factor:.3g} per layer towards the input predicted at init, "
-        f"×{measured:.3g} measured ({predicted.source})"
+        f"×{measured:.3g} measured ({predicted.source}"
+        f"{', for wide layers; these are narrow' if narrow else ''})"
     )

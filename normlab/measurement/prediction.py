@@ -1,0 +1,160 @@
+"""What theory predicts of a config's network at initialization, and where it knows nothing."""
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from normlab.config import ACTIVATIONS, Config
+from normlab.errors import ConfigError
+from normlab.measurement.states import interior
+from normlab.measurement.theory import (
+    Values,
+    chi,
+    correlation,
+    critical_weight_variance,
+    fixed_point,
+    moments,
+    weight_variance,
+)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The factor of `delta_rms` from each hidden layer to the one before it, at initialization."""
+
+    factors: Values  # of layer l's δ over layer l+1's, from the input: one fewer than hidden layers
+    source: str
+
+    @property
+    def factor(self) -> float:
+        """exp(−slope) of log δ over the interior layers, as `gradient_factor` measures it."""
+        if not len(self.factors):
+            return math.nan
+        logs = np.concatenate([[0.0], -np.cumsum(np.log(self.factors))])
+        index = interior(len(logs))
+        return float(np.exp(-np.polyfit(index, logs[index], deg=1)[0]))
+
+
+def predict(config: Config) -> Prediction | None:
+    """The gradient's factors of an MLP, or None where theory does not cover the config.
+
+    Covered: no norm or weight norm, plain with any nonlinearity whose φ is known, residual with one
+    whose φ″ is odd, where δ² grows by 1 + σ_w²E[φ′²] a layer; and a norm of which a theorem gives
+    the factor, as BatchNorm before a rectifier without skips, where δ² grows by π/(π−1) a layer
+    (Yang et al. 2019, theorem 8, for large batches). Where φ′ depends on the size of z, the data
+    set must say how many pixels it has and that their second moment is 1.
+    """
+    model, norm = config.model, config.norm
+    hidden = model.depth - 1
+    if model.spatial or hidden < 2:
+        return None
+    if norm.normalizes:
+        known = norm.gradient_factor(config)
+        return None if known is None else Prediction(np.full(hidden - 1, known[0]), known[1])
+    activation = ACTIVATIONS[model.activation]
+    variance = weight_variance(config)
+    if activation.phi is None or activation.slope is None or not variance > 0:
+        return None
+    # φ″ is odd, so that E[φ″] = 0. Otherwise a residual network's weights and slopes are
+    # correlated, E[Wᵢⱼφ′(zᵢ)] = E[hⱼ]σ_w²E[φ″]/N, and its gradient outgrows 1 + σ_w²E[φ′²] a layer:
+    # a ReLU network of 24 layers of 512 was measured at 1.53 for δ, where that gives √2.
+    if model.residual and not activation.odd_curvature:
+        return None
+    slopes = _slopes(config, variance, hidden)
+    if slopes is None:
+        return None
+    factors = []
+    for slope, following in itertools.pairwise(slopes):
+        # δˡ = φ′(zˡ)·∂L/∂hˡ, and ∂L/∂hˡ = Wᵀδˡ⁺¹, beside the skip.
+        back = variance + (1 / following if model.residual else 0.0)
+        factors.append(math.sqrt(slope * back))
+    return Prediction(np.array(factors), "mean field, Schoenholz et al. 2017")
+
+
+def _slopes(config: Config, variance: float, hidden: int) -> list[float] | None:
+    """E[φ′(z)²] of every hidden layer.
+
+    None where it is not known how large z is, or where z dies out or outgrows every number.
+    """
+    model = config.model
+    if ACTIVATIONS[model.activation].homogeneous:
+        # φ′ is the same for z of every size.
+        return [moments(model.activation, 1.0)[2]] * hidden
+    pixels, second = config.data.pixels, config.data.second_moment
+    if pixels is None or second is None:
+        return None
+    q = weight_variance(config, pixels) * second + model.bias_std**2
+    # E[h] and E[h²] of a layer's activation.
+    first, second = 0.0, 0.0
+    slopes = []
+    for layer in range(hidden):
+        if not 1e-30 < q < 1e30:
+            return None
+        average, square, slope = moments(model.activation, q)
+        slopes.append(slope)
+        if model.residual and layer:
+            # z is as likely to be −z, whatever h is: E[hφ(z)] = E[h]E[φ].
+            second += square + 2 * first * average
+            first += average
+        else:
+            first, second = average, square
+        q = variance * second + model.bias_std**2
+    return slopes
+
+
+def overview(config: Config) -> dict[str, Any]:
+    """The phase of a plain MLP without norm, and its figures.
+
+    Raises ConfigError where φ or σ_w² are not known.
+    """
+    model = config.model
+    variance, biases = weight_variance(config), model.bias_std**2
+    if math.isnan(variance):
+        raise ConfigError(
+            f"model.init={model.init}: the variance of its weights is not known, so that theory "
+            "predicts nothing of it"
+        )
+    q = fixed_point(model.activation, variance, biases)
+    chi_1 = chi(model.activation, q, variance)
+    distance = abs(math.log(chi_1)) if chi_1 > 0 else math.inf
+    alike, approach = correlation(model.activation, q, variance, biases)
+    prediction = predict(config)
+    return {
+        "activation": model.activation,
+        "weight_variance": variance,
+        "bias_variance": biases,
+        "q": q,
+        "chi_1": chi_1,
+        "phase": "critical" if distance < 1e-3 else "ordered" if chi_1 < 1 else "chaotic",
+        "gradient_depth": 1 / distance if distance > 1e-6 else math.inf,
+        "correlation": alike,
+        "correlation_depth": _depth_scale(approach),
+        **_critical(model.activation, biases),
+        "factor": prediction.factor if prediction else None,
+        "ratio": float(np.prod(prediction.factors)) if prediction else None,
+        "depth": model.depth,
+        "residual": model.residual,
+    }
+
+
+def _depth_scale(factor: float) -> float:
+    """1/|ln factor|: the layers over which it makes e; ∞ where it is 1, 0 where it is 0."""
+    distance = abs(math.log(factor)) if factor > 0 else math.inf
+    return 1 / distance if distance > 1e-6 else math.inf
+
+
+def _critical(activation: str, biases: float) -> dict[str, float]:
+    """The critical σ_w² and, where χ₁ jumps there, χ₁ just below and just above it."""
+    variance = critical_weight_variance(activation, biases)
+    found = {"critical_weight_variance": variance}
+    if not math.isnan(variance):
+        below, above = (
+            chi(activation, fixed_point(activation, variance * side, biases), variance * side)
+            for side in (1 - 1e-6, 1 + 1e-6)
+        )
+        if above - below > 0.01:
+            found |= {"chi_1_below_critical": below, "chi_1_above_critical": above}
+    return found
