@@ -154,6 +154,12 @@ def is_running(folder: Path) -> bool:
     return holder is not None and not is_expired(folder, holder)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether the folder's lock could not be taken: a live process holds it, or is making it."""
+    held = (folder / LOCK_FILE).exists()
+    return held and not is_expired(folder, read_lock(folder) or {})
+
+
 def is_expired(folder: Path, holder: Mapping[str, Any]) -> bool:
     """Whether a lock's process is dead, or has given no sign of life for `EXPIRES_SECONDS`."""
     if holder.get("machine") == machine() and _is_dead(holder.get("pid")):

@@ -12,7 +12,8 @@ from normlab.errors import ConfigError
 from normlab.runs.estimates import Known, Work, estimate, finished_runs
 from normlab.runs.folder import remove_leftovers, run_folder
 from normlab.runs.launchers import launch
-from normlab.runs.outcomes import Outcome
+from normlab.runs.locks import is_held
+from normlab.runs.outcomes import Outcome, recorded_outcome
 from normlab.runs.summary import read_summary
 from normlab.vocabulary import FINAL
 
@@ -87,31 +88,51 @@ def sweep(
     fail_fast: bool = False,
     waiting: Callable[[int], object] = lambda _: None,
 ) -> Generator[Outcome, None, None]:
-    """Run what is pending and yield outcomes as they arrive; a busy run is tried again.
+    """Run what is pending and yield outcomes as they arrive.
 
-    `waiting` is called with the number of busy runs when nothing else is left. With `fail_fast` the
-    first failure is the last outcome. Closing the generator, as that does, stops the runs that are
-    going on.
+    A run that another process is making is waited for: its outcome is what that one records, and
+    only where it records none, or with `force`, the run is made after it. `waiting` is called with
+    the number of such runs when nothing else is left. With `fail_fast` the first failure is the
+    last outcome. Closing the generator, as that does, stops the runs that are going on.
     """
     for config in plan.configs:
         remove_leftovers(run_folder(config))
-    left, announced = list(plan.pending), 0
-    while left:
-        configs = {run_id(config): config for config in left}
-        left = []
-        with contextlib.closing(launch(list(configs.values()), force=force)) as outcomes:
-            for outcome in outcomes:
-                if outcome.status == "busy":
-                    left.append(configs[outcome.run_id])
-                else:
-                    yield outcome
-                    if fail_fast and outcome.status == "failed":
-                        return
+    with contextlib.closing(_outcomes(plan.pending, force, waiting)) as outcomes:
+        for outcome in outcomes:
+            yield outcome
+            if fail_fast and outcome.status == "failed":
+                return
+
+
+def _outcomes(
+    configs: Sequence[Config], force: bool, waiting: Callable[[int], object]
+) -> Generator[Outcome, None, None]:
+    left, announced = list(configs), 0
+    busy: list[Config] = []
+    while left or busy:
         if left:
-            if len(left) != announced:
-                announced = len(left)
-                waiting(announced)
-            time.sleep(BUSY_SECONDS)
+            named = {run_id(config): config for config in left}
+            left = []
+            with contextlib.closing(launch(list(named.values()), force=force)) as outcomes:
+                for outcome in outcomes:
+                    if outcome.status == "busy":
+                        busy.append(named[outcome.run_id])
+                    else:
+                        yield outcome
+            continue
+        if len(busy) != announced:
+            announced = len(busy)
+            waiting(announced)
+        # Looked at from here: a launch starts workers, or puts a job into a cluster's queue.
+        time.sleep(BUSY_SECONDS)
+        looked_at, busy = busy, []
+        for config in looked_at:
+            if is_held(run_folder(config)):
+                busy.append(config)
+            elif not force and (recorded := recorded_outcome(config, (*FINAL, "failed"))):
+                yield recorded
+            else:
+                left.append(config)
 
 
 def labels(configs: Sequence[Config]) -> dict[str, str]:

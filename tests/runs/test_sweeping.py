@@ -14,7 +14,8 @@ from normlab.runs import (
     sweep,
     sweeping,
 )
-from tests.runs.support import planned
+from normlab.runs.locks import RunLock, is_held
+from tests.runs.support import planned, write_run
 
 # ----------------------------------------------------------------------------- local sweeps
 
@@ -109,24 +110,49 @@ def test_labels_of_several_experiments_name_them() -> None:
     }
 
 
-def test_a_busy_run_is_asked_for_again_and_told_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("left_behind", "force", "launches", "status"),
+    [
+        (None, False, 2, "finished"),  # the other process was interrupted, or killed
+        ("interrupted", False, 2, "finished"),
+        ("diverged", False, 1, "diverged"),
+        ("failed", False, 1, "failed"),
+        ("diverged", True, 2, "finished"),
+    ],
+)
+def test_a_run_that_another_process_makes_is_launched_once_more_at_most(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    left_behind: str | None,
+    force: bool,
+    launches: int,
+    status: str,
 ) -> None:
-    """Another process holds one run twice when it is its turn, then has finished it."""
+    """However long it holds its lock, and whatever it records of the run."""
     plan = planned(tmp_path, "seed=0,1")
+    first, second = plan.configs
+    run_folder(second).mkdir(parents=True)
+    lock = RunLock(run_folder(second))
     rounds: list[list[str]] = []
+    slept: list[float] = []
 
     def launch(configs: Sequence[Config], *, force: bool) -> Iterator[Outcome]:  # noqa: ARG001
         rounds.append([run_id(config) for config in configs])
         for config in configs:
-            held = config.seed == 1 and len(rounds) < 3
-            yield Outcome(run_id(config), "busy" if held else "finished")
+            yield Outcome(run_id(config), "busy" if is_held(run_folder(config)) else "finished")
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 5:
+            lock.release()
+            if left_behind:
+                write_run(second, left_behind)
 
     monkeypatch.setattr(sweeping, "launch", launch)
-    monkeypatch.setattr(sweeping, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(sweeping.time, "sleep", sleep)
     announced: list[int] = []
-    seen = [(o.run_id, o.status) for o in sweep(plan, waiting=announced.append)]
-    first, second = map(run_id, plan.configs)
-    assert seen == [(first, "finished"), (second, "finished")]
-    assert rounds == [[first, second], [second], [second]]
+    seen = [(o.run_id, o.status) for o in sweep(plan, waiting=announced.append, force=force)]
+    assert seen == [(run_id(first), "finished"), (run_id(second), status)]
+    assert rounds == [[run_id(first), run_id(second)], [run_id(second)]][:launches]
+    assert slept == [sweeping.BUSY_SECONDS] * 5
     assert announced == [1]
