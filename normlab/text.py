@@ -1,6 +1,7 @@
 """How a value is written for a person: numbers, shares, durations, plurals; each in one place."""
 
 import difflib
+import math
 from collections.abc import Sequence
 
 
@@ -13,6 +14,16 @@ def number(value: float) -> str:
     if 0.001 <= abs(value) < 999.5:
         return f"{value:#.3g}".rstrip(".")
     return f"{value:.1e}"
+
+
+def brief(value: float) -> str:
+    """A figure of two significant digits in less room: `0.023`, `650`, `1.7e-5`."""
+    if value == 0 or not math.isfinite(value):
+        return number(value)
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    if -4 < int(exponent) < 4:
+        return f"{float(f'{value:.1e}'):.{max(0, 1 - int(exponent))}f}"
+    return f"{mantissa}e{int(exponent)}"
 
 
 def factor(value: float) -> str:

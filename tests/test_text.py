@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normlab.text import number
+from normlab.text import brief, number
 
 
 @given(st.floats())
@@ -13,3 +13,22 @@ def test_a_number_takes_little_room(value: float) -> None:
     assert len(text) <= 9
     if abs(value) < 1e300:
         assert float(text) == pytest.approx(value, rel=0.06)
+
+
+@given(st.floats())
+def test_a_brief_figure_has_two_digits(value: float) -> None:
+    text = brief(value)
+    assert len(text) <= 9
+    if 1e-300 < abs(value) < 1e300:
+        assert float(text) == pytest.approx(value, rel=0.051)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((0.0227, "0.023"), (799.6, "800"), (4.75, "4.8"), (0.0995, "0.10"), (1.7e-5, "1.7e-5")),
+        *((9.96, "10"), (12345.0, "1.2e4"), (0.0, "0"), (-0.5, "-0.50"), (float("nan"), "–")),
+    ],
+)
+def test_brief_figures(value: float, text: str) -> None:
+    assert brief(value) == text

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from normlab.text import factor, number
+from normlab.text import brief, factor, number
 from normlab.vocabulary import DIAGNOSES, METRICS, Metric
 
 ABSENT = "–"
@@ -17,6 +17,7 @@ class Figures(NamedTuple):
     metric: Metric
     mean: float
     high: float  # of the 95 % confidence interval
+    std: float  # over the runs; of a logarithmic metric a factor
     n: int
     zeros: int
     missing: int
@@ -29,6 +30,16 @@ class Figures(NamedTuple):
         """Whether the mean is that of all the cell's runs, none of them diverged."""
         return not (self.zeros or self.missing or self.diverged or self.left_out)
 
+    @property
+    def both(self) -> tuple[float, float]:
+        """The two figures of a cell of two, of which an interval would say less."""
+        # They lie s/√2 from their mean.
+        if self.metric.logarithmic:
+            apart = self.std ** math.sqrt(0.5)
+            return self.mean / apart, self.mean * apart
+        apart = self.std * math.sqrt(0.5)
+        return self.mean - apart, self.mean + apart
+
 
 def figures_of(record: Mapping[str, Any]) -> Figures:
     """The figures in a row of `summarize`."""
@@ -37,16 +48,17 @@ def figures_of(record: Mapping[str, Any]) -> Figures:
         metric=METRICS[record["metric"]],
         mean=float(record["mean"]),
         high=float(record["high"]),
+        std=float(record["std"]),
         diagnosis=record["verdict"],
         **{name: int(record[name]) for name in counts},
     )
 
 
 def cell_text(figures: Figures, usual_n: int, *, marked: bool) -> str:
-    """Such as `0.500 ±0.100 v` or `2.00 ×÷2 n=2 +1·0`; `marked` with the diagnosis's mark.
+    """Such as `0.500 ±0.100 v` or `2.00 ×÷2 n=3 +1·0`; `marked` with the diagnosis's mark.
 
     n is written where an interval is of another number of runs than `usual_n`; `*` is of one run,
-    `=` of several that are equal, which have no interval.
+    `=` of several that are equal, which have no interval. Of two runs both figures are written.
     """
     metric, mean, n = figures.metric, figures.mean, figures.n
     text = _value(metric, mean)
@@ -54,13 +66,15 @@ def cell_text(figures: Figures, usual_n: int, *, marked: bool) -> str:
         text = NO_RATIO
     elif n == 1:
         text += "*"
+    elif n == 2:
+        text = ", ".join(_value_of_two(metric, value) for value in figures.both)
     elif n > 1 and figures.high != figures.high:
         text += "="
     elif n > 1 and metric.logarithmic:
         text += f" ×÷{factor(figures.high / mean if mean else math.nan)}"
     elif n > 1:
         text += f" ±{_value(metric, figures.high - mean)}"
-    if n > 1 and n != usual_n:
+    if n > 2 and n != usual_n:
         text += f" n={n}"
     if n and figures.zeros:
         text += f" +{figures.zeros}·0"
@@ -94,6 +108,10 @@ def difference_text(metric: Metric, value: float) -> str:
     if metric.logarithmic:
         return ">999" if value > 999 else "<0.001" if value < 0.001 else f"×{value:.3g}"
     return f"{value:+.3f}" if metric.share else f"{value:+.3g}"
+
+
+def _value_of_two(metric: Metric, value: float) -> str:
+    return brief(value) if metric.logarithmic else _value(metric, value)
 
 
 def _value(metric: Metric, value: float) -> str:

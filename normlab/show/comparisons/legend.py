@@ -14,9 +14,12 @@ def legend(summary: "DataFrame", layout: ComparisonLayout) -> str:
     """The signs between a cell's figures, in one line; empty where there are none."""
     shown = [cell.text for line in layout.lines for cell in line.cells]
     said = []
-    if usual_n(summary) > 1:
+    # Two figures are their own count.
+    if usual_n(summary) > 2:
         other = " where none is written" if any(" n=" in text for text in shown) else ""
         said.append(f"n = {usual_n(summary)} runs a cell{other}")
+    if any(", " in text for text in shown):
+        said.append("two figures: of both runs")
     if any("±" in text for text in shown):
         said.append("±: 95% confidence interval of the mean (Student's t)")
     if any("×÷" in text for text in shown):

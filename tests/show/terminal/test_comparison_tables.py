@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from pandas import DataFrame
 from rich.cells import cell_len
 
+from normlab.config import compose
 from normlab.results import layout, paired, summarize
+from normlab.results.frames import to_frame
+from normlab.runs import Summary
 from normlab.show.comparisons.comparing import Comparison, PairedComparison
 from normlab.show.comparisons.layout import lay_out
 from normlab.show.formats.data import to_json_rows
@@ -53,6 +56,7 @@ def test_cells_say_what_they_stand_for() -> None:
         mean=[0.5, 0.5, 1e-4, 0.0, 2.0, math.nan, math.nan, 1.0],
         low=[0.4, math.nan, 1e-5, math.nan, 1.0, math.nan, math.nan, 1e-9],
         high=[0.6, math.nan, 1e-3, math.nan, 4.0, math.nan, math.nan, 1e9],
+        std=[0.04, math.nan, 2.5, math.nan, 4.0, math.nan, math.nan, 1e4],
         n=[3, 1, 3, 0, 2, 0, 0, 3],
         zeros=[0, 0, 0, 2, 1, 0, 0, 0],
         missing=[0, 0, 0, 0, 0, 1, 2, 0],
@@ -65,7 +69,7 @@ def test_cells_say_what_they_stand_for() -> None:
         "0.500*",
         "1.0e-04 ×÷10",
         "0",
-        "2.00 ×÷2 n=2 +1·0",
+        "0.75, 5.3 +1·0",  # 2 ×÷ 4^√½, of which the geometric mean is 2, and s of logarithms ln 4
         "–",
         "–",
         "1.00 ×÷>999",
@@ -73,7 +77,7 @@ def test_cells_say_what_they_stand_for() -> None:
     text = " ".join(
         text_of(comparison_table(Comparison(summary, ["norm", "case"], [], width=80))).split()
     )
-    assert "n = 3 runs a cell where none is written" in text
+    assert "n = 3 runs a cell; two figures: of both runs" in text
     assert "*: n = 1" in text
     assert "3 without ratio init" in text
     assert "v vanishing" in text
@@ -84,6 +88,7 @@ def test_cells_say_why_they_have_no_interval() -> None:
         case=[1, 2, 3, 4],
         metric=["train_acc", "gradient_ratio_end", "gradient_ratio_end", "gradient_ratio_end"],
         mean=[1.0, 2.0, math.nan, math.nan],
+        std=[0.0, 1.0, math.nan, math.nan],
         n=[3, 2, 0, 0],
         zeros=[0, 1, 3, 0],
         missing=[0, 0, 0, 3],
@@ -92,12 +97,35 @@ def test_cells_say_why_they_have_no_interval() -> None:
     text = text_of(table, 120)
     laid = lay_out(summary, ["case"], [])
     shown = [cell.text for line in laid.lines for cell in line.cells if cell.text]
-    assert shown == ["1.000=", "2.00= n=2 +1·0", "∅", "–"]
+    assert shown == ["1.000=", "2.0, 2.0 +1·0", "∅", "–"]
     words = " ".join(text.split())
     assert "=: equal in all runs, no interval" in words
     assert "∅: a gradient of exactly 0 in all runs, which has no ratio" in words
     assert "+k·0: in k more runs" in words
     assert "±" not in words
+
+
+@pytest.mark.parametrize(
+    ("metric", "figures", "shown"),
+    [
+        ("train_acc", (0.42, 0.102), "0.102, 0.420"),
+        ("train_acc", (0.5, 0.5), "0.500, 0.500"),
+        ("train_loss", (2.3026, 0.5), "0.500, 2.30"),
+        ("gradient_ratio_init", (1.4e-5, 2.1e-5), "1.4e-5, 2.1e-5"),
+        ("gradient_ratio_init", (1e-300, 799.0), "1.0e-300, 800"),
+    ],
+)
+def test_of_two_runs_both_figures_are_written(
+    metric: str, figures: tuple[float, float], shown: str
+) -> None:
+    """No interval of t = 12.7 around their mean, which says nothing, and is `±2.020` at .1, .4."""
+    runs = [
+        Summary.pending(compose([f"seed={seed}"]), "finished", **{metric: figure})
+        for seed, figure in enumerate(figures)
+    ]
+    frame = to_frame((f"e/{run.run_id}", run) for run in runs)
+    laid = lay_out(summarize(frame, ["norm"], [], [metric]), ["norm"], [])
+    assert laid.lines[0].cells[0].text == shown
 
 
 def test_equal_pairs_have_no_interval_and_no_p() -> None:
