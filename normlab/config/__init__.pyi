@@ -9,6 +9,7 @@ from .composing import size as size
 from .files import config_folder as config_folder
 from .files import group_choices as group_choices
 from .files import read_yaml as read_yaml
+from .identity import decides_training as decides_training
 from .identity import describe as describe
 from .identity import from_plain as from_plain
 from .identity import from_yaml as from_yaml

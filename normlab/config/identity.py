@@ -26,6 +26,10 @@ _OUTSIDE_FILES = {
     "output": "config.yaml",
 }
 
+# What is part of a run's identity, as it changes what is measured or when, and leaves the training
+# as it is, bit for bit.
+_BESIDE_TRAINING: dict[str, Any] = {"probes": True, "training": {"evaluate_every_epochs"}}
+
 
 def run_id(config: Config) -> str:
     """Ten hexadecimal digits that name a run: a hash of all that can change its outcome.
@@ -35,6 +39,16 @@ def run_id(config: Config) -> str:
     identity = config.model_dump(mode="json", exclude=_OUTSIDE_IDENTITY)
     text = json.dumps(named_as_before(identity), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def decides_training(key: str) -> bool:
+    """Whether a dotted key, or a whole group, can change the weights that a training ends with."""
+    group, _, setting = key.partition(".")
+    for beside in (_OUTSIDE_IDENTITY, _BESIDE_TRAINING):
+        chosen = beside.get(group, ())
+        if chosen is True or setting in chosen:
+            return False
+    return True
 
 
 def describe(config: Config) -> str:

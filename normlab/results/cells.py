@@ -8,6 +8,7 @@ import numpy as np
 import pandas
 from pandas import DataFrame
 
+from normlab.config import Config, decides_training
 from normlab.results.keys import rank
 from normlab.vocabulary import DIAGNOSES, FINAL
 
@@ -50,16 +51,42 @@ def cells_of(frame: DataFrame, keys: Sequence[str]) -> Cells:
 
 
 def distinct_runs(frame: DataFrame, keys: Sequence[str]) -> DataFrame:
-    """Each config once, whole runs before others: a copy is no independent sample.
+    """Each training once, whole runs before others, then those that measured most.
 
-    A copy in another experiment or folder counts where that is a key.
+    A copy, or the same training with other probes, is no independent sample. It counts where the
+    keys tell it apart, as `experiment` may.
     """
-    identity = ["run_id", *(k for k in ("experiment", "folder") if k in keys)]
-    if not frame.duplicated(identity).any():
+    identity = frame[list(keys)].assign(training_number=training_numbers(frame))
+    if not identity.duplicated().any():
         return frame
-    order = np.argsort(~frame["status"].isin(FINAL).to_numpy(), kind="stable")
-    once: DataFrame = frame.iloc[order].drop_duplicates(identity).sort_index()
+    kept = identity.iloc[best_first(frame)].drop_duplicates().index
+    once: DataFrame = frame[frame.index.isin(kept)]
     return once
+
+
+def training_numbers(frame: DataFrame) -> "Numbers":
+    """A number for each run, the same for runs whose configs make one and the same training."""
+    settings = [c for c in map(str, frame.columns) if c.split(".")[0] in Config.model_fields]
+    deciding = [column for column in settings if decides_training(column)]
+    beside = [column for column in settings if column not in deciding]
+    if all(frame[column].nunique(dropna=False) < 2 for column in beside):
+        deciding = ["run_id"]
+    number: Numbers = np.zeros(len(frame), dtype=np.int64)
+    for column in deciding:
+        codes, values = pandas.factorize(frame[column], use_na_sentinel=False)
+        number = np.unique(number * len(values) + codes, return_inverse=True)[1]
+    return number
+
+
+def best_first(frame: DataFrame) -> "Numbers":
+    """The places of a frame's runs: whole ones first, those with the most probes before others."""
+    whole = frame["status"].isin(FINAL).to_numpy(dtype=bool)
+    probes = np.zeros(len(frame), dtype=np.int64)
+    if "probes.measure" in frame:  # the names of a list in one text
+        names = frame["probes.measure"].tolist()
+        probes = np.array([len(n) if isinstance(n, str) else 0 for n in names], dtype=np.int64)
+    order: Numbers = np.lexsort((-probes, ~whole))
+    return order
 
 
 def usual_diagnosis(diagnoses: Any, cells: Cells) -> Any:

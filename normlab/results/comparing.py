@@ -7,7 +7,13 @@ import pandas
 from pandas import DataFrame
 
 from normlab.errors import ConfigError
-from normlab.results.cells import Cells, cells_of, distinct_runs, usual_diagnosis
+from normlab.results.cells import (
+    Cells,
+    cells_of,
+    distinct_runs,
+    training_numbers,
+    usual_diagnosis,
+)
 from normlab.results.keys import known_key, known_metric
 from normlab.results.statistics import figures_of, means_by_cell
 from normlab.text import did_you_mean
@@ -15,11 +21,19 @@ from normlab.vocabulary import FINAL, METRICS, STATUSES
 
 
 def counts(frame: DataFrame) -> dict[str, int]:
-    """The number of runs by status, and `repeated` ones: equal configs in several folders."""
+    """The number of runs by status, and those that do not count for another reason.
+
+    `repeated` ones are equal configs in several folders, `remeasured` ones the training of another
+    run with other probes.
+    """
     found = frame["status"].value_counts()
     numbers = {status: int(found[status]) for status in STATUSES if status in found}
-    repeated = len(frame) - frame["run_id"].nunique()
-    return {**numbers, **({"repeated": repeated} if repeated else {})}
+    runs = frame["run_id"].nunique()
+    again = {
+        "repeated": len(frame) - runs,
+        "remeasured": runs - len(np.unique(training_numbers(frame))),
+    }
+    return numbers | {why: count for why, count in again.items() if count > 0}
 
 
 def summarize(
@@ -41,9 +55,9 @@ def summarize(
     `diverged` counts the diverged runs of a cell, `left_out` those that failed, were interrupted,
     are running or unfinished, `missing` the results whose figure is missing or not finite,
     which summary.json does not tell apart; `verdict` is the most frequent one, of equally frequent
-    ones the worst. A config that lies in several folders counts once, unless its experiment is a
-    key. `sort` names a key or metric, with `-` for descending. Raises ConfigError where a key or
-    metric is not there.
+    ones the worst. A training counts once, in however many folders it lies and with whatever
+    probes, unless a key tells them apart. `sort` names a key or metric, with `-` for descending.
+    Raises ConfigError where a key or metric is not there.
     """
     keys = [known_key(frame, key) for key in (*rows, *cols)]
     metrics = [known_metric(frame, metric) for metric in dict.fromkeys(metrics)]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
-from normlab.config import Config
+from normlab.config import Config, decides_training
 from normlab.errors import ConfigError
 from normlab.text import did_you_mean
 from normlab.vocabulary import METRICS
@@ -15,7 +15,10 @@ DEPTH = "model.depth"
 NORM = "norm"
 RESIDUAL = "model.residual"
 
-_OUTSIDE_IDENTITY = ("runtime", "launcher", "output")
+# What is drawn anew with each: runs that differ in nothing else are repetitions of one training.
+SEEDS = ("seed", "data.seed")
+# No training depends on it, but what is measured of a net with BatchNorm does.
+_PROBE_BATCH = "probes.batch_size"
 
 
 def label(key: str, value: Any) -> str:
@@ -26,7 +29,23 @@ def label(key: str, value: Any) -> str:
         return "residual" if value in (True, "true") else "plain"
     if isinstance(value, bool | np.bool_):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return _shortest(value) if isinstance(value, float) else str(value)
+
+
+def _shortest(value: float) -> str:
+    """A number in few digits that are its own: 0.1, 1e-05, 0.30000000000000004."""
+    text = f"{value:g}"
+    return text if float(text) == value else repr(float(value)).removesuffix(".0")
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """What tables call keys: `depth` of model.depth, but the whole where two would be called alike.
+
+    A seed of the data is never called like that of the run.
+    """
+    ends = [key.rsplit(".", 1)[-1] for key in keys]
+    taken = [*ends, *(key for key in SEEDS if key not in keys)]
+    return [end if taken.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)]
 
 
 def rank(value: Any) -> tuple[int, Any]:
@@ -70,15 +89,16 @@ def _near(key: str, columns: Sequence[str]) -> str:
 
 
 def varying(frame: DataFrame) -> list[str]:
-    """The config keys that vary, but the seed; the variant (norm, model, residual) first.
+    """The config keys that set trainings apart; the variant (norm, model, residual) first.
 
-    A key varies if it does so among runs of one choice of its group: that BatchNorm has a momentum
-    and LayerNorm has none is only a consequence of `norm`.
+    Seeds, and what cannot change a training, such as probes, are none of them. A key varies if it
+    does so among runs of one choice of its group: that BatchNorm has a momentum and LayerNorm has
+    none is only a consequence of `norm`.
     """
     found = []
     for column in frame.columns:
         group = column.split(".")[0]
-        if group not in Config.model_fields or group in (*_OUTSIDE_IDENTITY, "seed"):
+        if group not in Config.model_fields or not decides_training(column) or column in SEEDS:
             continue
         if frame[column].nunique(dropna=False) < 2:
             continue
@@ -120,8 +140,16 @@ def layout(
     return list(dict.fromkeys(rows)), list(dict.fromkeys(cols))
 
 
-def pooled(frame: DataFrame, keys: Sequence[str]) -> list[str]:
-    """The config keys that vary within a cell of the given keys, where n counts more than seeds."""
-    return [
-        key for key in varying(frame) if key not in keys and not is_determined(frame, key, keys)
-    ]
+def pooled(frame: DataFrame, keys: Sequence[str], metrics: Sequence[str] = ()) -> list[str]:
+    """The config keys that vary within a cell of the given keys, where n counts more than seeds.
+
+    Of two kinds of seeds the second is one, where each has several values of the other. So is the
+    size of the probe batch, where one of the metrics is measured on it.
+    """
+    candidates = varying(frame)
+    drawn = [key for key in SEEDS if key in frame]
+    if len(drawn) == len(SEEDS) and not is_determined(frame, drawn[0], [*keys, drawn[1]]):
+        candidates += [] if is_determined(frame, drawn[1], [*keys, drawn[0]]) else drawn[1:]
+    if any(METRICS[name].state for name in metrics if name in METRICS):
+        candidates += [key for key in (_PROBE_BATCH,) if key in frame]
+    return [key for key in candidates if key not in keys and not is_determined(frame, key, keys)]

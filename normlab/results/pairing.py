@@ -11,7 +11,7 @@ from pandas import DataFrame
 from normlab.errors import ConfigError
 from normlab.results.cells import cells_of, distinct_runs
 from normlab.results.filters import where
-from normlab.results.keys import RESIDUAL, known_key, known_metric, varying
+from normlab.results.keys import RESIDUAL, SEEDS, known_key, known_metric, varying
 from normlab.results.statistics import figures_of, means_by_cell
 from normlab.vocabulary import FINAL, METRICS
 
@@ -59,7 +59,7 @@ def paired(
     others = frame.drop(base.index)
     if others.empty:
         raise ConfigError(_nothing_else(frame, baseline))
-    agree = ["seed", *_keys_to_agree(frame, base, others, varied)]
+    agree = _keys_to_agree(frame, base, others, varied)
     sides = _Sides(others, base, agree, cells)
     pairs: DataFrame = pandas.concat(
         [_differences(sides, metric, baseline) for metric in metrics], ignore_index=True
@@ -70,11 +70,12 @@ def paired(
 def _keys_to_agree(
     frame: DataFrame, base: DataFrame, others: DataFrame, varied: Sequence[str]
 ) -> list[str]:
-    """The keys but the seed in which a run and its baseline run must agree."""
+    """The keys in which a run and its baseline run must agree, the seed first."""
     groups = tuple(f"{key}." for key in varied)
-    return [
+    drawn = [key for key in SEEDS[1:] if key in frame and frame[key].nunique(dropna=False) > 1]
+    return ["seed"] + [
         key
-        for key in varying(frame)
+        for key in [*drawn, *varying(frame)]
         if key not in varied
         and not (key.startswith(groups) and any(p[key].isna().all() for p in (base, others)))
     ]

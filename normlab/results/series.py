@@ -17,6 +17,7 @@ from pandas import DataFrame
 from normlab.config import PROBES, from_plain
 from normlab.errors import ConfigError, RecordError
 from normlab.measurement import predict
+from normlab.results.cells import best_first, training_numbers
 from normlab.results.keys import DEPTH, NORM, RESIDUAL, rank
 from normlab.results.variants import variant_keys, variants_of
 from normlab.runs import read_summary, read_table
@@ -37,13 +38,15 @@ def with_variants(frame: DataFrame) -> DataFrame:
 
     `variant` is its name, `residual` whether it has skips, `plain_variant` whether norm and skips
     are all that sets it apart; its norm is the column `norm` that a frame has anyway. Norm and
-    skips are always named, so that a variant has one name, and colour, everywhere. Raises
+    skips are always named, so that a variant has one name, and colour, everywhere. Runs of one
+    training, with other probes each, share a `training_number`: a line counts them once. Raises
     ConfigError where there is no run.
     """
     frame = frame[frame["status"].isin(FINAL)].drop_duplicates("run_id")
     if frame.empty:
         raise ConfigError("no finished run is there to draw; normlab ls shows what is")
     keys = list(dict.fromkeys([NORM, RESIDUAL, *variant_keys(frame)]))
+    frame = frame.assign(training_number=training_numbers(frame)).iloc[best_first(frame)]
     frame = frame.sort_values([*keys, DEPTH, "seed"], key=lambda c: c.map(rank), kind="stable")
     facts = DataFrame(
         [(variant.name, variant.residual, variant.plain) for variant in variants_of(frame, keys)],
@@ -68,10 +71,9 @@ def profiles(
     """
     parts: list[DataFrame] = []
     lines: list[_Line] = []
-    for line, _, layers in _tables(runs, "layers", progress):
-        if probe in layers:
-            parts.append(layers[["step", "layer", probe]].assign(run=len(lines)))
-            lines.append(line)
+    for line, _, layers in _tables(runs, "layers", progress, needed=probe):
+        parts.append(layers[["step", "layer", probe]].assign(run=len(lines)))
+        lines.append(line)
     found = pandas.concat(parts, ignore_index=True) if parts else DataFrame({probe: []})
     if not found[probe].notna().any():
         raise ConfigError(
@@ -111,6 +113,7 @@ def curves(runs: DataFrame, metric: str, progress: Progress | None = None) -> Da
 
 def errors(runs: DataFrame) -> DataFrame:
     """The final train error by depth: variant, depth, value, low, high, n."""
+    runs = runs.drop_duplicates("training_number")
     found = runs[["variant", DEPTH]].rename(columns={DEPTH: "depth"})
     return _over_seeds(found.assign(value=1 - runs["train_acc"]), [], log=False)
 
@@ -136,9 +139,9 @@ def predicted(runs: DataFrame, progress: Progress | None = None) -> DataFrame:
     none of the runs.
     """
     parts = []
-    for line, folder, layers in _tables(runs, "layers", progress):
+    for line, folder, layers in _tables(runs, "layers", progress, needed="delta_rms"):
         factors = _predicted_factors(folder)
-        if factors is None or "delta_rms" not in layers:
+        if factors is None:
             continue
         start = layers[layers["step"] == 0].sort_values("layer")["delta_rms"].to_numpy()[:-1]
         if len(start) != len(factors) + 1 or not (start > 0).all():
@@ -164,20 +167,27 @@ def _predicted_factors(folder: Path) -> Any:
 
 
 def _tables(
-    runs: DataFrame, name: Any, progress: Progress | None
+    runs: DataFrame, name: Any, progress: Progress | None, needed: str = "step"
 ) -> Iterator[tuple[_Line, Path, DataFrame]]:
-    """Each run's line, folder and one of its tables; damaged ones are left out."""
-    rows = list(zip(*(runs[key].tolist() for key in ("variant", DEPTH, "folder")), strict=True))
+    """Each training's line, folder and one of its tables, of the first run that has the needed
+    column; damaged ones are left out."""
+    columns = ("variant", DEPTH, "folder", "training_number")
+    rows = list(zip(*(runs[key].tolist() for key in columns), strict=True))
     read = 0
-    for index, (variant, depth, folder) in enumerate(rows):
+    yielded: set[int] = set()
+    for index, (variant, depth, folder, training) in enumerate(rows):
         if progress:
             progress(index, len(rows))
+        if training in yielded:
+            continue
         try:
             table = read_table(Path(folder), name)
         except RecordError:
             continue
         read += 1
-        yield _Line(variant, depth), Path(folder), table
+        if needed in table:
+            yielded.add(training)
+            yield _Line(variant, depth), Path(folder), table
     if not read:
         raise ConfigError(f"no {name}.parquet of {len(rows)} runs can be read")
 

@@ -8,7 +8,7 @@ from typing import Any
 from pandas import DataFrame
 
 from normlab.config import NORMS
-from normlab.results.keys import DEPTH, NORM, RESIDUAL, is_determined, label, layout
+from normlab.results.keys import DEPTH, NORM, RESIDUAL, label, layout, short_names
 
 # Keys whose value says by itself what it is; of others a name gives the key too, as `lr=0.1`.
 _CLEAR_ALONE = ("model", RESIDUAL, "data")
@@ -25,7 +25,11 @@ class Variant:
     @functools.cached_property
     def name(self) -> str:
         """As sentences and pictures name it, such as `bn residual`."""
-        return " ".join(_word(key, value) for key, value in self.settings) or "every net"
+        names = short_names([key for key, _ in self.settings])
+        words = (
+            _word(key, name, value) for (key, value), name in zip(self.settings, names, strict=True)
+        )
+        return " ".join(words) or "every net"
 
     @property
     def plain(self) -> bool:
@@ -36,10 +40,8 @@ class Variant:
 def variant_keys(frame: DataFrame) -> list[str]:
     """The keys that set variants apart: all that vary but depth and the seed."""
     keys, _ = layout(frame, None, [DEPTH])
-    # Depth alone, or nothing, may vary; data drawn anew with each seed are no variant.
-    drawn = "data.seed"
-    along = [drawn] if drawn in keys and is_determined(frame, drawn, ["seed"]) else []
-    return [key for key in keys if key not in (DEPTH, "name", *along)]
+    # Depth alone, or nothing, may vary.
+    return [key for key in keys if key not in (DEPTH, "name")]
 
 
 def variants_of(frame: DataFrame, keys: Sequence[str]) -> list[Variant]:
@@ -62,10 +64,10 @@ def variants_of(frame: DataFrame, keys: Sequence[str]) -> list[Variant]:
     return found
 
 
-def _word(key: str, value: Any) -> str:
-    """A key's value as one word of a variant's name."""
+def _word(key: str, name: str, value: Any) -> str:
+    """A key's value as one word of a variant's name, with the key's own short name."""
     if key == NORM:
         norm = NORMS.get(str(value))
         return (norm.adjective if norm else None) or str(value)
     text = label(key, value)
-    return text if key in _CLEAR_ALONE else f"{key.split('.')[-1]}={text}"
+    return text if key in _CLEAR_ALONE else f"{name}={text}"

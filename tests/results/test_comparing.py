@@ -150,6 +150,18 @@ def test_a_copy_of_a_run_counts_once() -> None:
     assert len(summarize(frame, ["experiment"], [], ["train_acc"])) == 2
 
 
+def test_a_training_that_was_measured_twice_counts_once_with_what_was_measured() -> None:
+    bare = [row("norm=bn", "probes=none", seed=seed, train_acc=0.4) for seed in (0, 1)]
+    measured = [row("norm=bn", seed=1, train_acc=0.4, gradient_ratio_end=8.0)]
+    frame = to_frame([*bare, *measured]).assign(
+        gradient_ratio_end=lambda t: t["gradient_ratio_end"].where(t["probes.measure"] != "[]")
+    )
+    summary = summarize(frame, ["norm"], [], ["train_acc", "gradient_ratio_end"])
+    assert summary["n"].tolist() == [2, 1]
+    assert summary["mean"].tolist() == pytest.approx([0.4, 8.0])
+    assert counts(frame) == {"finished": 3, "remeasured": 1}
+
+
 def test_the_majority_gives_the_verdict_and_the_worse_one_wins_a_tie() -> None:
     for verdicts, expected in (
         (["trains", "trains", "vanishing"], "trains"),

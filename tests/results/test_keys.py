@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pandas import DataFrame
 
 from normlab.errors import ConfigError
-from normlab.results import layout, pooled, summarize, where
+from normlab.results import label, layout, pooled, short_names, summarize, where
 from normlab.results.frames import to_frame
 from normlab.results.keys import varying
 from tests.results.sample import row
@@ -53,3 +55,73 @@ def test_unknown_keys(many: tuple[Path, DataFrame], key: str, hint: str) -> None
         layout(many[1], ["norm"], ["norm"])
     with pytest.raises(ConfigError, match=r"train_ac: no such metric; .*did you mean train_acc"):
         summarize(many[1], ["norm"], [], ["train_ac"])
+
+
+@given(st.floats(), st.floats())
+def test_distinct_numbers_have_distinct_labels(one: float, other: float) -> None:
+    assert (label("optimizer.lr", one) == label("optimizer.lr", other)) == (
+        one == other or (one != one and other != other)
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.1, "0.1"),
+        (1e-5, "1e-05"),
+        (2.0, "2"),
+        (1234567.0, "1234567"),
+        (0.1 + 0.2, "0.30000000000000004"),
+        (0.9999999, "0.9999999"),
+    ],
+)
+def test_numbers_are_written_in_few_digits(value: float, text: str) -> None:
+    assert label("optimizer.lr", value) == text
+
+
+def test_keys_that_end_alike_are_told_apart() -> None:
+    assert short_names(["norm", "model.depth"]) == ["norm", "depth"]
+    assert short_names(["norm.eps", "optimizer.eps", "model.depth"]) == [
+        "norm.eps",
+        "optimizer.eps",
+        "depth",
+    ]
+    assert short_names(["data.seed"]) == ["data.seed"]
+    assert short_names(["seed"]) == ["seed"]
+
+
+BESIDE = (
+    *("data.root=/elsewhere", "probes=none", "probes.batch_size=16", "probes.snapshots=3"),
+    *("training.evaluate_every_epochs=4", "runtime.threads=2", "launcher.workers=3"),
+)
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+def test_what_leaves_the_training_as_it_is_splits_no_cell(beside: str) -> None:
+    runs = [row("norm=bn", seed=seed, train_acc=0.1 * seed) for seed in (0, 1)] + [
+        row("norm=bn", beside, seed=seed, train_acc=0.1 * seed) for seed in (1, 2, 3)
+    ]
+    frame = to_frame(runs)
+    assert varying(frame) == []
+    rows, cols = layout(frame)
+    cell = summarize(frame, rows, cols, ["train_acc"])
+    # Seed 1 was trained once, however often it was measured.
+    assert (cell["n"].tolist(), cell["mean"].tolist()) == ([4], [pytest.approx(0.15)])
+    assert pooled(frame, [*rows, *cols], ["train_acc"]) == []
+
+
+def test_a_probes_key_that_is_asked_for_splits() -> None:
+    frame = to_frame([row(f"probes.batch_size={size}", seed=0) for size in (16, 64)])
+    assert summarize(frame, ["probes.batch_size"], [], ["train_acc"])["n"].tolist() == [1, 1]
+    assert pooled(frame, [], ["gradient_ratio_init"]) == ["probes.batch_size"]
+
+
+def test_the_seed_of_the_data_is_a_seed() -> None:
+    along = to_frame([row(f"data.seed={seed}", seed=seed) for seed in range(3)])
+    alone = to_frame([row(f"data.seed={seed}", seed=0) for seed in range(3)])
+    crossed = to_frame([row(f"data.seed={s}", seed=t) for s in range(3) for t in range(2)])
+    for frame, n, mixed in ((along, 3, []), (alone, 3, []), (crossed, 6, ["data.seed"])):
+        assert varying(frame) == []
+        assert layout(frame) == (["name"], [])
+        assert summarize(frame, ["norm"], [], ["train_acc"])["n"].tolist() == [n]
+        assert pooled(frame, ["norm"]) == mixed

@@ -85,6 +85,20 @@ def test_pairs_agree_in_seed_and_all_else() -> None:
     assert math.isnan(found["p"])
 
 
+def test_pairs_agree_in_the_seed_of_the_data_too_and_not_in_probes() -> None:
+    runs = [
+        row(f"norm={norm}", f"data.seed={drawn}", probes, seed=0, train_acc=acc)
+        for norm, drawn, probes, acc in (
+            *(("none", 0, "probes=all", 0.1), ("none", 1, "probes=all", 0.5)),
+            *(("bn", 0, "probes=none", 0.2), ("bn", 1, "probes=none", 0.8)),
+        )
+    ]
+    found = paired(to_frame(runs), "norm=none", ["train_acc"], ["norm"], []).iloc[0]
+    assert (found["n"], found["mean"]) == (2, pytest.approx(0.2))
+    # Pairs are 0.1 and 0.3 apart; means of 0.3 and 0.5 over both would be one pair.
+    assert found["high"] - found["mean"] == pytest.approx(stats.t.ppf(0.975, 1) * 0.1)
+
+
 def test_a_baseline_of_two_keys_and_ratios() -> None:
     runs = [
         row(model, f"norm={norm}", seed=seed, gradient_ratio_end=ratio * (1 + seed))

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import pandas
 import pytest
 from pandas import DataFrame, read_parquet
 
@@ -126,6 +127,18 @@ def test_a_run_that_ended_early_has_its_end_among_the_ends(tmp_path):
 def test_data_drawn_with_the_seed_are_no_variant(tmp_path):
     runs = runs_in(tmp_path).assign(**{"data.seed": lambda t: t["seed"]})
     assert len(set(series.with_variants(runs)["variant"])) == 5
+
+
+def test_a_training_that_was_measured_twice_is_drawn_once(tmp_path):
+    runs = runs_in(tmp_path)
+    again = runs.assign(**{"probes.measure": "[]"}, run_id="b" + runs["run_id"])
+    both = series.with_variants(pandas.concat([again, runs], ignore_index=True))
+    for one, two in (
+        (series.profiles(runs, "delta_rms"), series.profiles(both, "delta_rms")),
+        (series.curves(runs, "test_loss"), series.curves(both, "test_loss")),
+        (series.errors(runs), series.errors(both)),
+    ):
+        assert one["n"].tolist() == two["n"].tolist()
 
 
 def test_damaged_tables_are_left_out_and_none_at_all_is_said(tmp_path):

@@ -34,6 +34,21 @@ def test_norm_and_skips_are_known_where_they_do_not_vary() -> None:
     assert (alone.name, alone.settings, alone.norm) == ("every net", (), "ln")
 
 
+def test_variants_that_differ_in_the_last_digits_have_names_of_their_own() -> None:
+    found = variants(*((f"optimizer.lr={lr!r}", "norm=bn") for lr in (0.3, 0.1 + 0.2)))
+    assert [variant.name for variant in found] == ["lr=0.3", "lr=0.30000000000000004"]
+
+
+def test_keys_that_end_alike_are_named_whole() -> None:
+    found = variants(
+        *(
+            (f"norm.momentum={norm}", f"optimizer.momentum={optimizer}", "norm=bn")
+            for norm, optimizer in ((0.1, 0.9), (0.9, 0.1))
+        )
+    )
+    assert found[0].name == "norm.momentum=0.1 optimizer.momentum=0.9"
+
+
 def test_depth_and_seed_are_no_variant() -> None:
     runs = [row(f"model.depth={depth}", seed=seed) for depth in (8, 20) for seed in (0, 1)]
     frame = to_frame(runs)

@@ -88,6 +88,9 @@ def test_measuring_does_not_change_training(overrides: tuple[str, ...]) -> None:
     events, watched = events_of(compose([*overrides, *everything]))
     assert len(measured(events, "delta_rms")) > 5
     assert equal_weights(weights_of(bare), weights_of(watched))
+    events, seldom = events_of(compose([*overrides, "training.evaluate_every_epochs=9"]))
+    assert len(evaluations(events)) == 2
+    assert equal_weights(weights_of(bare), weights_of(seldom))
 
 
 def test_the_same_config_gives_the_same_numbers() -> None:

@@ -75,7 +75,7 @@ def comparison(
         return Group(Text("no runs"))
     rows, cols = layout(frame, options.rows, options.cols)
     notes = [counts_line(counts(frame))]
-    mixed = pooled(frame, [*rows, *cols])
+    mixed = pooled(frame, [*rows, *cols], options.metrics)
     if mixed:
         notes.append(f"runs that differ in {', '.join(mixed)} share a cell; name it in --rows")
     notes += origin_notes(frame, [*rows, *cols])

@@ -1,9 +1,9 @@
 """A comparison laid out: rows of key values, columns, and a cell where they meet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from normlab.results import label, rank
+from normlab.results import label, rank, short_names
 from normlab.show.comparisons.figures import Figures, best_mean, cell_text, figures_of
 from normlab.vocabulary import METRICS, Metric
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 Labels = tuple[str, ...]
-Cells = dict[Labels, dict[str, Figures]]  # by column and metric
+Values = tuple[Any, ...]
+Cells = dict[Values, dict[str, Figures]]  # by column and metric
 
 
 class Cell(NamedTuple):
@@ -57,40 +58,48 @@ def lay_out(summary: "DataFrame", rows: Sequence[str], cols: Sequence[str]) -> C
     other figures. A cell with diverged runs, or whose mean leaves some out, is not ranked.
     """
     metrics = [METRICS[name] for name in dict.fromkeys(summary["metric"])]
-    placed: dict[Labels, Cells] = {}
-    columns: dict[Labels, tuple[Any, ...]] = {}
+    placed: dict[Values, Cells] = {}
+    columns: dict[Values, None] = {}
     for record in summary.to_dict("records"):
-        row = tuple(label(key, record[key]) for key in rows)
-        column = tuple(label(key, record[key]) for key in cols)
-        columns.setdefault(column, tuple(record[key] for key in cols))
+        row, column = _values(record, rows), _values(record, cols)
+        columns.setdefault(column)
         figures = figures_of({str(key): value for key, value in record.items()})
         placed.setdefault(row, {}).setdefault(column, {})[figures.metric.name] = figures
     # A sorted summary brings its columns in any order.
-    order = sorted(columns, key=lambda column: [rank(value) for value in columns[column]])
+    order = sorted(columns, key=lambda column: [rank(value) for value in column])
+    names = short_names([*rows, *cols])
     heads = [
-        " ".join(f"{key_name(k)} {v}" for k, v in zip(cols, column, strict=True))
+        " ".join(
+            f"{name} {label(key, value)}"
+            for name, key, value in zip(names[len(rows) :], cols, column, strict=True)
+        )
         for column in order
     ]
     if not cols:
         heads = [metrics[0].short if len(metrics) == 1 else ""]
-    lines = _lines(placed, order, metrics, usual_n(summary))
-    return ComparisonLayout(
-        tuple(key_name(key) for key in rows), tuple(heads), lines, len(metrics) > 1
-    )
+    labelled = [(tuple(map(label, rows, row)), cells) for row, cells in placed.items()]
+    lines = _lines(labelled, order, metrics, usual_n(summary))
+    return ComparisonLayout(tuple(names[: len(rows)]), tuple(heads), lines, len(metrics) > 1)
+
+
+def _values(record: Mapping[Any, Any], keys: Sequence[str]) -> Values:
+    """A row's values of some keys, what is absent as None, by which cells are told apart."""
+    return tuple(None if record[key] != record[key] else record[key] for key in keys)
 
 
 def _lines(
-    placed: dict[Labels, Cells], order: Sequence[Labels], metrics: Sequence[Metric], usual: int
+    placed: Sequence[tuple[Labels, Cells]],
+    order: Sequence[Values],
+    metrics: Sequence[Metric],
+    usual: int,
 ) -> tuple[Line, ...]:
     best = {
-        (column, metric): best_mean(
-            [cells.get(column, {}).get(metric.name) for cells in placed.values()]
-        )
+        (column, metric): best_mean([cells.get(column, {}).get(metric.name) for _, cells in placed])
         for column in order
         for metric in metrics
     }
     lines = []
-    for row, cells in placed.items():
+    for row, cells in placed:
         for metric in metrics:
             first = metric is metrics[0]
             line = []
@@ -110,8 +119,3 @@ def usual_n(summary: "DataFrame") -> int:
     """The most frequent n of cells with an interval, of equally frequent ones the largest."""
     sizes = summary["n"][summary["n"] > 1].value_counts()
     return int(max(sizes.index[sizes == sizes.max()])) if len(sizes) else 1
-
-
-def key_name(key: str) -> str:
-    """A config key in a table's head: `depth` of model.depth."""
-    return key.rsplit(".", 1)[-1]

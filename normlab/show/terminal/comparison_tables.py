@@ -8,9 +8,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from normlab.results import label
+from normlab.results import label, short_names
 from normlab.show.comparisons.figures import difference_text
-from normlab.show.comparisons.layout import Cell, ComparisonLayout, key_name
+from normlab.show.comparisons.layout import Cell, ComparisonLayout
 from normlab.show.comparisons.legend import legend, marked_name, shown_diagnoses
 from normlab.show.terminal.plain_tables import GAP, diagnosis_style, dimmed, figures_table, fit
 from normlab.vocabulary import METRICS, Metric
@@ -134,8 +134,8 @@ def paired_table(compared: "PairedComparison") -> Group:
     """Differences from a baseline: mean, interval, pairs and p, a line a cell and metric."""
     pairs = compared.pairs
     table = figures_table()
-    for key in compared.keys:
-        table.add_column(key_name(key), overflow="fold")
+    for name in short_names(compared.keys):
+        table.add_column(name, overflow="fold")
     for head in ("metric", "difference", "95% interval", "n", "p"):
         table.add_column(head, justify="left" if head == "metric" else "right", no_wrap=True)
     for record in pairs.to_dict("records"):

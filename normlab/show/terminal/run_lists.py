@@ -10,7 +10,7 @@ from rich.text import Text
 from normlab.results import label
 from normlab.show.terminal.plain_tables import diagnosis_style, figures_table, fit, status_style
 from normlab.text import plural
-from normlab.vocabulary import FINAL
+from normlab.vocabulary import FINAL, STATUSES
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -32,6 +32,10 @@ _COLUMNS = (
     _Column("train", figure=True),
     _Column("seconds", figure=True),
 )
+_TWICE = {
+    "repeated": "in several folders, counted once",
+    "remeasured": "of another's training with other probes, counted once",
+}
 _NARROW = 100  # below it there is no room for the last column
 
 
@@ -72,12 +76,11 @@ def _cells(run: Mapping[str, Any]) -> list[str | Text]:
 
 def counts_line(counts: Mapping[str, int]) -> str:
     """`24 runs: 22 finished, 1 diverged, 1 failed (not in the means)`."""
-    states = {status: count for status, count in counts.items() if status != "repeated"}
+    states = {status: count for status, count in counts.items() if status in STATUSES}
     total = sum(states.values())
     if not total:
         return "no runs"
     each = ", ".join(f"{count:,} {status}" for status, count in states.items())
     out = " (not in the means)" if set(states) - set(FINAL) else ""
-    repeated = counts.get("repeated", 0)
-    twice = f"; {repeated} in several folders, counted once" if repeated else ""
-    return f"{plural(total, 'run')}: {each}{out}{twice}"
+    twice = [f"; {counts[why]} {words}" for why, words in _TWICE.items() if counts.get(why)]
+    return f"{plural(total, 'run')}: {each}{out}{''.join(twice)}"

@@ -37,6 +37,17 @@ def test_a_cell_that_is_not_whole_is_never_best(short: str) -> None:
     assert not any(line.cells[0].best for line in alone.lines)
 
 
+def test_cells_of_nearly_equal_values_stay_apart() -> None:
+    rates = [0.3, 0.1 + 0.2]
+    summary = tidy(lr=rates * 2, norm=["bn", "bn", "ln", "ln"], mean=[0.1, 0.2, 0.3, 0.4])
+    by_rows = lay_out(summary, ["lr"], ["norm"])
+    assert [line.keys for line in by_rows.lines] == [("0.3",), ("0.30000000000000004",)]
+    by_columns = lay_out(summary, ["norm"], ["lr"])
+    assert by_columns.columns == ("lr 0.3", "lr 0.30000000000000004")
+    texts = [[cell.text for cell in line.cells] for line in by_columns.lines]
+    assert texts == [["0.100*", "0.200*"], ["0.300*", "0.400*"]]
+
+
 def test_sorted_rows_keep_their_columns_in_order(frame: DataFrame) -> None:
     summary = summarize(frame, ["norm"], ["model.depth"], ["train_acc"], "-train_acc")
     laid = lay_out(summary, ["norm"], ["model.depth"])
