@@ -1,6 +1,7 @@
 """Loss and accuracy on whole data sets."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +22,26 @@ class Scores(NamedTuple):
     test_acc: float
 
 
-def evaluate(model: nn.Module, dataset: ImageTensors, training: Training) -> Scores:
+@overload
+def evaluate(model: nn.Module, dataset: ImageTensors, training: Training) -> Scores: ...
+
+
+@overload
+def evaluate(
+    model: nn.Module, dataset: ImageTensors, training: Training, stopping: Callable[[], bool]
+) -> Scores | None: ...
+
+
+def evaluate(
+    model: nn.Module,
+    dataset: ImageTensors,
+    training: Training,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Scores | None:
     """Mean loss and accuracy on the un-augmented training set and the test set.
 
-    In eval mode: BatchNorm uses its running statistics. Read back from the device once.
+    In eval mode: BatchNorm uses its running statistics. Read back from the device once. None where
+    `stopping`, asked before every batch, says so.
     """
     model.eval()
     sums: list[Tensor] = []
@@ -38,6 +55,9 @@ def evaluate(model: nn.Module, dataset: ImageTensors, training: Training) -> Sco
         for images, labels in sets:
             losses, hits = [], []
             for start in range(0, len(labels), EVALUATION_BATCH):
+                if stopping():
+                    model.train()
+                    return None
                 part = slice(start, start + EVALUATION_BATCH)
                 x, y = images[part], labels[part]
                 logits = model(x).float()

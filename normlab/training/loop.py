@@ -21,36 +21,47 @@ def train(
 
     An event of step s is about the weights after s optimizer steps: its evaluation, its snapshot,
     and the gradient and update of the training step taken from there. `resume` is a checkpoint's
-    state, from which a CPU yields what a training without a stop would; `stop`, asked between two
-    steps, ends it without an Ended. See `Session` for what is raised.
+    state, from which a CPU yields what a training without a stop would; `stop`, asked every
+    `progress_seconds` between two steps and within an evaluation, ends it without an Ended. See
+    `Session` for what is raised.
     """
     session = Session(config, resume)
+
+    def stopping() -> bool:
+        return session.question_due(progress_seconds) and stop()
+
     yield session.started()
     session.start_clock()
     steps = session.cadence.steps
     for step in range(session.first_step, steps + 1):
         evaluating = session.cadence.evaluates(step)
         if (evaluating or step in session.cadence.snapshots) and session.has_diverged(step):
-            yield from session.end_diverged(step)
+            yield from session.end_diverged(step, stopping)
             return
         if evaluating:
-            yield session.evaluate(step)
+            evaluation = session.evaluate(step, stopping)
+            if evaluation is None:
+                yield from session.end_stopped(step)
+                return
+            yield evaluation
         measured = session.snapshot(step)
+        stopped = False
         if step < steps:
             measured |= session.train(step)
-            if not session.must_read(step, measured):
+            stopped = stopping()
+            if not stopped and not session.must_read(step, measured):
                 continue
             session.read_losses(step + 1)
         if measured and session.broken_step in (None, step):
             yield session.measurement(step, measured)
         if session.broken_step is not None:
-            yield from session.end_diverged(step + 1)
+            yield from session.end_diverged(step + 1, stopping)
+            return
+        if stopped:
+            yield from session.end_stopped(step + 1)
             return
         if step < steps and session.progress_due(progress_seconds):
-            stopping = stop()
             yield session.progress(step + 1)
-            if session.checkpoint_due(stopping=stopping):
+            if session.checkpoint_due():
                 yield session.checkpoint(step + 1)
-            if stopping:
-                return
     yield Ended("finished", steps, session.network.model)

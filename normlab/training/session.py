@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -81,6 +81,7 @@ class Session:
     def start_clock(self) -> None:
         """Count the time from now on: what the receiver of `Started` took to prepare is no part."""
         self.began = self.last_progress = self.last_checkpoint = time.perf_counter()
+        self.last_question = self.began
 
     @property
     def seconds(self) -> float:
@@ -106,18 +107,25 @@ class Session:
         broken = (age for age, loss in enumerate(losses) if not math.isfinite(loss))
         self.broken_step = next((steps_done - len(losses) + age for age in broken), None)
 
-    def end_diverged(self, step: int) -> Iterator[Evaluation | Ended]:
-        """The last events of a training that has diverged: its broken weights' scores, its end."""
+    def end_diverged(self, step: int, stopping: Callable[[], bool]) -> Iterator[Evaluation | Ended]:
+        """The last events of a training that has diverged: its broken weights' scores, its end.
+
+        None where it is stopped meanwhile.
+        """
         assert self.broken_step is not None
-        yield self.evaluate(step)
-        yield Ended("diverged", self.broken_step, self.network.model)
+        evaluation = self.evaluate(step, stopping)
+        if evaluation is not None:
+            yield evaluation
+            yield Ended("diverged", self.broken_step, self.network.model)
 
     # ------------------------------------------------------------------------ measuring
 
-    def evaluate(self, step: int) -> Evaluation:
-        """Loss and accuracy of the weights after so many steps."""
+    def evaluate(self, step: int, stopping: Callable[[], bool]) -> Evaluation | None:
+        """Loss and accuracy of the weights after so many steps; None where it is stopped."""
         config, steps = self.config, self.cadence.steps
-        scores = evaluate(self.network.model, self.dataset, config.training)
+        scores = evaluate(self.network.model, self.dataset, config.training, stopping)
+        if scores is None:
+            return None
         return Evaluation(
             step=step,
             epoch=step / self.cadence.steps_per_epoch,
@@ -160,8 +168,15 @@ class Session:
 
     def must_read(self, step: int, columns: Columns) -> bool:
         """Whether losses and measurements are brought from the device after this step."""
-        full = len(self.unread) == self.read_every
-        return bool(columns) or full or step + 1 == self.cadence.steps
+        return bool(columns) or (step + 1) % self.read_every == 0 or step + 1 == self.cadence.steps
+
+    def question_due(self, every_seconds: float) -> bool:
+        """Whether it was so long ago that `stop` was asked; if so, it is asked now."""
+        now = time.perf_counter()
+        if now - self.last_question <= every_seconds:
+            return False
+        self.last_question = now
+        return True
 
     def progress_due(self, every_seconds: float) -> bool:
         """Whether the last sign of life was so long ago; if so, its time is now."""
@@ -175,10 +190,10 @@ class Session:
         """A sign of life, with the loss that was read last."""
         return Progress(steps_done, self.batch_loss)
 
-    def checkpoint_due(self, *, stopping: bool) -> bool:
-        """Whether the state is to be kept now, by the clock or because training stops."""
+    def checkpoint_due(self) -> bool:
+        """Whether the state is to be kept now, by the clock; if so, it is."""
         every, now = self.config.runtime.checkpoint_seconds, time.perf_counter()
-        if not every or not (stopping or now - self.last_checkpoint > every):
+        if not every or now - self.last_checkpoint <= every:
             return False
         self.last_checkpoint = now
         return True
@@ -187,3 +202,9 @@ class Session:
         """All that training needs to go on from here."""
         state = checkpoint_state(self.network, steps_done, self.batch_loss, self.seconds)
         return Checkpoint(state)
+
+    def end_stopped(self, steps_done: int) -> Iterator[Progress | Checkpoint]:
+        """The last events of a training that is stopped: how far it has come, and its state."""
+        yield self.progress(steps_done)
+        if self.config.runtime.checkpoint_seconds:
+            yield self.checkpoint(steps_done)

@@ -44,9 +44,14 @@ def make(config: Config, **options: Any) -> list[Any]:
 
 
 def stopped_at(step: int) -> Callable[[], bool]:
-    """A `stop` for `execute` that is true when it is asked so many times."""
+    """A `stop` for `execute` that is true after so many steps of a tiny run.
+
+    It is asked after every step, and in the evaluations at steps 0, 4 and 8 before the one batch of
+    the training set and that of the test set.
+    """
+    before = 2 * (1 + (step - 1) // 4)
     asked = itertools.count(1)
-    return lambda: next(asked) == step
+    return lambda: next(asked) == before + step
 
 
 # ---------------------------------------------------------------------- as though by a run

@@ -54,41 +54,47 @@ def through_a_file(state):
     return torch.load(file, weights_only=True)
 
 
-@pytest.mark.parametrize("name", sorted(CONFIGS))
-def test_training_goes_on_bit_for_bit(name):
-    config = compose(CONFIGS[name])
-    *whole, ended = train(config, progress_seconds=-1)
-    steps = next(e.steps for e in whole if isinstance(e, Started))
-    for stop_after in range(1, steps + 1):
-        asked = itertools.count(1)
-        *before, checkpoint = train(
-            config, stop=lambda: next(asked) == stop_after, progress_seconds=-1  # noqa: B023
-        )  # fmt: skip
-        assert isinstance(checkpoint, Checkpoint)
-        assert checkpoint.state["step"] == stop_after
-        *after, ended_later = train(config, resume=through_a_file(checkpoint.state))
-        assert isinstance(ended_later, Ended)
-        assert next(e.resumed for e in after if isinstance(e, Started)) == stop_after
-        assert str(rows_of(before) + rows_of(after)) == str(rows_of(whole))
-        one, two = ended.model.state_dict(), ended_later.model.state_dict()
-        assert all(torch.equal(one[key], two[key]) for key in one)
-
-
-def test_losses_that_are_read_now_and_then_go_on_bit_for_bit(monkeypatch):
-    """As on a GPU, where a stop comes only with a reading."""
-    config = compose([*TINY, "training.epochs=5", "probes.snapshots=2", "probes.grad_norm_steps=3"])
-    (*whole, _) = train(config, progress_seconds=-1)
-    monkeypatch.setitem(sessions.READ_EVERY, "cpu", 3)
-    stops = []
+def stopped_everywhere(config):
+    """For each moment at which a training asks whether to stop: the events until then, the step at
+    which it stopped, and the events after it went on."""
     for ask in itertools.count(1):
         asked = itertools.count(1)
         *before, last = train(config, stop=lambda: next(asked) == ask, progress_seconds=-1)  # noqa: B023
         if isinstance(last, Ended):
-            break
-        stops.append(last.state["step"])
-        *after, _ = train(config, resume=through_a_file(last.state))
+            return
+        assert isinstance(last, Checkpoint)
+        yield before, last.state["step"], list(train(config, resume=through_a_file(last.state)))
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_training_goes_on_bit_for_bit(name):
+    """From every step, and from the midst of every evaluation, which it then makes again."""
+    config = compose(CONFIGS[name])
+    *whole, ended = train(config, progress_seconds=-1)
+    steps = next(e.steps for e in whole if isinstance(e, Started))
+    stops = []
+    for before, step, (*after, ended_later) in stopped_everywhere(config):
+        stops.append(step)
+        assert isinstance(ended_later, Ended)
+        assert next(e.resumed for e in after if isinstance(e, Started)) == step
         assert str(rows_of(before) + rows_of(after)) == str(rows_of(whole))
-    assert len(stops) < next(e.steps for e in whole if isinstance(e, Started)) - 1
+        one, two = ended.model.state_dict(), ended_later.model.state_dict()
+        assert all(torch.equal(one[key], two[key]) for key in one)
+    assert sorted(set(stops)) == list(range(steps + 1))
+    evaluations = sum(isinstance(event, Evaluation) for event in whole)
+    assert len(stops) >= steps + 2 * evaluations  # a batch or more of each set
+
+
+def test_losses_that_are_read_now_and_then_go_on_bit_for_bit(monkeypatch):
+    """As on a GPU, where a stop does not wait for the next reading either."""
+    config = compose([*TINY, "training.epochs=5", "probes.snapshots=2", "probes.grad_norm_steps=3"])
+    (*whole, _) = train(config, progress_seconds=-1)
+    monkeypatch.setitem(sessions.READ_EVERY, "cpu", 3)
+    stops = set()
+    for before, step, (*after, _) in stopped_everywhere(config):
+        stops.add(step)
+        assert str(rows_of(before) + rows_of(after)) == str(rows_of(whole))
+    assert stops == set(range(1 + next(e.steps for e in whole if isinstance(e, Started))))
 
 
 def test_a_divergence_is_the_same_after_a_stop():
@@ -97,7 +103,8 @@ def test_a_divergence_is_the_same_after_a_stop():
     *whole, ended = train(config, progress_seconds=-1)
     assert (ended.status, ended.step > 1) == ("diverged", True)
     asked = itertools.count(1)
-    *before, checkpoint = train(config, stop=lambda: next(asked) == 1, progress_seconds=-1)
+    *before, checkpoint = train(config, stop=lambda: next(asked) == 3, progress_seconds=-1)
+    assert checkpoint.state["step"] == 1
     *after, again = train(config, resume=through_a_file(checkpoint.state))
     assert (again.status, again.step) == (ended.status, ended.step)
     assert str(rows_of(before) + rows_of(after)) == str(rows_of(whole))
