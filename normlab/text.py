@@ -49,6 +49,12 @@ def plural(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
+def some_of(texts: Sequence[str], most: int = 6) -> str:
+    """The first few of a list, with commas, and how many more there are."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return f"{', '.join(texts[:most])}{more}"
+
+
 def capitalized(sentence: str) -> str:
     """A sentence with a capital first letter, all others as they are."""
     return sentence[:1].upper() + sentence[1:]

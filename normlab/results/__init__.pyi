@@ -1,9 +1,9 @@
 from . import series as series
 from .comparing import counts as counts
 from .comparing import summarize as summarize
-from .conclusions import DEGRADED_ASYMPTOTE as DEGRADED_ASYMPTOTE
-from .conclusions import DEGRADED_SPEED as DEGRADED_SPEED
 from .conclusions import findings as findings
+from .degradation import DEGRADED_ASYMPTOTE as DEGRADED_ASYMPTOTE
+from .degradation import DEGRADED_SPEED as DEGRADED_SPEED
 from .exporting import export as export
 from .filters import check_where as check_where
 from .filters import where as where

@@ -1,19 +1,26 @@
 """The two sentences on a sweep."""
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+from pandas import DataFrame
+
 from normlab.results import findings
-from normlab.results.conclusions import degraded
+from normlab.results.degradation import degraded
 from normlab.results.frames import to_frame
 from tests.results.sample import row
 
 
-def net(norm: str, depth: int, acc: float, init: str, end: str, ratio: float) -> list[Any]:
+def net(
+    norm: str, depth: int, acc: float, init: str, end: str, ratio: float, *beside: str
+) -> list[Any]:
     verdict = "trains" if acc > 0.9 else "undertrained" if end == "healthy" else end
     return [
         row(
             f"norm={norm}",
             f"model.depth={depth}",
+            *beside,
             seed=seed,
             train_acc=acc,
             verdict=verdict,
@@ -98,3 +105,89 @@ def test_a_gradient_that_vanished_at_init_confounds_though_it_came_back() -> Non
     sentence = findings(to_frame(runs))[1]
     assert "degraded no train error" in sentence
     assert "confounded: every net at 56" in sentence
+
+
+HEALTHY = ("healthy", "healthy", 1.0)
+
+
+def test_what_goes_along_with_depth_is_not_blamed_on_depth() -> None:
+    runs = [
+        *net("bn", 8, 0.995, *HEALTHY, "training.epochs=6"),
+        *net("bn", 20, 0.191, *HEALTHY, "training.epochs=2"),
+    ]
+    (_, sentence) = findings(to_frame(runs))
+    assert sentence == (
+        "Worse with depth, but confounded: every net at 20 "
+        "(training.epochs 6, 2 goes along with depth)."
+    )
+    wider = [
+        *runs[:2],
+        *net("bn", 20, 0.191, *HEALTHY, "training.epochs=2", "model.width=4", "optimizer.lr=0.01"),
+    ]
+    (_, sentence) = findings(to_frame(wider))
+    assert "(model.width 8, 4 and optimizer.lr 0.1, 0.01 and training.epochs 6, 2 go" in sentence
+
+
+def test_nets_that_differ_in_depth_alone_are_compared_nevertheless() -> None:
+    runs = [
+        *net("bn", 8, 1.0, *HEALTHY, "training.epochs=6"),
+        *net("bn", 20, 0.9, *HEALTHY, "training.epochs=2"),
+        *net("bn", 56, 0.5, *HEALTHY, "training.epochs=2"),
+    ]
+    (_, sentence) = findings(to_frame(runs))
+    assert "every net from 10.0% at depth 20 to 50.0% at 56." in sentence
+    assert "confounded: every net at 20 (training.epochs 6, 2 goes along with depth)" in sentence
+    better = [*runs[:4], *net("bn", 56, 0.9, *HEALTHY, "training.epochs=2")]
+    (_, sentence) = findings(to_frame(better))
+    assert "Depth degraded no train error" in sentence
+    assert "every net at 20, 56 (training.epochs 6, 2 goes along with depth)" in sentence
+
+
+def test_where_no_two_nets_differ_in_depth_alone_nothing_is_said_of_it() -> None:
+    runs = [
+        *net("bn", 8, 1.0, *HEALTHY, "training.epochs=6"),
+        *net("bn", 20, 1.0, *HEALTHY, "training.epochs=2"),
+    ]
+    assert len(findings(to_frame(runs))) == 1
+    apart = [*net("bn", 8, 1.0, *HEALTHY), *net("ln", 20, 0.5, *HEALTHY)]
+    (_, sentence) = findings(to_frame(apart))
+    assert (
+        sentence
+        == "Worse with depth, but confounded: every net at 20 (norm bn, ln goes along with depth)."
+    )
+
+
+def test_a_gradient_that_is_low_at_init_already_is_a_cause() -> None:
+    deep = net("bn", 20, 0.5, *HEALTHY)
+    for _, summary in deep:
+        assert summary.gradient_ratio_init == 1.0
+    low = [(folder, s.model_copy(update={"gradient_ratio_init": 0.033})) for folder, s in deep]
+    (_, sentence) = findings(to_frame([*net("bn", 8, 1.0, *HEALTHY), *low]))
+    assert "every net at 20 (first/last gradient 0.033 at init already)" in sentence
+
+
+@pytest.mark.parametrize(
+    ("epochs", "losses", "ended"),
+    [
+        # The last evaluation of the first three quarters is that at 2 of 4 epochs.
+        ([0, 1, 2, 4], [2.3, 2.0, 1.000, 0.96], True),
+        ([0, 1, 2, 4], [2.3, 2.0, 1.000, 0.94], False),
+        ([0, 1, 2, 3, 4], [2.3, 2.0, 1.5, 1.0, 0.96], True),
+        ([0, 1], [2.3, 2.29], False),
+        ([0], [2.3], False),
+    ],
+)
+def test_a_training_far_from_its_end_shows_no_degradation(
+    tmp_path: Path, epochs: list[int], losses: list[float], ended: bool
+) -> None:
+    steps = [10 * epoch for epoch in epochs]
+    table = DataFrame({"step": steps, "epoch": map(float, epochs), "train_loss": losses})
+    runs: list[Any] = net("bn", 8, 1.0, *HEALTHY)
+    for _, summary in net("bn", 20, 0.5, *HEALTHY):
+        folder = tmp_path / "runs" / str(summary.config["seed"])
+        folder.mkdir(parents=True)
+        table.to_parquet(folder / "metrics.parquet")
+        runs.append((str(folder), summary))
+    (_, sentence) = findings(to_frame(runs))
+    assert ("from 0.0% at depth 8 to 50.0% at 20" in sentence) is ended
+    assert ("every net at 20 (train loss still falling)" in sentence) is not ended

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from normlab.results import mixed_origins
+from normlab.text import some_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -16,8 +17,7 @@ def origin_notes(frame: "DataFrame", keys: Sequence[str]) -> list[str]:
     """A line where the runs were not all made alike, and whether within a cell; else nothing."""
     told = []
     for mixed in mixed_origins(frame, keys):
-        more = len(mixed.values) - _MOST_NAMED
-        named = ", ".join(mixed.values[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        named = some_of(mixed.values, _MOST_NAMED)
         where = f"in {mixed.cells} of {mixed.of} cells" if mixed.cells else "each cell with one"
         told.append(f"{mixed.key} {named} ({where})")
     if not told:

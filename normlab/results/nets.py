@@ -1,0 +1,86 @@
+"""The nets of a sweep, a variant at a depth each, over their seeds: what findings are about."""
+
+from typing import Any, NamedTuple
+
+from pandas import DataFrame
+
+from normlab.results.cells import cells_of, distinct_runs, usual_diagnosis
+from normlab.results.comparing import summarize
+from normlab.results.keys import DEPTH, is_determined, label, varying
+from normlab.results.variants import Variant, variant_keys, variants_of
+from normlab.vocabulary import FINAL
+
+
+class Seen(NamedTuple):
+    """The gradient of one net at init or at the end."""
+
+    diagnosis: str | None  # the most frequent one of its runs
+    agree: int  # runs of that diagnosis
+    ratio: float
+
+
+class Net(NamedTuple):
+    """One variant at one depth, over its seeds."""
+
+    variant: Variant
+    depth: float
+    diagnosis: str | None  # of the whole training, the most frequent one of its runs
+    init: Seen
+    end: Seen
+    error: float
+    folders: tuple[str, ...]  # its runs
+    beside: dict[str, str]  # the values of keys that vary with depth alone
+
+    @property
+    def runs(self) -> int:
+        """How many runs there are of it."""
+        return len(self.folders)
+
+
+def nets_of(frame: DataFrame) -> list[Net]:
+    """The nets of a frame's results, by variant and depth.
+
+    Over seeds, diagnoses are the most frequent ones, ratios geometric and errors arithmetic means.
+    """
+    variants = variant_keys(frame)
+    keys = [*variants, DEPTH]
+    frame = distinct_runs(frame[frame["status"].isin(FINAL)], keys)
+    ratios = {"init": "gradient_ratio_init", "end": "gradient_ratio_end"}
+    summary = summarize(frame, variants, [DEPTH], ["train_acc", *ratios.values()])
+    means = {metric: values.to_numpy() for metric, values in summary.groupby("metric")["mean"]}
+    cells = cells_of(frame, keys)
+    seen = {}
+    for when, ratio in ratios.items():
+        diagnoses = frame[f"verdict_{when}"]
+        usual = usual_diagnosis(diagnoses, cells)
+        agree = cells.count(diagnoses.to_numpy(dtype=object) == usual[cells.number])
+        seen[when] = [
+            Seen(*values) for values in zip(usual, agree.tolist(), means[ratio], strict=True)
+        ]
+    first = frame.iloc[cells.first]
+    folders: list[list[str]] = [[] for _ in range(cells.size)]
+    for number, folder in zip(cells.number.tolist(), frame["folder"].tolist(), strict=True):
+        folders[number].append(folder)
+    return [
+        Net(*values)
+        for values in zip(
+            variants_of(first, variants),
+            first[DEPTH].tolist(),
+            usual_diagnosis(frame["verdict"], cells),
+            seen["init"],
+            seen["end"],
+            1 - means["train_acc"],
+            map(tuple, folders),
+            _values_beside(frame, first, keys),
+            strict=True,
+        )
+    ]
+
+
+def _values_beside(frame: DataFrame, first: DataFrame, keys: list[str]) -> list[dict[str, str]]:
+    """Of each net the keys that vary but set no variant apart: depth decides them."""
+    beside = [
+        key for key in varying(frame) if key not in keys and not is_determined(frame, key, ["seed"])
+    ]
+    records: list[dict[Any, Any]] = first[beside].to_dict("records")
+    return [{key: label(key, value) for key, value in record.items()} for record in records]
