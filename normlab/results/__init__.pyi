@@ -13,8 +13,8 @@ from .keys import layout as layout
 from .keys import metric_choices as metric_choices
 from .keys import pooled as pooled
 from .keys import rank as rank
-from .origins import mixed_origins as mixed_origins
 from .keys import short_names as short_names
+from .origins import mixed_origins as mixed_origins
 from .pairing import paired as paired
 from .reading import read_results as read_results
 from .reading import read_selected as read_selected

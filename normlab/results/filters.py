@@ -1,12 +1,13 @@
 """Which runs are meant: `--where` expressions such as `norm=bn,ln` and `model.depth>=20`."""
 
+import ast
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pandas import DataFrame
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
+from pandas.api.types import is_bool_dtype, is_integer_dtype, is_numeric_dtype
 
 from normlab.errors import ConfigError
 from normlab.results.keys import known_key, label
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     Chosen = NDArray[np.bool_]  # one a run
 
 _EXPRESSION = re.compile(r"\s*([\w.]+)\s*(==|!=|>=|<=|=|>|<)\s*(.*?)\s*")
+_QUOTES = ("'", '"')
+_BRACKETS = {"[": "]", "{": "}"}
 _ABSENT = ("null", "none", "")
 _ORDERS = {">=": np.greater_equal, "<=": np.less_equal, ">": np.greater, "<": np.less}
 _MOST_CHOICES = 12
@@ -40,7 +43,35 @@ def check_where(expression: str) -> Condition:
             f"--where {expression!r}: must be KEY=VALUE with one of =, !=, >=, <=, >, <, "
             "as in 'model.depth>=20' or 'norm=bn,ln'"
         )
-    return Condition(expression, *matched.groups())
+    condition = Condition(expression, *matched.groups())
+    split_at_commas(condition.value, f"--where {expression!r}")
+    return condition
+
+
+def split_at_commas(text: str, subject: str) -> list[str]:
+    """The parts of a text between its commas, but for commas in brackets, braces and quotes.
+
+    Raises ConfigError, beginning with the subject, where one of those is not closed.
+    """
+    parts = [""]
+    awaited: list[str] = []  # what closes the brackets that are open
+    for sign in text:
+        quote = parts[-1].strip() == "" and sign in _QUOTES  # else an apostrophe
+        if awaited and sign == awaited[-1]:
+            awaited.pop()
+        elif awaited and awaited[-1] in _QUOTES:
+            pass
+        elif quote or sign in _BRACKETS:
+            awaited.append(_BRACKETS.get(sign, sign))
+        elif sign in _BRACKETS.values():
+            raise ConfigError(f"{subject}: {sign} closes nothing; put a text with it in quotes")
+        elif sign == "," and not awaited:
+            parts.append("")
+            continue
+        parts[-1] += sign
+    if awaited:
+        raise ConfigError(f"{subject}: lacks a closing {awaited[-1]}")
+    return [part.strip() for part in parts]
 
 
 def where(frame: DataFrame, expressions: Sequence[str]) -> DataFrame:
@@ -69,8 +100,8 @@ def _fulfilling(column: Any, condition: Condition) -> "Chosen":
         ordered: Chosen = _ORDERS[operator](column.to_numpy(dtype=np.float64), bound)
         return ordered
     equal = np.zeros(len(column), dtype=bool)
-    for text in condition.value.split(","):
-        equal |= _equals(column, text.strip(), expression)
+    for text in split_at_commas(condition.value, f"--where {expression!r}"):
+        equal |= _equals(column, text, expression)
     return ~equal if operator == "!=" else equal
 
 
@@ -85,11 +116,25 @@ def _equals(column: Any, text: str, expression: str) -> "Chosen":
         if text.lower() not in ("true", "false"):
             raise ConfigError(f"--where {expression!r}: {column.name} must be true or false")
         equal = (column == (text.lower() == "true")).fillna(False).to_numpy(dtype=bool)
+    elif is_integer_dtype(column) and re.fullmatch(r"[+-]?\d{1,18}", text):
+        equal = (column == int(text)).to_numpy(dtype=bool)  # a seed may be longer than a float is
     elif is_numeric_dtype(column):
         equal = column.to_numpy(dtype=np.float64) == _to_number(text, expression, column.name)
     else:
-        equal = (column.astype(str) == text).to_numpy(dtype=bool)
+        asked = _read(text)
+        values = {kept for kept in set(column.astype(str)) if kept == text or _read(kept) == asked}
+        equal = column.astype(str).isin(values).to_numpy(dtype=bool)
     return equal
+
+
+def _read(text: str) -> Any:
+    """What a text in quotes or a list in brackets says, however it is written: [.5, 1], [0.5,1]."""
+    if not text.startswith(("[", "{", *_QUOTES)):
+        return text
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # of names, [grad_norm, act_std]
+        return re.sub(r"\s*([\[\],])\s*", r"\1", text)
 
 
 def _to_number(text: str, expression: str, key: str) -> float:

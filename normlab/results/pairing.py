@@ -10,7 +10,7 @@ from pandas import DataFrame
 
 from normlab.errors import ConfigError
 from normlab.results.cells import cells_of, distinct_runs
-from normlab.results.filters import where
+from normlab.results.filters import split_at_commas, where
 from normlab.results.keys import RESIDUAL, SEEDS, known_key, known_metric, varying
 from normlab.results.statistics import figures_of, means_by_cell
 from normlab.vocabulary import FINAL, METRICS
@@ -44,10 +44,10 @@ def paired(
     logarithm, of `missing` one figure is missing or not finite. Raises ConfigError where no run is
     of the baseline, or every one.
     """
-    settings = [part.strip() for part in baseline.split(",")]
-    if not all(re.fullmatch(r"[\w.]+=[^=<>!]+", setting) for setting in settings):
+    settings = split_at_commas(baseline, f"--baseline {baseline!r}")
+    if not all(re.fullmatch(r"[\w.]+\s*=[^=<>!]+", setting) for setting in settings):
         raise ConfigError(f"--baseline {baseline!r}: must be KEY=VALUE, as in norm=none")
-    varied = [known_key(frame, setting.split("=")[0]) for setting in settings]
+    varied = [known_key(frame, setting.split("=")[0].strip()) for setting in settings]
     cells = list(dict.fromkeys([*(known_key(frame, k) for k in (*rows, *cols)), *varied]))
     metrics = [known_metric(frame, metric) for metric in dict.fromkeys(metrics)]
     frame = distinct_runs(frame, cells)

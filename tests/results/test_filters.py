@@ -7,8 +7,10 @@ import pytest
 from pandas import DataFrame
 
 from normlab.errors import ConfigError
-from normlab.results import where
-from tests.results.sample import COUNT
+from normlab.results import paired, where
+from normlab.results.filters import split_at_commas
+from normlab.results.frames import to_frame
+from tests.results.sample import COUNT, row
 
 
 @pytest.mark.parametrize(
@@ -47,9 +49,76 @@ def test_where(many: tuple[Path, DataFrame], expressions: list[str], condition: 
         ("model.depth>x", "model.depth must be a number"),
         ("norm=bnn", "no run has it; norm has bn, ln, none; did you mean bn"),
         ("model.depth>1000", "no run has it; model.depth has"),
+        ("norm=[bn", "--where 'norm=\\[bn': lacks a closing \\]"),
+        ("norm=bn]", "\\] closes nothing"),
     ],
 )
 def test_where_in_clear_words(many: tuple[Path, DataFrame], expression: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         where(many[1], [expression])
     assert "\n" not in str(caught.value)
+
+
+MILESTONES = ("[0.5,0.75]", "[0.25,0.5]", "[1.0]")
+
+
+@pytest.fixture(scope="module")
+def lists() -> DataFrame:
+    return to_frame(
+        [
+            row("schedule=multistep", f"schedule.milestones={value}", train_acc=acc)
+            for value, acc in zip(MILESTONES, (0.5, 0.7, 0.8), strict=True)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("expression", "chosen"),
+    [
+        ("schedule.milestones=[0.5,0.75]", [0]),
+        ("schedule.milestones = [.5, 0.750]", [0]),
+        ("schedule.milestones=[1]", [2]),
+        ("schedule.milestones=[0.5,0.75],[0.25,0.5]", [0, 1]),
+        ("schedule.milestones!=[0.5,0.75]", [1, 2]),
+        ("schedule.milestones!=[0.5,0.75],[1]", [1]),
+        ("probes.measure=[delta_rms, grad_norm]", []),
+    ],
+)
+def test_lists_are_named_as_they_are_written(
+    lists: DataFrame, expression: str, chosen: list[int]
+) -> None:
+    if not chosen:
+        with pytest.raises(ConfigError, match="no run has it"):
+            where(lists, [expression])
+    else:
+        found = where(lists, [expression])["schedule.milestones"].tolist()
+        assert found == [MILESTONES[place] for place in chosen]
+
+
+def test_a_list_of_names_is_found(lists: DataFrame) -> None:
+    names = lists["probes.measure"].iloc[0]
+    assert "," in names
+    assert len(where(lists, [f"probes.measure={names}"])) == 3
+    assert len(where(lists, [f"probes.measure={names.replace(',', ' , ')}"])) == 3
+
+
+def test_a_baseline_may_be_a_list(lists: DataFrame) -> None:
+    key = "schedule.milestones"
+    found = paired(lists, f"{key}=[0.5, 0.75], norm=bn", ["train_acc"], [key], [])
+    assert dict(zip(found[key], found["mean"].round(9), strict=True)) == {
+        "[0.25,0.5]": 0.2,
+        "[1.0]": 0.3,
+    }
+
+
+def test_quotes_hold_commas_and_an_apostrophe_is_none(lists: DataFrame) -> None:
+    named = lists.assign(experiment=["a,b", "ann's", "c]"])
+    for text, chosen in (('"a,b"', 0), ("ann's", 1), ("'c]'", 2)):
+        assert where(named, [f"experiment={text}"]).index.tolist() == [chosen]
+    assert split_at_commas("a, [b,{c,d}],'e,f' ", "x") == ["a", "[b,{c,d}]", "'e,f'"]
+
+
+def test_seeds_that_a_float_cannot_tell_apart() -> None:
+    seeds = [2**53, 2**53 + 1]
+    frame = to_frame([row(seed=seed) for seed in seeds])
+    assert where(frame, [f"seed={seeds[1]}"])["seed"].tolist() == seeds[1:]

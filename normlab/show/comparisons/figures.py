@@ -31,6 +31,13 @@ class Figures(NamedTuple):
         return not (self.zeros or self.missing or self.diverged or self.left_out)
 
     @property
+    def half(self) -> float:
+        """Half the width of the interval, of a logarithmic metric of logarithms; 0 for none."""
+        if not self.high > self.mean or not self.mean:
+            return 0.0
+        return math.log(self.high / self.mean) if self.metric.logarithmic else self.high - self.mean
+
+    @property
     def both(self) -> tuple[float, float]:
         """The two figures of a cell of two, of which an interval would say less."""
         # They lie s/√2 from their mean.
@@ -82,23 +89,40 @@ def cell_text(figures: Figures, usual_n: int, *, marked: bool) -> str:
     return f"{text} {diagnosis.mark}" if diagnosis and diagnosis.mark else text
 
 
-def best_mean(figures: Sequence[Figures | None]) -> float:
-    """The best mean of a column; NaN, which equals nothing, where there is none.
+def best_of(column: Sequence[Figures | None]) -> list[bool]:
+    """Which cells of a column are best: the one with the best mean, and what ties with it.
 
-    A column has a best of two or more means that are finite and of all their cells' runs.
+    A cell ties whose mean is shown as the same, or where one of the two means lies within the
+    other's interval. There is a best of two or more means that are finite and of all their cells'
+    runs; where all of them tie none is.
     """
-    ranked = [f for f in figures if f and math.isfinite(f.mean) and f.whole]
+    ranked = {
+        place: figures
+        for place, figures in enumerate(column)
+        if figures and figures.whole and math.isfinite(_distance(figures))
+    }
     if len(ranked) < 2:
-        return math.nan
-    means = [f.mean for f in ranked]
-    better = ranked[0].metric.better
-    if better == "higher":
-        return max(means)
-    if better == "lower":
-        return min(means)
+        return [False] * len(column)
+    first = min(ranked.values(), key=_distance)
+    tied = {place for place, figures in ranked.items() if _tie(first, figures)}
+    return [place in tied and len(tied) < len(ranked) for place in range(len(column))]
+
+
+def _distance(figures: Figures) -> float:
+    """How far a mean is from the best there could be, less is better; NaN without a better way."""
+    mean, better = figures.mean, figures.metric.better
     if better == "nearest 1":
-        return min(means, key=lambda mean: abs(math.log(mean)) if mean > 0 else math.inf)
-    return math.nan
+        return abs(math.log(mean)) if mean > 0 and math.isfinite(mean) else math.inf
+    return {"higher": -mean, "lower": mean}.get(better or "", math.nan)
+
+
+def _tie(first: Figures, other: Figures) -> bool:
+    one, two = _distance(first), _distance(other)
+    if first.metric.better == "nearest 1":
+        same = number(math.exp(one)) == number(math.exp(two))  # 0.5 and 2 are equally far
+    else:
+        same = _value(first.metric, first.mean) == _value(other.metric, other.mean)
+    return same or two - one <= max(first.half, other.half)
 
 
 def difference_text(metric: Metric, value: float) -> str:

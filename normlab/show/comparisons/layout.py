@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from normlab.results import label, rank, short_names
-from normlab.show.comparisons.figures import Figures, best_mean, cell_text, figures_of
+from normlab.show.comparisons.figures import Figures, best_of, cell_text, figures_of
 from normlab.vocabulary import METRICS, Metric
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def lay_out(summary: "DataFrame", rows: Sequence[str], cols: Sequence[str]) -> C
     """Lay `summarize`'s rows out; the best of each column and metric is marked.
 
     Best is what the metric says is better, the largest accuracy, the smallest loss or time, and the
-    gradient ratio or factor nearest to 1, where a column holds more than one; nothing is best of
-    other figures. A cell with diverged runs, or whose mean leaves some out, is not ranked.
+    gradient ratio or factor nearest to 1 on a logarithmic scale, with all that ties; nothing is
+    best of other figures. A cell with diverged runs, or whose mean leaves some out, is not ranked.
     """
     metrics = [METRICS[name] for name in dict.fromkeys(summary["metric"])]
     placed: dict[Values, Cells] = {}
@@ -94,12 +94,12 @@ def _lines(
     usual: int,
 ) -> tuple[Line, ...]:
     best = {
-        (column, metric): best_mean([cells.get(column, {}).get(metric.name) for _, cells in placed])
+        (column, metric): best_of([cells.get(column, {}).get(metric.name) for _, cells in placed])
         for column in order
         for metric in metrics
     }
     lines = []
-    for row, cells in placed:
+    for place, (row, cells) in enumerate(placed):
         for metric in metrics:
             first = metric is metrics[0]
             line = []
@@ -109,8 +109,7 @@ def _lines(
                     line.append(Cell(""))
                     continue
                 text = cell_text(figures, usual, marked=first)
-                is_best = figures.whole and figures.mean == best[column, metric]
-                line.append(Cell(text, is_best, figures.diagnosis))
+                line.append(Cell(text, best[column, metric][place], figures.diagnosis))
             lines.append(Line(row, metric, tuple(line), first))
     return tuple(lines)
 

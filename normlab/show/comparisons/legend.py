@@ -39,7 +39,7 @@ def legend(summary: "DataFrame", layout: ComparisonLayout) -> str:
         f"{count} without {METRICS[str(name)].short}" for name, count in missing.items() if count
     ]
     if any(cell.best for line in layout.lines for cell in line.cells):
-        said.append("bold: best of its column")
+        said.append("bold: best of its column, with all that ties by an interval")
     return "; ".join(said)
 
 

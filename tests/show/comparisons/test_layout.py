@@ -19,10 +19,38 @@ from tests.show.comparisons.summaries import tidy
         ("gradient_ratio_end", [math.inf, 5.0, 0.5], [False, False, True]),
         ("parameters", [1.0, 2.0, 3.0], [False, False, False]),
         ("train_acc", [0.5, math.nan, math.nan], [False, False, False]),
+        ("train_acc", [0.99812, 0.9979, 0.2], [True, True, False]),  # both are 0.998
+        ("train_acc", [0.9, 0.9, 0.9], [False, False, False]),
+        ("gradient_ratio_end", [0.5, 2.0, 3.0], [True, True, False]),
+        ("gradient_ratio_end", [1.9, 0.5, 0.1], [True, False, False]),
     ],
 )
 def test_the_best_of_each_column(metric: str, means: list[float], best: list[bool]) -> None:
     summary = tidy(norm=["none", "bn", "ln"], metric=[metric] * 3, mean=means)
+    laid = lay_out(summary, ["norm"], [])
+    assert [line.cells[0].best for line in laid.lines] == best
+
+
+@pytest.mark.parametrize(
+    ("metric", "cells", "best"),
+    [
+        # The second lies within the interval of the first, the third of neither.
+        ("train_acc", [(0.9, 0.95), (0.86, 0.87), (0.8, 0.85)], [True, True, False]),
+        # The first lies within the interval of the second.
+        ("train_acc", [(0.9, math.nan), (0.86, 0.92), (0.8, 0.85)], [True, True, False]),
+        ("train_acc", [(0.9, 1.1), (0.86, 1.0), (0.8, 0.85)], [False, False, False]),
+        ("test_loss", [(0.1, 0.2), (0.15, 0.16), (0.5, 0.51)], [True, True, False]),
+        # 3 is as far from 1 as 1/3, which is within the factor 2 of 1/2.
+        ("gradient_ratio_end", [(0.5, 1.0), (3.0, 3.3), (20.0, 22.0)], [True, True, False]),
+    ],
+)
+def test_what_ties_with_the_best(
+    metric: str, cells: list[tuple[float, float]], best: list[bool]
+) -> None:
+    means, highs = zip(*cells, strict=True)
+    summary = tidy(
+        norm=["none", "bn", "ln"], metric=[metric] * 3, mean=means, high=highs, n=[3] * 3
+    )
     laid = lay_out(summary, ["norm"], [])
     assert [line.cells[0].best for line in laid.lines] == best
 
