@@ -103,12 +103,27 @@ def profiles(
 
 
 def curves(runs: DataFrame, metric: str, progress: Progress | None = None) -> DataFrame:
-    """A metric by epoch: variant, depth, epoch, value, low, high, n."""
+    """A metric by epoch: variant, depth, epoch, value, low, high, n, and the `runs` of the line.
+
+    A run that diverged ends early, so that n falls. An epoch has a row where all of a line's runs
+    that come so far were evaluated: what one of them alone has, such as the broken weights that end
+    a diverged run, is no mean of the line.
+    """
     parts = [
-        metrics[["epoch", metric]].rename(columns={metric: "value"}).assign(**line._asdict())
-        for line, _, metrics in _tables(runs, "metrics", progress)
+        metrics[["epoch", metric]]
+        .rename(columns={metric: "value"})
+        .assign(**line._asdict(), run=index)
+        for index, (line, _, metrics) in enumerate(_tables(runs, "metrics", progress))
     ]
-    return _over_seeds(pandas.concat(parts, ignore_index=True), ["epoch"], log=False)
+    found = pandas.concat(parts, ignore_index=True)
+    ends = found.groupby([*_Line._fields, "run"], sort=False)["epoch"].max()
+    lasts = {line: np.sort(last) for line, last in ends.groupby([*_Line._fields], sort=False)}
+    kept = []
+    for line, group in _over_seeds(found, ["epoch"], log=False).groupby([*_Line._fields]):
+        last = lasts[line]
+        lasting = len(last) - np.searchsorted(last, group["epoch"].to_numpy())
+        kept.append(group.assign(runs=len(last))[group["n"] + group["broken"] == lasting])
+    return pandas.concat(kept).sort_index()
 
 
 def errors(runs: DataFrame) -> DataFrame:

@@ -162,6 +162,26 @@ def test_errors_and_curves_are_means(tmp_path):
     assert len(curve) == 16
 
 
+def test_a_diverged_seed_leaves_the_curves_and_is_counted(tmp_path):
+    runs = runs_in(tmp_path)
+    line = "variant == 'ln plain' and depth == 56"
+    before = series.curves(runs, "train_acc").query(line)
+    mine = runs[(runs["variant"] == "ln plain") & (runs["model.depth"] == 56)]
+    file = Path(mine["folder"].iloc[0]) / "metrics.parquet"
+    metrics = read_parquet(file)
+    # It diverges within its fifth epoch, and was evaluated with broken weights.
+    broken = metrics[metrics["epoch"] == 5].assign(epoch=4.4, train_acc=0.0)
+    pandas.concat([metrics[metrics["epoch"] < 5], broken]).to_parquet(file)
+    after = series.curves(runs, "train_acc").query(line)
+    # No row of the broken weights alone.
+    assert after["epoch"].tolist() == before["epoch"].tolist()
+    assert set(before["n"]) == set(after["runs"]) == {len(mine)}
+    left = [len(mine)] * 5 + [len(mine) - 1] * 11
+    assert after["n"].tolist() == left
+    ends = [read_parquet(f"{f}/metrics.parquet")["train_acc"].iloc[-1] for f in mine["folder"][1:]]
+    assert after["value"].iloc[-1] == pytest.approx(sum(ends) / len(ends))
+
+
 def test_runs_that_theory_does_not_cover_are_no_prediction(tmp_path):
     with pytest.raises(ConfigError, match="theory covers none of these runs"):
         series.predicted(runs_in(tmp_path, 40))

@@ -6,7 +6,7 @@ import altair as alt
 from pandas import DataFrame
 
 
-def styled(chart: Any, title: str, subtitle: str) -> Any:
+def styled(chart: Any, title: str, subtitle: str | list[str]) -> Any:
     """The chart under its title, in normlab's fonts and colours."""
     heading = alt.Title(title, subtitle=subtitle) if subtitle else alt.Title(title)
     return (

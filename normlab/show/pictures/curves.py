@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 
+# A note names so many lines.
+_MOST_NAMED = 4
+
+
 def rows(subject: Subject) -> "DataFrame":
     """The metric by epoch, over the seeds."""
     from normlab.results import series
@@ -52,7 +56,24 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
     drawn = alt.layer(*layers).add_params(looks.picked).properties(width=330, height=200)
     drawn = panels.side_by_side(drawn, table)
     heading = capitalized(metric.label) + panels.only_depth(table)
-    return styling.styled(drawn, heading, styling.seeds_note(table, log=False) + left_out)
+    about = styling.seeds_note(table, log=False) + left_out
+    return styling.styled(drawn, heading, [*filter(None, (about, missing_words(table)))])
+
+
+def missing_words(table: "DataFrame") -> str:
+    """Of which lines fewer runs are left at the end than a table of means counts, or nothing."""
+    ends = (
+        table.sort_values("epoch", kind="stable").groupby(["variant", "depth"], sort=False).last()
+    )
+    short = ends[ends["n"] < ends["runs"]]
+    lines = [
+        f"{variant} depth {depth} {n} of {runs}"
+        for (variant, depth), n, runs in zip(short.index, short["n"], short["runs"], strict=True)
+    ]
+    if not lines:
+        return ""
+    more = f" and {len(lines) - _MOST_NAMED} more" if len(lines) > _MOST_NAMED else ""
+    return f"runs left at the end, the others diverged: {', '.join(lines[:_MOST_NAMED])}{more}"
 
 
 def sketch(table: "DataFrame", subject: Subject, width: int) -> "Group":
@@ -72,7 +93,8 @@ def sketch(table: "DataFrame", subject: Subject, width: int) -> "Group":
         values = group.sort_values("epoch")["value"].to_numpy(dtype=np.float64)
         drawn = bars.bar_line(values, cells, scale)
         lines.add_row(Text(str(variant)), str(depth), drawn, number(values[0]), number(values[-1]))
-    return Group(lines, Text(f"{metric.name} by epoch, mean over seeds", style="dim"))
+    notes = (f"{metric.name} by epoch, mean over seeds", missing_words(table))
+    return Group(lines, *(Text(note, style="dim") for note in notes if note))
 
 
 PICTURES.add(

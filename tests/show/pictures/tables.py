@@ -47,7 +47,16 @@ def history(depth=110, steps=14):
 def curve(values):
     return DataFrame(
         [
-            {"variant": v, "depth": 8, "epoch": e, "value": y, "low": y, "high": y, "n": 1}
+            {
+                "variant": v,
+                "depth": 8,
+                "epoch": e,
+                "value": y,
+                "low": y,
+                "high": y,
+                "n": 1,
+                "runs": 1,
+            }
             for v in VARIANTS
             for e, y in enumerate(values)
         ]
