@@ -181,6 +181,14 @@ class Verification:
         """The verdict of a claim by the runs as they are."""
         return claims.judge_runs(claim, self.scale, self.experiments[claim.id])
 
+    def waiting(self) -> dict[str, set[str]]:
+        """Of each claim the ids of its runs that are to be made."""
+        pending = {config.run_id(c) for c in (self.plan.pending if self.plan else ())}
+        return {
+            identity: pending & set(map(config.run_id, configs))
+            for identity, configs in self.experiments.items()
+        }
+
     def remember(self, verdicts: "Sequence[Verdict]") -> None:
         """Keep verdicts beside the runs, for lists of claims and reports to tell them."""
         claims.remember(verdicts, self.root)

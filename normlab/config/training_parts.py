@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from normlab.config.numbers import NonNegative
 from normlab.config.parts import Choices, Part
@@ -112,6 +112,8 @@ class Schedule(Part):
 
 class Launcher(Part):
     """Where the runs of a sweep are made."""
+
+    starting: ClassVar[str] = "starting"  # what it does before the first run begins
 
     def launch(self, configs: "Sequence[Config]", *, force: bool) -> Generator[Any, None, None]:
         """Make runs and yield their outcomes as they end."""

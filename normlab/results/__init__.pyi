@@ -1,4 +1,6 @@
 from . import series as series
+from .arms import Place as Place
+from .arms import places as places
 from .comparing import counts as counts
 from .comparing import summarize as summarize
 from .conclusions import findings as findings

@@ -1,4 +1,6 @@
 from .environment import versions as versions
+from .estimates import Remaining as Remaining
+from .estimates import Stage as Stage
 from .execution import Finished as Finished
 from .execution import Note as Note
 from .execution import execute as execute

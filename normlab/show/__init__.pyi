@@ -17,10 +17,12 @@ from .pictures.drawing import Subject as Subject
 from .pictures.drawing import draw as draw
 from .pictures.drawing import find_folders as find_folders
 from .pictures.drawing import sketch as sketch
+from .terminal.arms_so_far import ArmsSoFar as ArmsSoFar
 from .terminal.benches import bench_table as bench_table
 from .terminal.benches import profile_table as profile_table
 from .terminal.claims import claim_page as claim_page
 from .terminal.claims import claims_table as claims_table
+from .terminal.claims_so_far import ClaimsSoFar as ClaimsSoFar
 from .terminal.finished_run import run_report as run_report
 from .terminal.infos import info_table as info_table
 from .terminal.mean_field import theory_table as theory_table
@@ -31,8 +33,9 @@ from .terminal.plans import waiting_line as waiting_line
 from .terminal.run_lists import counts_line as counts_line
 from .terminal.run_lists import runs_table as runs_table
 from .terminal.run_views import watch as watch
+from .terminal.sweep_views import Aside as Aside
 from .terminal.sweep_views import watch_sweep as watch_sweep
+from .terminal.sweeps import interrupted_report as interrupted_report
 from .terminal.sweeps import sweep_report as sweep_report
-from .terminal.sweeps import sweep_table as sweep_table
 from .terminal.verdicts import summary_line as summary_line
 from .terminal.verdicts import verdict_report as verdict_report

@@ -1,6 +1,5 @@
 """normlab sweep"""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +12,10 @@ from normlab.cli.output import make_console
 from normlab.errors import InterruptedRunError
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
     from normlab.runs import Outcome, Plan
+    from normlab.show import Aside
 
 EXAMPLES = examples(
     "normlab sweep experiment=quickstart",
@@ -48,7 +48,7 @@ def sweep(
     The same command again makes only what is missing.
     """
     from normlab.runs import run_folder
-    from normlab.show import left_alone_line, sweep_report, sweep_table
+    from normlab.show import ArmsSoFar, interrupted_report, left_alone_line, sweep_report
     from normlab.vocabulary import FINAL
 
     if report_file is not None:
@@ -67,23 +67,18 @@ def sweep(
     print_plan(planned, console, dry_run=dry_run)
     if dry_run:
         return
-    runs = [run_folder(config) for config in planned.configs]
-    folders, ids = list(dict.fromkeys(run.parent for run in runs)), {run.name for run in runs}
+    arms = ArmsSoFar(planned)
     try:
-        outcomes = make_runs(
-            planned,
-            console,
-            lambda: sweep_table(folders, ids, console.width),
-            force=force,
-            fail_fast=fail_fast,
-        )
+        outcomes = make_runs(planned, console, arms, force=force, fail_fast=fail_fast)
     except InterruptedRunError:
-        console.print(sweep_report(folders, ids, console.width))
+        console.print(interrupted_report(planned, arms, console.width))
         raise
-    console.print(sweep_report(folders, ids, console.width))
+    console.print(sweep_report(planned, console.width))
     if planned.failed:
         console.print(left_alone_line(planned))
     if report_file is not None:
+        runs = [run_folder(config) for config in planned.configs]
+        folders, ids = list(dict.fromkeys(run.parent for run in runs)), {run.name for run in runs}
         write_report(folders, report_file, ids=ids)
     if planned.failed or any(outcome.status not in FINAL for outcome in outcomes):
         raise typer.Exit(1)
@@ -102,14 +97,14 @@ def print_plan(planned: "Plan", console: "Console", *, dry_run: bool) -> None:
 def make_runs(
     planned: "Plan",
     console: "Console",
-    table: Callable[[], "RenderableType | None"] = lambda: None,
+    aside: "Aside",
     *,
     force: bool = False,
     fail_fast: bool = False,
 ) -> "list[Outcome]":
     """Make a plan's runs and show them as they go; raises InterruptedRunError at Ctrl-C.
 
-    `table()` is shown beside them, such as the comparison so far.
+    `aside` is shown beside them, such as the comparison so far.
     """
     from normlab.show import waiting_line, watch_sweep
 
@@ -119,7 +114,7 @@ def make_runs(
             force=force,
             fail_fast=fail_fast,
             on_waiting=lambda runs: console.print(waiting_line(runs)),
-            follow=lambda coming: watch_sweep(coming, planned, console, table),
+            follow=lambda coming: watch_sweep(coming, planned, console, aside),
         )
     except KeyboardInterrupt:
         raise InterruptedRunError("interrupted; the same command goes on from here") from None

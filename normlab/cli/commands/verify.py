@@ -1,6 +1,6 @@
 """normlab verify"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -10,7 +10,8 @@ from normlab.cli.choices import VerdictFormat
 from normlab.cli.commands.sweep import make_runs, print_plan
 from normlab.cli.options import ConfigDir, DryRun, RetryFailed, complete_claims, examples
 from normlab.cli.output import is_for_people, make_console, print_shown
-from normlab.errors import ConfigError
+from normlab.errors import ConfigError, InterruptedRunError
+from normlab.text import plural
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,9 +71,7 @@ def verify(
         print_plan(verification.plan, console, dry_run=False)
     if dry_run:
         return
-    if verification.plan is not None and verification.plan.pending:
-        make_runs(verification.plan, console)
-    verdicts = judge(verification, output_format, console)
+    verdicts = judge_as_runs_end(verification, output_format, console)
     if any(verdict.verdict in ("FAIL", "INCOMPLETE") for verdict in verdicts):
         raise typer.Exit(1)
 
@@ -87,20 +86,42 @@ def list_claims(overrides: Sequence[str], scale: Literal["small", "paper"]) -> N
     make_console().print(claims_table(own, scale, last))
 
 
-def judge(
+def judge_as_runs_end(
     verification: api.Verification, output_format: str, console: "Console"
 ) -> "list[Verdict]":
-    """Judge each claim, keep the verdicts and print them, to people each as it is there."""
-    from normlab.show import TABLE_FORMATS, summary_line, verdict_report
+    """Make the runs that are missing, and judge each claim, keep its verdict and print it, to
+    people at once, as soon as its own runs have ended."""
+    from normlab.show import TABLE_FORMATS, ClaimsSoFar, summary_line, verdict_report
 
     people = is_for_people(output_format)
-    verdicts: list[Verdict] = []
-    for claim in verification.claims:
-        with console.status(f"judging {claim.id}"):
-            verdicts.append(verification.judge(claim))
+    claims = {claim.id: claim for claim in verification.claims}
+    found: dict[str, Verdict] = {}
+
+    def judge(identity: str) -> str:
+        found[identity] = verdict = verification.judge(claims[identity])
+        verification.remember([verdict])
         if people:
-            console.print(verdict_report(verdicts[-1]))
-    verification.remember(verdicts)
+            console.print(verdict_report(verdict))
+        return verdict.verdict
+
+    def judge_all(identities: Iterable[str]) -> None:
+        for identity in identities:
+            if identity not in found:
+                with console.status(f"judging {identity}"):
+                    judge(identity)
+
+    waiting = verification.waiting()
+    judge_all(identity for identity in claims if not waiting[identity])
+    if verification.plan is not None and verification.plan.pending:
+        runs = {identity: ids for identity, ids in waiting.items() if ids}
+        try:
+            make_runs(verification.plan, console, ClaimsSoFar(runs, judge))
+        except InterruptedRunError:
+            left = plural(len(claims) - len(found), "claim")
+            console.print(f"{summary_line(list(found.values()))}; {left} not judged")
+            raise
+    judge_all(claims)
+    verdicts = [found[identity] for identity in claims]
     show = TABLE_FORMATS[output_format].verdicts
     if not people and show is not None:
         print_shown(show(verdicts))

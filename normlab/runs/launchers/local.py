@@ -21,6 +21,8 @@ STOP_SECONDS = 15.0
 class LocalLauncher(Launcher):
     """Worker processes on this machine."""
 
+    starting = "starting worker processes, which load PyTorch"
+
     workers: Count | None
     runs_per_device: Count
     timeout_seconds: Positive | None

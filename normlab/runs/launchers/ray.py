@@ -49,6 +49,8 @@ class Claimed(NamedTuple):
 class RayLauncher(Launcher):
     """Tasks of a Ray cluster."""
 
+    starting = "starting Ray and its workers, which load PyTorch"
+
     address: str | None
     local_cpus: Count | None
     cpus_per_run: Positive | None

@@ -34,6 +34,8 @@ LOGS = ".slurm"
 class SlurmLauncher(Launcher):
     """Jobs of a Slurm cluster, each of which works through many runs."""
 
+    starting = "waiting for Slurm to start the jobs"
+
     cluster: Literal["slurm", "local", "debug"]
     partition: str | None
     minutes: Count

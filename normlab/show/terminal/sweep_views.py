@@ -1,132 +1,183 @@
 """What a person sees while a sweep goes on: a live view in a terminal, plain lines elsewhere."""
 
 import itertools
+import math
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
-from normlab.runs import Outcome, Plan, labels, read_lock, run_folder
+from normlab.runs import Outcome, Plan, Remaining, labels, run_folder
+from normlab.show.terminal.jobs import Job, job_lines, jobs_at_work
 from normlab.show.terminal.plain_tables import diagnosis_style
-from normlab.text import duration
+from normlab.text import duration, plural
 from normlab.vocabulary import FINAL
 
 REFRESH_PER_SECOND = 4
-# Locks are looked for among so many of the next runs.
-MOST_LOOKED_AT = 64
-BAR_CELLS = 20
+# A lock tells its run's progress once in so long; locks are looked for among so many of the next
+# runs.
+LOOK_SECONDS = 1.0
+MOST_LOOKED_AT = 256
 
-Table = Callable[[], RenderableType | None]
+
+class Aside(Protocol):
+    """What is shown beside a sweep's progress."""
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Its names of runs, by run id."""
+
+    def ended(self, outcome: Outcome) -> object:
+        """A run has ended."""
+
+    def drawn(self, at_work: Collection[str], width: int, rows: int) -> RenderableType | None:
+        """What is to be seen below the jobs, in so many rows, while these runs are made."""
 
 
 def watch_sweep(
-    outcomes: Iterable[Outcome], plan: Plan, console: Console, table: Table
+    outcomes: Iterable[Outcome], plan: Plan, console: Console, aside: Aside
 ) -> list[Outcome]:
     """Show a sweep's outcomes as they come and return them all.
 
     On a terminal: a bar with the time left, a line for every running job with its own progress, and
-    `table()`, the comparison so far. Elsewhere: a line an outcome.
+    below them what `aside` draws. Elsewhere: a line an outcome.
     """
     if console.is_terminal and not console.is_dumb_terminal:
-        return _watch_live(outcomes, plan, console, table)
-    return _watch_plainly(outcomes, plan, console)
+        return _watch_live(outcomes, plan, console, aside)
+    return _watch_plainly(outcomes, plan, console, aside)
 
 
-def _watch_plainly(outcomes: Iterable[Outcome], plan: Plan, console: Console) -> list[Outcome]:
+def _watch_plainly(
+    outcomes: Iterable[Outcome], plan: Plan, console: Console, aside: Aside
+) -> list[Outcome]:
     names = labels(plan.configs)
     seen: list[Outcome] = []
     for outcome in outcomes:
         seen.append(outcome)
         line = outcome_line(outcome, names[outcome.run_id])
         console.print(Text(f"{len(seen)}/{len(plan.pending)}  ").append(line), soft_wrap=True)
+        aside.ended(outcome)
     return seen
 
 
 def _watch_live(
-    outcomes: Iterable[Outcome], plan: Plan, console: Console, table: Table
+    outcomes: Iterable[Outcome], plan: Plan, console: Console, aside: Aside
 ) -> list[Outcome]:
-    view = SweepView(plan, console, table)
+    view = SweepView(plan, console, aside)
     seen: list[Outcome] = []
-    with Live(
-        console=console,
-        refresh_per_second=REFRESH_PER_SECOND,
-        transient=True,
-        get_renderable=view.drawn,
-    ):
-        for outcome in outcomes:
-            seen.append(outcome)
-            view.update(outcome)
+    try:
+        with Live(
+            console=console,
+            refresh_per_second=REFRESH_PER_SECOND,
+            transient=True,
+            get_renderable=view.drawn,
+        ):
+            for outcome in outcomes:
+                seen.append(outcome)
+                view.update(outcome)
+    except KeyboardInterrupt:
+        # The launcher waits for them before anything else is printed.
+        console.print("stopping: the runs at work keep what they have", style="dim")
+        raise
     return seen
 
 
 class SweepView:
-    """The live view of a sweep: the comparison so far, a bar, and the running jobs."""
+    """The live view of a sweep: a bar and the time left, the running jobs, and what is beside.
 
-    def __init__(self, plan: Plan, console: Console, table: Table):
-        self._console = console
-        self._names = labels(plan.configs)
+    A thread of its own draws it, beside the one that updates it.
+    """
+
+    def __init__(self, plan: Plan, console: Console, aside: Aside):
+        self._console, self._aside = console, aside
+        self._names = {**labels(plan.configs), **aside.names}
         # By run id, which is a folder's name: a hash that is not made anew at every look.
         self._unfinished = {folder.name: folder for folder in map(run_folder, plan.pending)}
-        self._total = len(plan.pending)
-        self._bar = Progress(
-            BarColumn(bar_width=None),
-            TextColumn("{task.completed}/{task.total} runs"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            console=console,
-            expand=True,
-        )
-        self._task = self._bar.add_task("", total=self._total, left="")
-        self._done = 0
-        self._began = time.monotonic()
-        self._table = table
-        self._comparison: RenderableType | None = None
-        self._next_table = self._began
+        self._remaining = Remaining(plan.pending, plan.known)
+        self._total, self._done, self._failed = len(plan.pending), 0, 0
+        self._jobs: dict[str, Job] = {}
+        self._most_jobs = 0
+        self._starting = plan.pending[0].launcher.starting if plan.pending else ""
+        self._entered = time.monotonic()
+        self._began: float | None = None  # when the first run was seen at work
+        self._looked = -math.inf
+        self._lock = threading.RLock()
 
     def drawn(self) -> Group:
-        """What is to be seen now."""
-        comparison = [self._comparison] if self._comparison is not None else []
-        return Group(*comparison, self._bar, *self._running_lines())
+        """What is to be seen now, as many lines as the terminal has at most."""
+        with self._lock:
+            self._look()
+            width, height = self._console.size
+            jobs = self._job_lines(width, max(1, height // 3))
+            # A line below stays free, as a terminal would scroll.
+            rest = self._aside.drawn(self._jobs.keys(), width, height - len(jobs) - 3)
+            return Group(self._head(), *jobs, *([Text(), rest] if rest is not None else []))
 
     def update(self, outcome: Outcome) -> None:
         """Take a run that has ended into the view; one without a result gets a line of its own."""
-        self._unfinished.pop(outcome.run_id, None)
-        self._done += 1
-        share = self._done / self._total
-        left = (time.monotonic() - self._began) * (1 - share) / share
-        self._bar.update(self._task, completed=self._done, left=f"about {duration(left)} left")
-        if outcome.status not in FINAL:
+        lacking = outcome.status not in FINAL
+        with self._lock:
+            self._unfinished.pop(outcome.run_id, None)
+            self._jobs.pop(outcome.run_id, None)
+            self._remaining.end(outcome)
+            self._done += 1
+            self._failed += lacking
+            self._began = self._began or self._entered
+        # Not with the lock: the thread that draws holds the console's before it asks for this one.
+        if lacking:
             self._console.print(outcome_line(outcome, self._names[outcome.run_id]))
-        # Reading thousands of runs takes a while: a tenth of the time at most.
+        self._aside.ended(outcome)
+
+    def _look(self) -> None:
+        """Read the locks of the runs that come next, now and then."""
         now = time.monotonic()
-        if now > self._next_table:
-            self._comparison = self._table()
-            self._next_table = now + 10 * (time.monotonic() - now)
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        self._jobs = jobs_at_work(itertools.islice(self._unfinished.values(), MOST_LOOKED_AT))
+        stages = {name: job.stage for name, job in self._jobs.items() if job.stage is not None}
+        if stages and self._began is None:
+            self._began = now
+        self._remaining.go_on(stages)
 
-    def _running_lines(self) -> list[Text]:
-        """A line for each of the runs that hold their lock, of those that come next."""
-        lines = []
-        for folder in itertools.islice(list(self._unfinished.values()), MOST_LOOKED_AT):
-            lock = read_lock(folder)
-            if lock is not None:
-                lines.append(job_line(lock.get("progress", {}), self._names[folder.name]))
-        return lines
+    def _head(self) -> Table:
+        """The bar, of the runs' work rather than their number, and the time left."""
+        now = time.monotonic()
+        left = "" if self._began is None else self._time_left(now - self._began)
+        failed = f", {self._failed} failed" if self._failed else ""
+        head = Table.grid(padding=(0, 1, 0, 0), expand=True)
+        head.add_column(no_wrap=True)
+        head.add_column(ratio=1)
+        head.add_column(no_wrap=True)
+        head.add_row(
+            f"{self._done}/{plural(self._total, 'run')}{failed}",
+            ProgressBar(total=1.0, completed=self._remaining.share_done),
+            f"{duration(now - self._entered)}{left}",
+        )
+        return head
 
+    def _time_left(self, elapsed: float) -> str:
+        seconds = self._remaining.seconds(elapsed)
+        too_early = elapsed < LOOK_SECONDS or math.isnan(seconds)
+        return "" if too_early else f", about {duration(seconds)} left"
 
-def job_line(progress: Mapping[str, Any], name: str) -> Text:
-    """A running job's bar, step and accuracy, as its lock tells them."""
-    step, steps, accuracy = (progress.get(key, 0) for key in ("step", "steps", "train_acc"))
-    filled = round(BAR_CELLS * step / steps) if steps else 0
-    figures = f"  train acc {accuracy:.3f}" if isinstance(accuracy, float) else ""
-    state = f" {step}/{steps} " if steps else " "
-    line = Text("━" * filled, style="green").append("━" * (BAR_CELLS - filled), style="dim")
-    line.append(f"{state}{figures}  {name}", style="default")
-    line.no_wrap = True
-    return line
+    def _job_lines(self, width: int, most: int) -> list[Text]:
+        """The running jobs, in as many lines as there have been; before the first, what is done."""
+        if self._began is None and not any(job.stage for job in self._jobs.values()):
+            return [Text(f"{self._starting} …", style="dim")]
+        shown = dict(itertools.islice(self._jobs.items(), most))
+        lines = job_lines(shown, self._names, width)
+        if len(self._jobs) > most:
+            lines[-1] = Text(f"and {len(self._jobs) - most + 1} more at work", style="dim")
+        # Between two runs a worker has none for a moment: what is below stays where it is.
+        self._most_jobs = min(max(self._most_jobs, len(lines)), max(len(self._unfinished), 1))
+        return [*lines, *(Text() for _ in range(self._most_jobs - len(lines)))]
 
 
 def outcome_line(outcome: Outcome, name: str) -> Text:

@@ -1,18 +1,17 @@
-"""A sweep's runs: the comparison while they are made, and what is read at the end."""
+"""A sweep's runs: what is read at its end, whole or stopped."""
 
-from collections.abc import Sequence, Set
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.text import Text
 
 from normlab.results import counts, findings, layout, read_results, summarize
+from normlab.runs import Plan, run_folder
 from normlab.show.comparisons.comparing import Comparison
 from normlab.show.comparisons.origins import origin_notes
+from normlab.show.terminal.arms_so_far import ArmsSoFar
 from normlab.show.terminal.comparison_tables import comparison_table
 from normlab.show.terminal.run_lists import counts_line
-from normlab.vocabulary import FINAL
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -20,24 +19,48 @@ if TYPE_CHECKING:
 SWEEP_METRICS = ("train_acc", "gradient_ratio_init")
 
 
-def sweep_table(folders: Sequence[Path], ids: Set[str], width: int) -> Group | None:
-    """The comparison of a sweep's runs so far; None before the first has ended."""
-    frame = _read_runs(folders, ids)
-    frame = frame[frame["status"].isin(FINAL)]
-    return None if frame.empty else _table(frame, width)
-
-
-def sweep_report(folders: Sequence[Path], ids: Set[str], width: int) -> Group:
+def sweep_report(plan: Plan, width: int) -> Group:
     """What a person reads at a sweep's end: the comparison, what was seen, where the files lie."""
-    frame = _read_runs(folders, ids)
+    frame = _runs_of(plan)
     if frame.empty:
         return Group(Text("no run has ended yet"))
     return Group(
         _table(frame, width, counts_line(counts(frame)), origins=True),
         Text(),
         *(Text(sentence) for sentence in findings(frame)),
-        Text(f"files: {', '.join(map(str, folders))}", style="dim"),
+        _files(plan),
     )
+
+
+def interrupted_report(plan: Plan, arms: ArmsSoFar, width: int) -> Group:
+    """What there is of a sweep that was stopped: what was found so far, and how many runs.
+
+    Nothing is concluded from a part.
+    """
+    frame = _runs_of(plan)
+    total = len(plan.configs)
+    missing = total - frame["run_id"].nunique()
+    not_begun = f"; {missing} of {total} not begun" if missing else ""
+    table = arms.drawn((), width, None)
+    return Group(
+        *([table, Text()] if table is not None else []),
+        Text(f"{counts_line(counts(frame))}{not_begun}"),
+        Text("No conclusions are drawn from a part; the same command makes the rest.", style="dim"),
+        _files(plan),
+    )
+
+
+def _files(plan: Plan) -> Text:
+    folders = dict.fromkeys(str(run_folder(config).parent) for config in plan.configs)
+    return Text(f"files: {', '.join(folders)}", style="dim")
+
+
+def _runs_of(plan: Plan) -> "DataFrame":
+    """A plan's runs, as far as they have begun."""
+    runs = [run_folder(config) for config in plan.configs]
+    folders = [folder for folder in dict.fromkeys(run.parent for run in runs) if folder.is_dir()]
+    frame, _ = read_results(folders)
+    return frame[frame["run_id"].isin({run.name for run in runs})]
 
 
 def _table(frame: "DataFrame", width: int, *notes: str, origins: bool = False) -> Group:
@@ -45,9 +68,3 @@ def _table(frame: "DataFrame", width: int, *notes: str, origins: bool = False) -
     summary = summarize(frame, rows, cols, SWEEP_METRICS)
     notes = (*notes, *origin_notes(frame, [*rows, *cols])) if origins else notes
     return comparison_table(Comparison(summary, rows, cols, notes, width))
-
-
-def _read_runs(folders: Sequence[Path], ids: Set[str]) -> "DataFrame":
-    """Those of the runs in the folders that are the sweep's."""
-    frame, _ = read_results([folder for folder in folders if folder.is_dir()])
-    return frame[frame["run_id"].isin(ids)]

@@ -77,4 +77,4 @@ def summary_line(verdicts: Sequence[Verdict]) -> str:
     """`20 claims: 17 PASS, 1 FAIL, 2 REPORTED`."""
     counts = Counter(verdict.verdict for verdict in verdicts)
     parts = [f"{counts[name]} {name}" for name in STYLES if counts[name]]
-    return f"{plural(len(verdicts), 'claim')}: {', '.join(parts)}"
+    return f"{plural(len(verdicts), 'claim')}: {', '.join(parts)}" if parts else "0 claims judged"

@@ -108,7 +108,11 @@ def test_a_sweep_that_is_interrupted_says_what_has_come_of_it(
         InterruptedRunError.exit_code,
         "normlab: interrupted; the same command goes on from here\n",
     )
-    assert "1 run: 1 finished" in ended.stdout
+    assert "1 run: 1 finished; 1 of 2 not begun" in ended.stdout
+    assert "No conclusions are drawn from a part" in ended.stdout
+    assert re.search(r"^MLP-4 .* 1/2$", ended.stdout, re.MULTILINE)
+    for conclusion in ("gradient", "Depth", "±", "bold"):
+        assert conclusion not in ended.stdout
 
 
 def test_a_page_is_written_at_the_end(tmp_path: Path) -> None:

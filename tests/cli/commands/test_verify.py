@@ -1,12 +1,19 @@
 """normlab verify, claims and theory"""
 
+import io
 import json
 import re
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from normlab import api
+from normlab.cli.commands import verify as verify_command
+from normlab.config import run_id
+from normlab.errors import InterruptedRunError
+from normlab.runs import Outcome, Plan
 from tests.cli.invoking import normlab
 from tests.conftest import TINY
 
@@ -84,6 +91,41 @@ def test_an_interrupted_verification_can_go_on(
     ended = normlab("verify", "mine.yaml", cwd=tmp_path)
     assert ended.returncode == 130
     assert ended.stderr == "normlab: interrupted; the same command goes on from here\n"
+
+
+def test_a_claim_is_judged_and_kept_when_its_own_runs_have_ended(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though those of another are still to be made when Ctrl-C is struck."""
+    told: list[int] = []
+
+    def interrupted(planned: Plan, *, follow: Callable[..., object], **_: object) -> None:
+        def outcomes() -> Iterator[Outcome]:
+            for config in planned.pending[:2]:
+                api.run_config(config)
+                yield Outcome(run_id(config), "finished")
+                told.append(printed.getvalue().count("PASS"))
+            raise KeyboardInterrupt
+
+        follow(outcomes())
+
+    printed = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", printed)
+    for name, seeds in (("one", "seed=7,8"), ("two", "seed=9,10")):
+        text = (finished / "mine.yaml").read_text().replace("seed=range(2)", seeds)
+        (finished / f"{name}.yaml").write_text(text.replace("model.depth=3,4", "model.depth=3"))
+    for name in ("one", "two"):
+        text = (finished / f"{name}.yaml").read_text()
+        (finished / f"{name}.yaml").write_text(
+            re.sub("metric: .*", "metric: train_acc('model.depth=3')", text)
+        )
+    monkeypatch.setattr(api, "run_plan", interrupted)
+    with pytest.raises(InterruptedRunError):
+        verify_command.verify(["mine.yaml", "one.yaml", "two.yaml"])
+    assert told == [1, 2]  # mine's before the first run, one's with its last
+    assert "2 claims: 2 PASS; 1 claim not judged" in printed.getvalue()
+    kept = {file.name.split("-")[0] for file in finished.glob("results/.verdicts/*.json")}
+    assert kept == {"mine", "one"}
 
 
 def test_claims_explain(tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""Claims while their runs are made."""
+
+from normlab.runs import Outcome
+from normlab.show.terminal.claims_so_far import ClaimsSoFar
+from tests.show.terminal.printing import printed
+
+
+def test_a_claim_is_judged_once_when_its_last_run_ends() -> None:
+    judged: list[str] = []
+
+    def judge(claim: str) -> str:
+        judged.append(claim)
+        return "PASS" if claim == "C14" else "FAIL"
+
+    # Claims may share runs.
+    claims = ClaimsSoFar({"C14": {"a", "b"}, "C17": {"b", "c"}}, judge)
+    seen = []
+    for identity in ("a", "b", "other", "c", "c"):
+        claims.ended(Outcome(identity, "failed"))
+        seen.append((list(judged), printed(claims.drawn((), 80, 5))))
+    assert seen == [
+        ([], ["C14 1/2 runs   C17 0/2 runs"]),
+        (["C14"], ["C14 PASS   C17 1/2 runs"]),
+        (["C14"], ["C14 PASS   C17 1/2 runs"]),
+        (["C14", "C17"], ["C14 PASS   C17 FAIL"]),
+        (["C14", "C17"], ["C14 PASS   C17 FAIL"]),
+    ]
+
+
+def test_as_many_as_fit_are_shown_those_at_work_first() -> None:
+    claims = ClaimsSoFar({f"C{i:02}": {str(i)} for i in range(20)}, lambda _: "PASS")
+    lines = printed(claims.drawn({"13"}, 40, 2), 40)
+    assert lines[0].startswith("C13 0/1 runs   C00")
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= 40
