@@ -94,6 +94,11 @@ class Output(Settings):
                 f"output.experiment={name!r}: must be one folder name of at most 100 characters, "
                 "without slashes or control characters"
             )
+        if name.startswith("."):
+            raise ValueError(
+                f"output.experiment={name}: begins with a dot, and such folders are hidden; "
+                f"{name.lstrip('. ')} would be listed"
+            )
         return name
 
 

@@ -18,8 +18,7 @@ from pandas import DataFrame
 
 from normlab.config import completed, from_yaml
 from normlab.errors import ConfigError
-from normlab.runs import CONFIG_FILE, SUMMARY_FILE, Summary
-from normlab.text import first_line
+from normlab.runs import CONFIG_FILE, SUMMARY_FILE, Summary, in_one_line
 from normlab.vocabulary import METRICS
 
 _CHUNK = 100
@@ -86,11 +85,6 @@ def to_frame(
     for kind, rows in kinds.items():
         build(kind, rows)
     return _in_order(tables)
-
-
-def in_one_line(error: Exception) -> str:
-    """What went wrong, of a system's error without the path that it repeats."""
-    return error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
 
 
 def _config(folder: str, summary: Summary) -> Mapping[str, Any]:

@@ -8,10 +8,12 @@ from .execution import execute_in_worker as execute_in_worker
 from .files import to_json as to_json
 from .files import write_json as write_json
 from .files import write_whole as write_whole
+from .finding import find_run as find_run
+from .finding import in_one_line as in_one_line
+from .finding import run_folders as run_folders
 from .folder import CHECKPOINT_FILE as CHECKPOINT_FILE
 from .folder import CONFIG_FILE as CONFIG_FILE
 from .folder import Run as Run
-from .folder import find_run as find_run
 from .folder import is_final as is_final
 from .folder import read_run as read_run
 from .folder import read_table as read_table

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from normlab.config import Config, from_yaml, run_id
 from normlab.errors import BusyError, ConfigError, RecordError
 from normlab.runs.locks import LOCK_FILE, RunLock
-from normlab.runs.provenance import ENVIRONMENT_FILE, start_of, with_origin
+from normlab.runs.provenance import ENVIRONMENT_FILE, with_origin
 from normlab.runs.summary import (
     SUMMARY_FILE,
     LaterVersionError,
@@ -157,30 +157,3 @@ def read_weights(folder: Path) -> "dict[str, Tensor]":
             f"{file}: damaged ({first_line(error)}); run it again with --force"
         ) from error
     return state
-
-
-def find_run(name: str | None, root: Path) -> Path:
-    """The folder that a person means by a path or the start of a run id; the latest for None.
-
-    Raises RecordError where there is none or more than one.
-    """
-    if name is None:
-        ended = sorted(file.parent for file in root.glob(f"*/*/{SUMMARY_FILE}"))
-        if not ended:
-            raise RecordError(f"{root.resolve()}: no run is here yet; normlab run makes one")
-        return max(ended, key=start_of)
-    with contextlib.suppress(OSError):  # a name too long for a path is none
-        if (Path(name) / CONFIG_FILE).is_file():
-            return Path(name)
-    found = sorted(
-        file.parent
-        for file in root.glob(f"*/*/{CONFIG_FILE}")
-        if file.parent.name.startswith(name) and name
-    )
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise RecordError(
-            f"{name}: no such run; give a run's folder or the start of its id in {root.resolve()}"
-        )
-    raise RecordError(f"{name}: {len(found)} runs begin so: {', '.join(map(str, found[:4]))}")

@@ -281,6 +281,7 @@ REFUSED = {
     "runtime.threads=0": "runtime.threads=0: must be at least 1",
     "output.experiment=../up": "must be one folder name",
     "output.experiment='..'": "must be one folder name",
+    "output.experiment=.mine": "begins with a dot, and such folders are hidden; mine would be",
     "output.root=''": "output.root=: must not be empty",
     "data.root=${oc.env:HOME}": "only other keys can be interpolated",
     "data.root=${hydra:runtime.cwd}": "only other keys can be interpolated",

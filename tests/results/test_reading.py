@@ -97,16 +97,15 @@ def test_a_run_of_an_older_version_is_read() -> None:
     assert frame["train_acc"].notna().all()
 
 
-def test_foreign_folders_links_and_pipes(tmp_path: Path) -> None:
-    outside = write_runs(2, tmp_path / "outside")[0]
+def test_foreign_folders_and_pipes(tmp_path: Path) -> None:
     root = tmp_path / "results"
     folder = write_runs(1, root)[0].parent
     (root / "README.md").write_text("mine")
     (root / ".hidden").mkdir()
     (folder / "pictures").mkdir()
-    (folder / "linked").symlink_to(outside)
-    (folder / "link").mkdir()
-    (folder / "link" / "summary.json").symlink_to(outside / "summary.json")
+    (folder / "pictures" / "depth.svg").write_text("mine")
+    (folder / "cut").mkdir()
+    (folder / "cut" / "layers.parquet").touch()
     (folder / "pipe").mkdir()
     os.mkfifo(folder / "pipe" / "summary.json")
     (folder / "folder" / "summary.json").mkdir(parents=True)
@@ -115,7 +114,13 @@ def test_foreign_folders_links_and_pipes(tmp_path: Path) -> None:
     frame, problems = read_results([root])
     assert len(frame) == 1
     names = sorted(Path(problem.split(": ")[0]).name for problem in problems)
-    assert names == ["folder", "link", "pictures", "pipe", "yaml"]
+    assert names == ["cut", "folder", "pipe", "yaml"]
+
+
+def test_what_the_repository_keeps_is_no_unsound_run() -> None:
+    frame, problems = read_results([GOLDEN.parents[1] / "results" / "reference"])
+    assert frame.empty
+    assert problems == []
 
 
 def test_unfinished_and_running(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from normlab.errors import RecordError
 from normlab.runs import (
     CHECKPOINT_FILE,
     LOCK_FILE,
-    find_run,
     is_final,
     read_run,
     read_summary,
@@ -74,20 +73,6 @@ def test_a_foreign_table(tmp_path: Path) -> None:
     (folder / "layers.parquet").write_bytes((folder / "metrics.parquet").read_bytes())
     with pytest.raises(RecordError, match="lack layer, name, kind"):
         read_run(folder)
-
-
-def test_find_run(tmp_path: Path) -> None:
-    one, two = (write_run(config_in(tmp_path, f"seed={seed}")) for seed in (1, 2))
-    assert find_run(str(one), tmp_path) == one
-    assert find_run(one.name[:6], tmp_path) == one
-    assert find_run(two.name, tmp_path) == two
-    with pytest.raises(RecordError, match="no such run"):
-        find_run("zzz", tmp_path)
-    with pytest.raises(RecordError, match="no such run"):
-        find_run("", tmp_path)
-    twin = write_run(config_in(tmp_path, "seed=1", "output.experiment=other"))
-    with pytest.raises(RecordError, match="2 runs begin so"):
-        find_run(twin.name, tmp_path)
 
 
 # -------------------------------------------------------------------------------- leftovers

@@ -1,0 +1,105 @@
+"""Results folders are walked, links followed without end, and a person's words find a run."""
+
+from pathlib import Path
+
+import pytest
+
+from normlab.errors import RecordError
+from normlab.runs import find_run, run_folders
+from tests.runs.support import config_in, write_run
+
+
+def runs(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).mkdir(parents=True)
+        (root / name / "summary.json").write_text(name)
+
+
+def found(*roots: Path) -> tuple[list[str], list[str]]:
+    """Folders and problems, relative to the folder above the first root."""
+    problems: list[str] = []
+    folders = [place.folder for place in run_folders(roots, problems)]
+    start = f"{roots[0].parent}/"
+    return [f.replace(start, "") for f in folders], [p.replace(start, "") for p in problems]
+
+
+def test_linked_experiments_runs_and_files_are_read(tmp_path: Path) -> None:
+    runs(tmp_path / "other", "a/1", "b/2", "c/3")
+    root = tmp_path / "results"
+    runs(root, "here/4")
+    (root / "all").symlink_to(tmp_path / "other")
+    (root / "here" / "5").mkdir()
+    (root / "here" / "5" / "summary.json").symlink_to(
+        tmp_path / "other" / "a" / "1" / "summary.json"
+    )
+    assert found(root) == (
+        [
+            "results/here/4",
+            "results/here/5",
+            "results/all/a/1",
+            "results/all/b/2",
+            "results/all/c/3",
+        ],
+        [],
+    )
+    assert found(root / "all", root, root / "here" / "4")[0] == [
+        *("all/a/1", "all/b/2", "all/c/3", "here/4", "here/5"),
+    ]
+
+
+def test_a_link_makes_no_run_two_and_no_walk_endless(tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    runs(root, "one/1", "one/2")
+    (root / "a link").symlink_to(root / "one")
+    (root / "one" / "up").symlink_to(root)
+    (root / "one" / "self").symlink_to(root / "one")
+    (root / "one" / "3").symlink_to(root / "one" / "1")
+    (root / "loop").symlink_to(root / "loop")
+    (root / "gone").symlink_to(tmp_path / "nowhere")
+    folders, problems = found(root)
+    assert folders == ["results/one/1", "results/one/2"]
+    assert problems == [f"results/{name}: a link that leads nowhere" for name in ("gone", "loop")]
+
+
+def test_a_link_leads_to_results_and_not_to_a_whole_disk(tmp_path: Path) -> None:
+    runs(tmp_path / "disk", "results/one/1", "home/results/one/2")
+    root = tmp_path / "results"
+    root.mkdir()
+    (root / "disk").symlink_to(tmp_path / "disk")
+    assert "results/disk/results/one/1" not in found(root)[0]
+    (root / "mine").symlink_to(tmp_path / "disk" / "results")
+    assert "results/mine/one/1" in found(root)[0]
+
+
+def test_hidden_runs_are_named(tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    runs(root, "one/1", ".old/2", "one/.new")
+    (root / ".cache" / "things").mkdir(parents=True)
+    assert found(root) == (
+        ["results/one/1"],
+        ["results/.old: left out, its name begins with a dot"],
+    )
+    assert found(root / ".old")[0] == [".old/2"]
+
+
+def test_find_run(tmp_path: Path) -> None:
+    one, two = (write_run(config_in(tmp_path, f"seed={seed}")) for seed in (1, 2))
+    assert find_run(str(one), tmp_path) == one
+    assert find_run(one.name[:6], tmp_path) == one
+    assert find_run(two.name, tmp_path) == two
+    assert find_run(two.name, two.parent) == two
+    for word in ("zzz", ""):
+        with pytest.raises(RecordError, match="no such run"):
+            find_run(word, tmp_path)
+    common = ""
+    with pytest.raises(RecordError, match="no such run"):
+        find_run(one.name, tmp_path / "nowhere")
+    for count in range(200):  # until two runs begin alike
+        name = write_run(config_in(tmp_path, f"seed={count + 3}")).name
+        common = name[0] if name[0] in (one.name[0], two.name[0]) else common
+        if common:
+            break
+    with pytest.raises(RecordError, match="2 runs begin so: "):
+        find_run(common, tmp_path)
+    twin = write_run(config_in(tmp_path, "seed=1", "output.experiment=other"))
+    assert find_run(twin.name, tmp_path) == twin  # the same run, and the later one
