@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -46,14 +47,49 @@ def matrix_products(precision: str) -> Iterator[None]:
 
     A backward pass must lie within, since it makes products of its own.
     """
-    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"  # PyTorch's own default is on
+    tf32 = precision == "tf32"
+    try:
+        products, convolutions = _older_switches()
+        newer = _newer_switches() if _sets_newer_switches() else {}
+    except RuntimeError:  # what the program has set newer ones to contradicts the older ones
+        products, convolutions = "highest", True  # PyTorch's own defaults
+        newer = _newer_switches()
+    _set_older_switches("high" if tf32 else "highest", tf32)
+    for switch in newer:
+        switch.fp32_precision = "tf32" if tf32 else "ieee"
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(products)
-        torch.backends.cudnn.allow_tf32 = convolutions
+        _set_older_switches(products, convolutions)
+        for switch, value in newer.items():
+            switch.fp32_precision = value
+
+
+def _older_switches() -> tuple[str, bool]:
+    """Those of products and of convolutions; RuntimeError where the newer ones contradict them."""
+    return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+
+def _set_older_switches(products: str, convolutions: bool) -> None:
+    # Setting them sets the newer ones of the same products, too, but for what these inherit.
+    torch.set_float32_matmul_precision(products)
+    torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def _sets_newer_switches() -> bool:
+    """Whether the program that normlab is part of has set newer switches that others inherit, or
+    that the older ones do not reach."""
+    backends: Any = torch.backends  # whose types lack some of them
+    inherited, unreached = backends.cudnn.fp32_precision, backends.mkldnn.conv.fp32_precision
+    return bool(inherited != "none" or unreached != "none")
+
+
+def _newer_switches() -> dict[Any, str]:
+    """PyTorch's newer switches, one for each backend and operation, and what they are set to."""
+    backends: Any = torch.backends  # whose types lack some of them
+    matmuls = (backends.cuda.matmul, backends.mkldnn.matmul)
+    convolutions = (backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.conv)
+    return {switch: switch.fp32_precision for switch in (*matmuls, *convolutions)}
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:

@@ -1,9 +1,13 @@
+import functools
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import torch
 
 from normlab.config import compose
 from normlab.errors import ConfigError
-from normlab.training import Started, available_devices, train
+from normlab.training import Started, available_devices, matrix_products, train
 from tests.conftest import TINY
 from tests.training.small_trainings import TINY_CNN, evaluations, events_of, measured
 
@@ -37,6 +41,65 @@ def test_auto_takes_the_best_device() -> None:
     assert isinstance(started, Started)
     order = [d for d in ("cuda", "mps", "cpu") if d in available_devices()]
     assert started.device == order[0]
+
+
+SWITCHES = (
+    *("cuda.matmul", "mkldnn.matmul", "mkldnn.conv", "cudnn.conv", "cudnn.rnn"),
+    *("cudnn", "mkldnn", ""),
+)
+
+
+def switch_of(name: str) -> Any:
+    """One of PyTorch's newer switches; those of fewer words are inherited by the others."""
+    return functools.reduce(getattr, filter(None, name.split(".")), torch.backends)
+
+
+@pytest.fixture
+def switches() -> Iterator[None]:
+    """All of them as before, afterwards."""
+    before = {name: switch_of(name).fp32_precision for name in SWITCHES}
+    yield
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = True
+    for name in reversed(SWITCHES):
+        switch_of(name).fp32_precision = before[name]
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.usefixtures("switches")
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        {},
+        {"cuda.matmul": "tf32"},
+        {"cudnn.conv": "ieee"},
+        {"cuda.matmul": "tf32", "cudnn.conv": "ieee", "mkldnn.conv": "bf16"},
+        {"mkldnn.conv": "bf16"},
+        {"cudnn": "tf32"},
+        {"": "tf32"},
+    ],
+    ids=str,
+)
+def test_products_are_as_asked_whatever_the_program_has_set(
+    host: dict[str, str], precision: str
+) -> None:
+    """With PyTorch's newer switches, of which some contradict the older ones."""
+    for name, value in host.items():
+        switch_of(name).fp32_precision = value
+    before = {name: switch_of(name).fp32_precision for name in SWITCHES}
+    for _ in range(2):
+        with matrix_products(precision):
+            within = {name: switch_of(name).fp32_precision for name in SWITCHES[:4]}
+            used = {"tf32"} if precision == "tf32" else {"none", "ieee"}
+            assert {within["cuda.matmul"], within["cudnn.conv"]} <= used
+            assert precision == "tf32" or set(within.values()) <= used
+        after = {name: switch_of(name).fp32_precision for name in SWITCHES}
+        exact = {name for name in SWITCHES if "none" in (before[name], after[name])}
+        assert {n: after[n] for n in SWITCHES if n not in exact} == {
+            n: before[n] for n in SWITCHES if n not in exact
+        }
+        assert all({before[name], after[name]} <= {"none", "ieee"} for name in exact)
 
 
 @pytest.mark.gpu
