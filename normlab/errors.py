@@ -1,5 +1,7 @@
 """The errors a user sees as one line."""
 
+import sys
+
 
 class NormlabError(Exception):
     """A failure with a message meant for a person; `exit_code` is what the command line returns."""
@@ -39,3 +41,13 @@ class InterruptedRunError(NormlabError):
     """A person's Ctrl-C."""
 
     exit_code = 130
+
+
+def check_platform() -> None:
+    """Raise ConfigError on Windows.
+
+    Its locks would kill who holds them, where `os.kill` with signal 0 ends a process, and need
+    writes at an offset and renaming of open files, which it does not have.
+    """
+    if sys.platform == "win32":
+        raise ConfigError("Windows: normlab runs on Linux and macOS; use it within WSL")

@@ -22,5 +22,5 @@ def product_rate(config: Config, size: int = 1024) -> float:
     torch.set_num_threads(config.runtime.threads)
     device = select_device(config.runtime.device)
     one = torch.randn(size, size, device=device)
-    best = min(seconds_of(lambda: torch.mm(one, one), 1) for _ in range(10))
+    best = min(seconds_of(lambda: torch.mm(one, one), 1, device) for _ in range(10))
     return float(2 * size**3 / best)

@@ -30,7 +30,7 @@ def with_lightning(case: Case) -> Iterator[Callable[[int], float]]:
     from torch.utils.data import DataLoader
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    config = case.config()
+    config, device = case.config(), select_device(case.device)
     model, batches = model_and_batches(config)
 
     class Clock(pl.Callback):  # type: ignore[misc]
@@ -54,7 +54,8 @@ def with_lightning(case: Case) -> Iterator[Callable[[int], float]]:
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 callbacks=[clock],
-                accelerator="cpu" if select_device(case.device).type == "cpu" else "auto",
+                accelerator="cpu" if device.type == "cpu" else "auto",
+                devices=[device.index or 0] if device.type == "cuda" else 1,
             )
             loader: Any = DataLoader(batches * 100, batch_size=None)  # type: ignore[arg-type]
             trainer.fit(_lightning_module(config, model), loader)
@@ -103,7 +104,7 @@ def with_wandb(case: Case) -> Iterator[Callable[[int], float]]:
             step()
             run.log({})
 
-        yield lambda steps: seconds_of(measured, steps)
+        yield lambda steps: seconds_of(measured, steps, select_device(case.device))
         run.finish()
 
 

@@ -59,11 +59,16 @@ def model_and_batches(config: Config) -> tuple[nn.Module, list[tuple[Tensor, Ten
     return model.to(device).train(), whole
 
 
-def seconds_of(step: Callable[[], object], steps: int) -> float:
-    """The seconds that so many steps take, those of a GPU included."""
+def seconds_of(step: Callable[[], object], steps: int, device: torch.device) -> float:
+    """The seconds that so many steps take on a device, which is waited for before and after."""
+    _wait_for(device)
     began = time.perf_counter()
     for _ in range(steps):
         step()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    _wait_for(device)
     return time.perf_counter() - began
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

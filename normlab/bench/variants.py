@@ -10,7 +10,7 @@ from typing import Any
 from normlab.bench.nets import STEPS, Case
 from normlab.bench.textbook import seconds_of, textbook_step
 from normlab.networks import weight_layers
-from normlab.training import Event, Progress, train
+from normlab.training import Event, Progress, select_device, train
 
 # Make so many steps and say how many seconds they took.
 Block = Callable[[int], float]
@@ -34,7 +34,7 @@ class Variant:
 def bare(case: Case) -> Iterator[Block]:
     """The textbook loop, nothing measured."""
     step, _ = textbook_step(case.config())
-    yield lambda steps: seconds_of(step, steps)
+    yield lambda steps: seconds_of(step, steps, select_device(case.device))
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def with_item(case: Case) -> Iterator[Block]:
             assert weight.grad is not None
             weight.grad.norm().item()
 
-    yield lambda steps: seconds_of(measured, steps)
+    yield lambda steps: seconds_of(measured, steps, select_device(case.device))
 
 
 def own_loop(*overrides: str) -> Callable[[Case], AbstractContextManager[Block]]:

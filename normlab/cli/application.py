@@ -23,6 +23,7 @@ from normlab.cli.commands import (
     verify,
 )
 from normlab.cli.options import examples
+from normlab.errors import check_platform
 
 app = typer.Typer(
     name="normlab",
@@ -52,7 +53,9 @@ def common_options(
     context.ensure_object(Invocation).debug = debug
     if version:
         print(f"normlab {__version__}")
-    elif context.invoked_subcommand is None:
+        return
+    check_platform()
+    if context.invoked_subcommand is None:
         print(context.get_help())
 
 

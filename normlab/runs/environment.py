@@ -45,7 +45,10 @@ def versions() -> dict[str, str]:
 
 @functools.cache  # a worker asks it for every run
 def git_state() -> dict[str, Any]:
-    """The commit of normlab's own checkout and whether it has changes; None outside of one."""
+    """The commit of normlab's own checkout and whether its files have changed; None outside of one.
+
+    A file of no commit, such as notes or results, is no change.
+    """
     here = Path(__file__).parent
     git = ("git", "-C", str(here))
     try:
@@ -56,7 +59,7 @@ def git_state() -> dict[str, Any]:
             return {"git_commit": None, "git_dirty": None}
         commit, status = (
             subprocess.run([*git, *args], capture_output=True, text=True, timeout=5, check=True)
-            for args in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+            for args in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
         )
     except (OSError, subprocess.SubprocessError):
         return {"git_commit": None, "git_dirty": None}

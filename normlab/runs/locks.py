@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from normlab.errors import BusyError
+from normlab.errors import BusyError, check_platform
 
 LOCK_FILE = "lock.json"
 HEARTBEAT_SECONDS = 1.0
@@ -26,12 +26,14 @@ UNREADABLE = "unreadable"  # in place of the token of a lock that says nothing
 
 
 class RunLock:
-    """Holds a folder's lock from its making to `release`; raises BusyError where another does.
+    """Holds a folder's lock from its making to `release`; raises BusyError where another does, and
+    ConfigError on Windows.
 
     What is put into `progress` can be read by others through `read_lock`.
     """
 
     def __init__(self, folder: Path):
+        check_platform()
         self.path = folder / LOCK_FILE
         self.progress: dict[str, Any] = {}
         self._identity = {"token": uuid.uuid4().hex, "machine": machine(), "pid": os.getpid()}

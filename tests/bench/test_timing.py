@@ -1,6 +1,9 @@
 """Steps are timed beside the bare loop's; their speed is judged by people, not by a test."""
 
+import torch
+
 from normlab.bench import Case, measure
+from normlab.bench.textbook import seconds_of
 from normlab.bench.timing import CADENCE_STEPS, _timing
 from tests.bench.conftest import OWN
 
@@ -19,3 +22,12 @@ def test_the_ratio_is_the_median_of_paired_rounds():
     timing = _timing(Case("net"), "x", [1.0, 4.0, 9.0], [1.0, 2.0, 3.0], own=True)
     assert (timing.low, timing.ratio, timing.high) == (1.5, 2.0, 2.5)
     assert timing.milliseconds == 4000
+
+
+def test_the_device_of_the_steps_is_waited_for_and_no_other(monkeypatch):
+    """A kernel is started long before it has ended; the current device may be another one."""
+    told = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", told.append)
+    for device in (torch.device("cuda:1"), torch.device("cpu")):
+        assert seconds_of(lambda: told.append("step"), 2, device) > 0
+    assert told == [torch.device("cuda:1"), "step", "step", torch.device("cuda:1"), "step", "step"]

@@ -1,7 +1,12 @@
 import json
+import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
 
 from normlab.config import compose
+from normlab.runs import environment as environments
 from normlab.runs.environment import environment, processor
 
 
@@ -18,6 +23,26 @@ def test_environment_says_what_a_run_was_made_with() -> None:
     assert abs((started - before).total_seconds()) < 60
     assert started.microsecond % 1000 == 0
     json.dumps(facts)
+
+
+def test_a_commit_is_of_changed_files_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that belongs to no commit is no change."""
+    module = tmp_path / "normlab" / "environment.py"
+    module.parent.mkdir()
+    module.write_text("first")
+    who = ("-c", "user.name=N", "-c", "user.email=n@example.org")
+    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "first"]):
+        subprocess.run(["git", "-C", tmp_path, *words], check=True)
+    monkeypatch.setattr(environments, "__file__", str(module))
+    state = environments.git_state.__wrapped__
+    (tmp_path / "notes.txt").write_text("mine")
+    assert len(state()["git_commit"]) == 40
+    assert state()["git_dirty"] is False
+    module.write_text("second")
+    assert state()["git_dirty"] is True
+    (tmp_path / "new").mkdir()
+    monkeypatch.setattr(environments, "__file__", str(tmp_path / "new" / "environment.py"))
+    assert state() == {"git_commit": None, "git_dirty": None}
 
 
 def test_the_processor_of_a_device_that_is_not_here_is_not_known() -> None:

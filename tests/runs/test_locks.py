@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from normlab.errors import BusyError
+from normlab.errors import BusyError, ConfigError
 from normlab.runs import is_running, locks, read_lock
 from normlab.runs.locks import RunLock
+from tests.cli.invoking import normlab
 from tests.tools.processes import NEVER_SECONDS, wait_for
 
 
@@ -24,6 +25,17 @@ def test_one_holder_at_a_time(tmp_path: Path) -> None:
     lock.release()
     assert not is_running(tmp_path)
     RunLock(tmp_path).release()
+    assert not list(tmp_path.iterdir())
+
+
+def test_windows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a question whether a process lives would end it."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(ConfigError, match="Windows: normlab runs on Linux and macOS"):
+        RunLock(tmp_path)
+    done = normlab("info", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "normlab: Windows: normlab runs on Linux and macOS; use it within WSL\n"
     assert not list(tmp_path.iterdir())
 
 

@@ -125,8 +125,7 @@ class RayLauncher(Launcher):
             yield
             return
         logging.getLogger("ray").setLevel(logging.ERROR)
-        # What log_to_driver leaves: news of lost nodes and retries, printed to standard output.
-        ray._private.worker._worker_logs_enabled = False
+        silence_news(ray)
         try:
             self._connect(ray)
         except Exception as error:  # Ray raises errors of many kinds here
@@ -217,6 +216,14 @@ class RayLauncher(Launcher):
                     self.receive(ray, job, claimed)
                 else:
                     _give_up(claimed)
+
+
+def silence_news(ray: ModuleType) -> None:
+    """Keep Ray from printing news of lost nodes and retries, which log_to_driver leaves.
+
+    By a private switch; without it they are printed between the lines of the sweep.
+    """
+    ray._private.worker._worker_logs_enabled = False
 
 
 def check_reachable(address: str) -> None:

@@ -33,7 +33,7 @@ from normlab.runs.locks import RunLock
 from normlab.training import Ended
 from tests.conftest import TINY
 from tests.runs.support import status_kept
-from tests.tools.processes import wait_for
+from tests.tools.processes import NEVER_SECONDS, wait_for
 
 # Before Ray is imported: it would otherwise use, and perhaps make, a token in the home folder.
 os.environ["RAY_AUTH_MODE"] = "token"
@@ -116,6 +116,15 @@ def two_nodes() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
         for node in nodes:
             kill(node)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_rays_news_are_silenced_by_a_switch_that_it_has() -> None:
+    worker = ray._private.worker
+    assert isinstance(getattr(worker, "_worker_logs_enabled", None), bool), (
+        "Ray's private switch is gone: look in ray._private.worker for what prints "
+        "`raylet` and `autoscaler` messages now, and set that in silence_news of "
+        "normlab/runs/launchers/ray.py; test_a_lost_node_costs_no_run says whether it works"
+    )
 
 
 @pytest.mark.slow
@@ -270,7 +279,8 @@ def at_work(config: Config) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
-def test_closing_marks_runs_interrupted(tmp_path: Path) -> None:
+def test_closing_marks_runs_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_launcher, "STOP_SECONDS", NEVER_SECONDS)
     configs = configs_in(tmp_path, 5, "launcher=ray", *LONG[:1], "training.steps=100000")
     # The first ends at once, so that the generator is under way.
     first = configs_in(tmp_path, 1, "launcher=ray")[0]
