@@ -234,8 +234,11 @@ def plan_verification(
 
 def claim_words(words: Iterable[str]) -> tuple[list[str], list[str]]:
     """Names of claims, and settings."""
-    several = list(words)
-    return [word for word in several if "=" not in word], [word for word in several if "=" in word]
+    names: list[str] = []
+    settings: list[str] = []
+    for word in words:
+        (settings if claims.is_setting(word) else names).append(word)
+    return names, settings
 
 
 def results_root(overrides: Iterable[str] = ()) -> Path:

@@ -15,6 +15,8 @@ from .claim import Scale as Scale
 from .claim import Verdict as Verdict
 from .evidence import Evidence as Evidence
 from .judging import judge_runs as judge_runs
+from .planning import check_settings as check_settings
+from .planning import is_setting as is_setting
 from .planning import plan_claims as plan_claims
 from .reading import find_claims as find_claims
 from .records import Remembered as Remembered

@@ -15,6 +15,22 @@ if TYPE_CHECKING:
 _ALLOWED = ("runtime.", "launcher=", "launcher.", "output.root=")
 
 
+def is_setting(word: str) -> bool:
+    """Whether a word is an override, and neither a claim's id nor the path of its file."""
+    is_file = word.endswith((".yaml", ".yml")) and not word.startswith(_ALLOWED)
+    return "=" in word and not is_file
+
+
+def check_settings(overrides: Sequence[str]) -> None:
+    """Raise ConfigError for an override that would make a claim's runs other runs."""
+    for text in overrides:
+        if not text.startswith(_ALLOWED):
+            raise ConfigError(
+                f"{text}: would change what the claim is about; only runtime, launcher and "
+                "output.root can be set here"
+            )
+
+
 def plan_claims(
     claims: Sequence[Claim],
     scale: Scale,
@@ -58,12 +74,7 @@ def claim_grids(
     `overrides` may say where and how its runs are made; raises ConfigError for one that would make
     them other runs.
     """
-    for text in overrides:
-        if not text.startswith(_ALLOWED):
-            raise ConfigError(
-                f"{text}: would change what the claim is about; only runtime, launcher and "
-                "output.root can be set here"
-            )
+    check_settings(overrides)
     protocol = claim.protocol(scale)
     experiment = protocol.experiment
     if experiment is None:
@@ -72,5 +83,6 @@ def claim_grids(
     if isinstance(experiment, str):
         return grids([f"experiment={experiment}", *overrides], config_dir)
     folder = () if "output.experiment=" in " ".join(experiment) else (claim.id,)
-    own = [*experiment, *(f"output.experiment={name}" for name in folder)]
-    return grids([*own, *overrides], config_dir)
+    given = {text.partition("=")[0] for text in overrides}
+    own = [text for text in experiment if text.partition("=")[0] not in given]
+    return grids([*own, *(f"output.experiment={name}" for name in folder), *overrides], config_dir)

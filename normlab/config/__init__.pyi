@@ -8,7 +8,6 @@ from .composing import leaves as leaves
 from .composing import size as size
 from .files import config_folder as config_folder
 from .files import group_choices as group_choices
-from .files import read_yaml as read_yaml
 from .identity import decides_training as decides_training
 from .identity import describe as describe
 from .identity import from_plain as from_plain
@@ -51,3 +50,4 @@ from .training_parts import Launcher as Launcher
 from .training_parts import Optimizer as Optimizer
 from .training_parts import ParameterGroup as ParameterGroup
 from .training_parts import Schedule as Schedule
+from .yaml_text import read_yaml as read_yaml

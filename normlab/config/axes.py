@@ -1,13 +1,16 @@
 """Overrides to grids of settings: Hydra's sweep grammar, and settings that vary together."""
 
 import math
+import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab.config.files import check_config_dir, group_choices
+from normlab.config.yaml_text import resolves
 from normlab.errors import ConfigError
 from normlab.text import did_you_mean
 
@@ -52,45 +55,91 @@ def axes_of(overrides: Sequence[str], config_dir: Path | None) -> Grid:
         if inner is None:
             axes.append(_axis(text, groups))
         else:
-            axes.append(_zip([_axis(part, groups) for part in inner[1].split(";")], text))
+            axes.append(_zip([_axis(part, groups) for part in _split(inner[1])], text))
     return axes
 
 
+def together(overrides: Sequence[str], config_dir: Path | None) -> Axis:
+    """Overrides of equally many values as one axis, on which they vary together."""
+    groups = group_choices(config_dir)
+    return _zip([_axis(text, groups) for text in overrides], f"zip({'; '.join(overrides)})")
+
+
+def refuse_repeated(axes: Sequence[Axis], config_dir: Path | None) -> None:
+    """Raise ConfigError where two axes set one key: one of them would vanish."""
+    groups, before = group_choices(config_dir), dict[str, str]()
+    for axis in axes:
+        for key in [setting.key for setting in axis.points[0]]:
+            for other, text in before.items():
+                if key == other or _within(key, other, groups) or _within(other, key, groups):
+                    both = text if text == axis.text else f"{text} and {axis.text}"
+                    raise ConfigError(f"{both}: {key} is set twice; give it once")
+            before[key] = axis.text
+
+
+def _within(key: str, mapping: str, groups: Mapping[str, Any]) -> bool:
+    """Whether a key is one of a mapping's that is set as a whole; a group is chosen by name."""
+    return key.startswith(f"{mapping}.") and mapping not in groups
+
+
+def _split(text: str) -> list[str]:
+    """A zip's overrides: what stands between the semicolons outside of quotes and brackets."""
+    quoted = r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\""
+    parts, depth = [""], 0
+    for token in re.findall(rf"{quoted}|.", text, re.DOTALL):
+        depth += (token in "([{") - (token in ")]}")
+        if token == ";" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += token
+    return parts
+
+
 def _axis(text: str, groups: Mapping[str, Sequence[str]]) -> Axis:
-    text = text.strip()
-    override = _parsed(text)
+    text, override = _parsed(text.strip())
     key = override.key_or_group
     is_group = key in groups and not override.is_delete()
     if is_group and override.package is not None:
         raise ConfigError(f"{text}: {key} takes one of {', '.join(groups[key])}")
     sweeps = override.is_sweep_override()
+    if sweeps and override.is_delete():
+        raise ConfigError(f"{text}: ~ takes a key out, of which there are no several values")
+    values, texts = [None if override.is_delete() else override.value()], [text]
     if sweeps:
         values, texts = _swept_values(override, text, groups)
-        patches = not (is_group or override.is_add() or "${" in text)
-    else:
-        values, texts = [None if override.is_delete() else override.value()], [text]
-        patches = not (
-            is_group
-            or override.is_delete()
-            or override.is_add()
-            or isinstance(values[0], dict)
-            or "${" in text
-        )
     if is_group:
         _check_choices(text, key, values, groups[key])
+    patches = not (is_group or override.is_delete() or override.is_add() or "${" in text)
     points = tuple(
-        (Setting(text, key, value, patches),) for text, value in zip(texts, values, strict=True)
+        (Setting(text, key, value, patches and not isinstance(value, dict)),)
+        for text, value in zip(texts, values, strict=True)
     )
     return Axis(text, points, sweeps)
 
 
-def _parsed(text: str) -> "Override":
-    """One override by Hydra's parser; ConfigError for what is none, or asks its surroundings."""
+# What Hydra's grammar reads only in quotes, as paths have it: é, ~, #, a second =.
+_BARE = re.compile(r"(?P<key>[+~]*[\w./@-]+)=(?P<values>[^()\[\]{}'\"\\$]+)", re.ASCII)
+
+
+def _parsed(text: str) -> "tuple[str, Override]":
+    """One override by Hydra's parser, and its text with the quotes that Hydra needs.
+
+    Raises ConfigError for what is none, or asks its surroundings.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    parser, bare = OverridesParser.create(), _BARE.fullmatch(text)
     try:
-        override = OverridesParser.create().parse_override(text)
+        try:
+            override = parser.parse_override(text)
+        except HydraException:
+            if bare is None:
+                raise
+            # "#" begins no comment, and commas still stand between values.
+            values = (f"'{value.strip()}'" for value in bare["values"].split(","))
+            text = f"{bare['key']}={','.join(values)}"
+            override = parser.parse_override(text)
         if not override.key_or_group:
             raise HydraException("no key")
     except HydraException as error:
@@ -98,12 +147,12 @@ def _parsed(text: str) -> "Override":
             f"{text}: not an override; write key=value without spaces, and quote values that hold "
             "spaces, commas or brackets, as in 'key=\"a, b\"'"
         ) from error
-    if re.search(r"\$\{[^}]*:", text):
+    if resolves(text):
         raise ConfigError(
             f"{text}: only other keys can be interpolated, as in ${{model.depth}}, "
             "so that a config means the same everywhere"
         )
-    return override
+    return text, override
 
 
 def _swept_values(
@@ -112,15 +161,16 @@ def _swept_values(
     """The values of a sweep, and each as an override of its own."""
     from hydra.core.override_parser.types import ChoiceSweep, Glob, QuotedString, RangeSweep, Sweep
 
-    key, swept = override.key_or_group, override._value
+    key, swept = override.key_or_group, override.value()
     if not override.is_discrete_sweep():
         raise ConfigError(f"{text}: has no list of values; use choice(), range() or a,b,c")
     if isinstance(swept, ChoiceSweep) and any(isinstance(value, Sweep) for value in swept.list):
         raise ConfigError(f"{text}: give values or one range, not ranges in a list")
-    if isinstance(swept, RangeSweep):
-        _check_range(swept, text)
     values: list[Any]
-    if isinstance(swept, Glob):
+    if isinstance(swept, RangeSweep):
+        values = _range_values(swept, text)
+        texts = [f"{override.get_key_element()}={value}" for value in values]
+    elif isinstance(swept, Glob):
         values = swept.filter(list(groups.get(key, ())))
         texts = [f"{key}={value}" for value in values]
     else:
@@ -148,16 +198,28 @@ def _check_choices(text: str, group: str, values: Sequence[Any], choices: Sequen
 MOST_VALUES = 1_000_000
 
 
-def _check_range(swept: "RangeSweep", text: str) -> None:
-    """Refuse a range that would take all the time and memory there is, or never end."""
-    assert swept.start is not None
-    assert swept.stop is not None
+def _range_values(swept: "RangeSweep", text: str) -> list[int | float]:
+    """start, start + step, … before stop, each as a person counts: 0.1, 0.2, 0.3.
+
+    Raises ConfigError for one that would take all the time and memory there is, or never end.
+    """
+    given = (swept.start, swept.stop, swept.step)
+    # As they were typed; sums of floats would drift, and reach the stop that is left out. Hydra
+    # makes such sums itself to sort a range, whose last digits are then none that were typed.
+    form = ".15g" if "sort(" in text else ""
+    start, stop, step = (Decimal(format(number, form)) for number in given)
     try:
-        values = (swept.stop - swept.start) / swept.step
-    except (ZeroDivisionError, OverflowError):
-        values = math.inf
-    if not values <= MOST_VALUES:  # NaN too
+        count = math.ceil((stop - start) / step)
+    except (ArithmeticError, ValueError):  # of 0, inf and nan
+        count = MOST_VALUES + 1
+    if count > MOST_VALUES:
         raise ConfigError(f"{text}: its range must have an end, and at most {MOST_VALUES:,} values")
+    whole = all(isinstance(number, int) for number in given)
+    kind: Callable[[Decimal], int | float] = int if whole else float
+    values = [kind(start + i * step) for i in range(count)]
+    if swept.shuffle:
+        random.shuffle(values)
+    return values
 
 
 def _zip(parts: Sequence[Axis], text: str) -> Axis:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from normlab.config.axes import Grid, Setting, axes_of
+from normlab.config.axes import Grid, Setting, axes_of, refuse_repeated
+from normlab.config.blocks import block_grids
 from normlab.config.files import group_choices
 from normlab.config.hydra_loading import hydra_in, plain
 from normlab.config.messages import validate
@@ -40,32 +41,22 @@ def grids(overrides: Sequence[str], config_dir: Path | None = None) -> list[Grid
 
     `norm=none,bn`, `seed=range(5)`, `model=choice(cnn,resnet)`, `norm=glob(*n)`; overrides that
     vary together are `zip(model.depth=8,20; training.epochs=10,20)`. `experiment=NAME` brings the
-    grids of its `sweep:` block, whose overrides those given here replace. Raises ConfigError.
+    grids of its `sweep:` block, whose overrides those given here replace. Raises ConfigError, also
+    where a key is given twice.
     """
     given = axes_of(overrides, config_dir)
-    named = [axis for axis in given if axis.points[0][0].key == "experiment"]
+    refuse_repeated(given, config_dir)
+    named = [axis for axis in given if "experiment" in axis.keys]
     if not named:
         return [given]
     if named[0].sweeps:
         raise ConfigError(f"{named[0].text}: a sweep takes one experiment")
     with hydra_in(config_dir) as load:
-        block = plain(load([named[0].text])).get("sweep") or []
-    keys = {key for axis in given for key in axis.keys}
-    return [
-        [*(axis for axis in _block_axes(grid, config_dir) if not axis.keys & keys), *given]
-        for grid in block or [{}]
-    ]
-
-
-def _block_axes(grid: Any, config_dir: Path | None) -> Grid:
-    """The axes of one mapping in an experiment's `sweep:` block."""
-    if not isinstance(grid, Mapping):
-        raise ConfigError(f"sweep: must be a list of mappings of keys to values, not {grid!r}")
-    together = grid.get("zip", {})
-    texts = [f"{key}={value}" for key, value in grid.items() if key != "zip"]
-    if together:
-        texts.append(f"zip({';'.join(f'{key}={value}' for key, value in together.items())})")
-    return axes_of(texts, config_dir)
+        block = plain(load([named[0].text])).get("sweep")
+    try:
+        return block_grids(block, given, config_dir)
+    except ConfigError as error:
+        raise ConfigError(f"{named[0].text}: its sweep: {error}") from error
 
 
 def size(several: Sequence[Grid]) -> int:
@@ -115,7 +106,11 @@ def _compose_point(
 
     A base that interpolates is None: there a patch could come too late, and Hydra composes all.
     """
-    composing = tuple(setting.text for setting in settings if not setting.patches)
+    patching = [setting for setting in settings if setting.patches]
+    mappings = tuple(f"{setting.key}." for setting in settings if isinstance(setting.value, dict))
+    if mappings and any(setting.key.startswith(mappings) for setting in patching):
+        patching = []  # of a mapping and one of its keys the later counts
+    composing = tuple(setting.text for setting in settings if setting not in patching)
     if composing not in bases:
         composed = _load_known(composing, settings, load)
         bases[composing] = None if _interpolates(composed) else _without_sweep(plain(composed))
@@ -124,15 +119,14 @@ def _compose_point(
         texts = [setting.text for setting in settings]
         return validate(_without_sweep(plain(_load_known(texts, settings, load))))
     values = _copy(base)
-    for setting in settings:
-        if setting.patches:
-            if not _exists(setting.key, values):
-                raise _unknown(setting, base)
-            *parents, last = setting.key.split(".")
-            place: Any = values
-            for parent in parents:
-                place = place[parent]
-            place[last] = setting.value
+    for setting in patching:
+        if not _exists(setting.key, values):
+            raise _unknown(setting, base)
+        *parents, last = setting.key.split(".")
+        place: Any = values
+        for parent in parents:
+            place = place[parent]
+        place[last] = setting.value
     return validate(values)
 
 

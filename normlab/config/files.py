@@ -1,10 +1,9 @@
 """Where configs lie: the folder of the YAML groups, their choices, and one file read."""
 
 from pathlib import Path
-from typing import Any
 
 from normlab.errors import ConfigError
-from normlab.text import did_you_mean, first_line
+from normlab.text import did_you_mean
 
 
 def config_folder() -> Path:
@@ -14,6 +13,7 @@ def config_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "configs"
 
 
+SUFFIXES = (".yaml", ".yml")
 # Folders of configs/ that are no groups of settings.
 _NO_GROUPS = ("claim",)
 
@@ -22,25 +22,16 @@ def group_choices(config_dir: Path | None = None) -> dict[str, list[str]]:
     """The config groups and their choices, read from the folders alone."""
     choices: dict[str, set[str]] = {}
     for folder in filter(None, (config_folder(), config_dir)):
-        for file in folder.glob("*/*.yaml"):
+        for file in yaml_files(folder):
             if file.parent.name in _NO_GROUPS:
                 continue
             choices.setdefault(file.parent.name, set()).add(file.stem)
     return {group: sorted(choices[group]) for group in sorted(choices)}
 
 
-def read_yaml(file: Path) -> Any:
-    """The content of a YAML file of a person's own, as plain values; raises ConfigError."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    try:
-        return OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror or error})") from error
-    except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
-        raise ConfigError(f"{file}: not valid YAML ({first_line(error)})") from error
+def yaml_files(folder: Path) -> list[Path]:
+    """The YAML files in the folders of a folder."""
+    return sorted(file for suffix in SUFFIXES for file in folder.glob(f"*/*{suffix}"))
 
 
 def check_config_dir(config_dir: Path | None) -> None:
@@ -49,13 +40,13 @@ def check_config_dir(config_dir: Path | None) -> None:
     if not config_dir.is_dir():
         raise ConfigError(f"--config-dir={config_dir}: no such folder")
     groups = group_choices()
-    for file in sorted(config_dir.glob("*/*.yaml")):
+    for file in yaml_files(config_dir):
         if file.stem in groups.get(file.parent.name, ()):
             raise ConfigError(
                 f"--config-dir={config_dir}: {file.parent.name}/{file.name} has the name of one of "
                 "normlab's own; give it another"
             )
-    for folder in sorted(p for p in config_dir.iterdir() if p.is_dir() and any(p.glob("*.yaml"))):
+    for folder in sorted({file.parent for file in yaml_files(config_dir)}):
         if folder.name not in groups:
             raise ConfigError(
                 f"--config-dir={config_dir}: no such group {folder.name!r}; "

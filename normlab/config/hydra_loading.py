@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab.config.files import config_folder
+from normlab.config.yaml_text import check_interpolations
 from normlab.errors import ConfigError
 from normlab.text import first_line
 
@@ -28,13 +29,17 @@ def hydra_in(config_dir: Path | None) -> Iterator[Load]:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import MarkedYAMLError, YAMLError  # of OmegaConf's own parser
 
-    extra = (
-        [f"hydra.searchpath=[{_quoted(f'file://{config_dir.resolve()}')}]"] if config_dir else []
-    )
+    extra = []
+    if config_dir:
+        from normlab.config.own_files import search_path
+
+        extra = [f"hydra.searchpath=[{_quoted(search_path(config_dir))}]"]
 
     def load(overrides: Sequence[str]) -> "DictConfig":
         try:
             return hydra_compose("config", overrides=[*overrides, *extra])
+        except ConfigError:
+            raise
         except MarkedYAMLError as error:
             mark = error.problem_mark
             where = f"{mark.name}, line {mark.line + 1}: " if mark else ""
@@ -62,13 +67,10 @@ def plain(composed: "DictConfig") -> Any:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    # A config must not read its surroundings: the same text is the same run everywhere.
-    for resolver in ("oc.env", "oc.decode", "oc.deprecated"):
-        OmegaConf.clear_resolver(resolver)
+    # Only other keys: what would read its surroundings is refused where it is loaded.
+    check_interpolations(OmegaConf.to_container(composed, resolve=False), "the config")
     try:
         return OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         key = f"{error.full_key}: " if error.full_key else ""
         raise ConfigError(f"{key}{first_line(error)}") from error
-    finally:
-        OmegaConf.clear_resolvers()

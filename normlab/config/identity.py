@@ -5,12 +5,11 @@ import hashlib
 import json
 from typing import Any
 
-from normlab.config.files import config_folder, group_choices, read_yaml
+from normlab.config.files import config_folder, group_choices
 from normlab.config.messages import validate
 from normlab.config.migrations import completed, named_as_before
 from normlab.config.schema import GROUPS, Config
-from normlab.errors import ConfigError
-from normlab.text import first_line
+from normlab.config.yaml_text import parse_yaml, read_yaml
 
 # What cannot change a run's outcome.
 _OUTSIDE_IDENTITY: dict[str, Any] = {
@@ -65,15 +64,7 @@ def to_yaml(config: Config) -> str:
 
 def from_yaml(text: str) -> Config:
     """A Config from `to_yaml`'s text; raises ConfigError where it is not one."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError  # of OmegaConf's own parser
-
-    try:
-        values = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    except (YAMLError, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(f"not a config: {first_line(error)}") from error
-    return from_plain(values)
+    return from_plain(parse_yaml(text, "not a config"))
 
 
 def from_plain(values: Any) -> Config:

@@ -1,7 +1,9 @@
 """The whole of one run as typed, frozen settings."""
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
@@ -85,6 +87,14 @@ class Output(Settings):
     root: Annotated[str, Field(min_length=1)]
     experiment: str
     weights: bool
+
+    @field_validator("root")
+    @classmethod
+    def _at_home(cls, root: str) -> str:
+        # A shell expands ~ only where a word begins.
+        with contextlib.suppress(RuntimeError):  # no such user: a folder that is called so
+            return str(Path(root).expanduser()) if root.startswith("~") else root
+        return root
 
     @field_validator("experiment")
     @classmethod

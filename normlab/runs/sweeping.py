@@ -28,8 +28,9 @@ class Plan:
     pending: tuple[Config, ...]  # to be run
     finished: int  # finished or diverged before
     failed: int  # failed before and left alone
-    merged: int  # points of the grids that are the same run as another
+    merged: int  # points of the grids that are the same run as another, of other output or runtime
     known: Known  # what finished runs took, by which the pending ones are estimated
+    equal: int = 0  # points that are equal to another in everything
 
     @property
     def seconds(self) -> float:
@@ -59,7 +60,13 @@ def plan_configs(
     points: Sequence[Config], *, force: bool = False, retry_failed: bool = False
 ) -> Plan:
     """The plan of configs, at least one, that are composed already."""
-    unique = {run_id(config): config for config in points}
+    same: dict[str, list[Config]] = {}  # different points of one run
+    for config in points:
+        known_points = same.setdefault(run_id(config), [])
+        if config not in known_points:
+            known_points.append(config)
+    distinct = sum(map(len, same.values()))
+    unique = {identity: configs[-1] for identity, configs in same.items()}
     summaries = {identity: read_summary(run_folder(c)) for identity, c in unique.items()}
     pending: list[Config] = []
     states: Counter[str] = Counter()
@@ -76,8 +83,9 @@ def plan_configs(
         pending=tuple(pending),
         finished=sum(states[status] for status in FINAL) if not force else 0,
         failed=0 if force or retry_failed else states["failed"],
-        merged=len(points) - len(unique),
+        merged=distinct - len(unique),
         known=known,
+        equal=len(points) - distinct,
     )
 
 

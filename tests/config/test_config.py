@@ -309,49 +309,6 @@ def test_refused_in_one_line(overrides: str) -> None:
     assert len(message) < 300
 
 
-def test_the_environment_cannot_be_read_from_a_yaml_either(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    text = "defaults:\n  - digits\n  - _self_\nroot: ${oc.env:HOME}\n"
-    (tmp_path / "data" / "mine.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"data.root: Unsupported interpolation type oc.env"):
-        compose(["data=mine"], tmp_path)
-
-
-# -------------------------------------------------------------------- a person's own groups
-
-
-def test_config_dir_adds_choices(tmp_path: Path) -> None:
-    folder = tmp_path / "my groups"
-    (folder / "norm").mkdir(parents=True)
-    text = "defaults:\n  - bn\n  - _self_\nmomentum: 0.5\n"
-    (folder / "norm" / "slow.yaml").write_text(text, encoding="utf-8")
-    assert compose(["norm=slow"], folder) == compose(["norm.momentum=0.5"])
-    assert "slow" in group_choices(folder)["norm"]
-    with pytest.raises(ConfigError, match="no such choice"):
-        compose(["norm=slow"])
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        ({}, "no such folder"),
-        ({"norms/mine.yaml": "name: bn"}, "no such group 'norms'.*did you mean norm"),
-        ({"norm/mine.yaml": "name: bn"}, "norm.position: is missing"),
-        ({"norm/mine.yaml": "name: [bn"}, r"norm/mine.yaml, line 1: not valid YAML"),
-        ({"norm/mine.yaml": "defaults:\n  - mine\n"}, "a YAML cannot be read|mine"),
-        ({"norm/bn.yaml": "name: bn"}, "has the name of one of normlab's own"),
-        ({"norm/mine.yaml": "defaults:\n  - absent\n"}, "Could not load 'norm/absent'"),
-    ],
-)
-def test_a_bad_config_dir_is_refused(tmp_path: Path, files: dict[str, str], message: str) -> None:
-    folder = tmp_path / "own"
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError, match=message):
-        compose(["norm=mine"], folder)
-
-
 def test_value_choices() -> None:
     assert value_choices("model.residual") == ["true", "false"]
     assert "tanh" in value_choices("model.activation")

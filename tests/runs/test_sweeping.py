@@ -65,6 +65,14 @@ def test_points_that_are_the_same_run_are_counted(tmp_path: Path) -> None:
     assert planned(tmp_path, "seed=1,2").merged == 0
 
 
+def test_points_of_equal_values_are_told_apart_from_those(tmp_path: Path) -> None:
+    for overrides in (["seed=1,1"], ["optimizer.lr=0.1,1e-1"], ["training.epochs=1,2"]):
+        found = planned(tmp_path, "training.steps=3", *overrides)
+        assert (len(found.configs), found.equal, found.merged) == (1, 1, 0)
+    both = planned(tmp_path, "seed=1,1", "runtime.threads=1,2")
+    assert (len(both.configs), both.equal, both.merged) == (1, 2, 1)
+
+
 def test_failed_runs_are_left_alone_until_they_are_asked_for(tmp_path: Path) -> None:
     (config,) = planned(tmp_path).configs
     run_folder(config).mkdir(parents=True)

@@ -78,9 +78,13 @@ def verify(
 
 def list_claims(overrides: Sequence[str], scale: Literal["small", "paper"]) -> None:
     """Print every claim with the verdict that is known of it."""
-    from normlab.claims import CLAIMS, remembered
+    from normlab.claims import CLAIMS, check_settings, remembered
     from normlab.show import claims_table
 
+    check_settings(overrides)
+    for text in overrides:
+        if not text.startswith("output.root="):
+            raise ConfigError(f"{text}: of which claims? name them, or add --all")
     own = list(CLAIMS.values())
     last = remembered(api.results_root(overrides), scale, own)
     make_console().print(claims_table(own, scale, last))

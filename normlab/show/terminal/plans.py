@@ -18,6 +18,10 @@ def plan_lines(plan: Plan) -> list[str]:
     if plan.failed:
         parts.append(f"{plan.failed} failed before (--retry-failed makes them again)")
     lines = [f"{plural(len(plan.configs), 'run')}: {', '.join(parts)}"]
+    if plan.equal:
+        lines.append(
+            f"{plural(plan.equal, 'point')} of the grid left out, with the same values as another"
+        )
     if plan.merged:
         lines.append(
             f"{plan.merged} more of the grid would be the same runs again: output, runtime and "

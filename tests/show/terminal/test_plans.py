@@ -26,6 +26,13 @@ CONFIGS = tuple(compose([*TINY, "seed=0"]).model_copy(update={"seed": i}) for i 
                 "about 10 min of computing, by the finished runs most alike",
             ],
         ),
+        (
+            Plan(CONFIGS[:1], (), 1, 0, 0, {}, equal=1),
+            [
+                "1 run: 0 to make, 1 finished before",
+                "1 point of the grid left out, with the same values as another",
+            ],
+        ),
         (Plan(CONFIGS, (), 50, 0, 0, {}), ["50 runs: 0 to make, 50 finished before"]),
     ],
 )
