@@ -1,6 +1,8 @@
 """What several test files share."""
 
 import functools
+import re
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -20,6 +22,13 @@ TINY_DATA = (
     "runtime.device=cpu",
 )
 TINY = (*TINY_DATA, "model=mlp", "model.depth=4", "model.width=8")
+
+
+def replacing(base: Sequence[str], *overrides: str) -> tuple[str, ...]:
+    """Overrides without those whose key others set, as a sweep takes each key once."""
+    keys = set(re.findall(r"([\w.]+)=", " ".join(overrides)))
+    return (*(text for text in base if text.partition("=")[0] not in keys), *overrides)
+
 
 # Slow, noisy machines: a property is about values, never about time.
 settings.register_profile("normlab", deadline=None)

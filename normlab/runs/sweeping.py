@@ -62,9 +62,9 @@ def plan_configs(
     """The plan of configs, at least one, that are composed already."""
     same: dict[str, list[Config]] = {}  # different points of one run
     for config in points:
-        known_points = same.setdefault(run_id(config), [])
-        if config not in known_points:
-            known_points.append(config)
+        points_of_run = same.setdefault(run_id(config), [])
+        if config not in points_of_run:
+            points_of_run.append(config)
     distinct = sum(map(len, same.values()))
     unique = {identity: configs[-1] for identity, configs in same.items()}
     summaries = {identity: read_summary(run_folder(c)) for identity, c in unique.items()}

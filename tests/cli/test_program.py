@@ -19,7 +19,7 @@ from normlab.runs import is_final, run_folder
 from normlab.runs.locks import RunLock
 from normlab.runs.sweeping import BUSY_SECONDS
 from tests.cli.invoking import UNSET
-from tests.conftest import TINY
+from tests.conftest import TINY, replacing
 from tests.tools.processes import NEVER_SECONDS, started, wait_for
 
 SCRIPT = Path(sys.executable).with_name("normlab")
@@ -130,9 +130,9 @@ def test_bash_completion(tmp_path: Path, line: str, expected: str) -> None:
 @pytest.mark.slow
 def test_ctrl_c_in_a_sweep(tmp_path: Path) -> None:
     code, output = in_terminal(
-        *SWEEP,
-        "zip(seed=1,2,3; training.epochs=2,1000000,1000000)",
-        "launcher.workers=1",
+        *replacing(
+            SWEEP, "zip(seed=1,2,3; training.epochs=2,1000000,1000000)", "launcher.workers=1"
+        ),
         cwd=tmp_path,
         width=100,
         interrupt_at="/4000000",  # the second run is on its way, so the first has ended
@@ -182,7 +182,7 @@ def is_gone(process: int) -> bool:
 def test_a_sweep_that_is_ended_leaves_no_worker(
     tmp_path: Path, strike: signal.Signals, code: int
 ) -> None:
-    grid = [SCRIPT, *SWEEP, "seed=1,2", "training.epochs=1000000"]
+    grid = [SCRIPT, *replacing(SWEEP, "seed=1,2", "training.epochs=1000000")]
     with started(
         grid,
         cwd=tmp_path,
@@ -228,7 +228,7 @@ def test_a_sweep_waits_for_what_another_process_makes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_sweeps_at_once_share_the_work(tmp_path: Path) -> None:
-    grid = [SCRIPT, *SWEEP, "seed=range(6)", "training.epochs=20"]
+    grid = [SCRIPT, *replacing(SWEEP, "seed=range(6)", "training.epochs=20")]
     options = {"cwd": tmp_path, "env": clean_environment(), "stdout": subprocess.PIPE, "text": True}
     with started(grid, **options) as one, started(grid, **options) as two:
         sweeps = [one, two]

@@ -112,11 +112,13 @@ def test_the_claim_is_one(tmp_path: Path) -> None:
     assert set(ShortClaim.model_fields) | set(FUNCTIONS) <= words("claims")
 
 
-def test_the_group_of_ones_own_is_one(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", TEXTS["settings"], re.DOTALL)
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "wide.yaml").write_text(example, encoding="utf-8")
+def test_the_files_of_ones_own_are_some(tmp_path: Path) -> None:
+    model, experiment = re.findall(r"```yaml\n(.*?)```", TEXTS["settings"], re.DOTALL)
+    for name, text in (("model/wide", model), ("experiment/question", experiment)):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
     assert compose(["model=wide"], tmp_path).model.width == 512
+    assert size(grids(["experiment=question"], tmp_path)) == 12
 
 
 def unfenced(text: str) -> str:

@@ -89,6 +89,13 @@ def test_negative_zero_is_zero() -> None:
     assert run_id(negative) == run_id(zero)
 
 
+def test_a_root_at_home_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    roots = {"~": "/home/me", "~/runs": "/home/me/runs", "~no-one/x": "~no-one/x", "a/~": "a/~"}
+    for written, root in roots.items():
+        assert compose([f"output.root={written}"]).output.root == root
+
+
 def test_config_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         DEFAULT.seed = 1  # type: ignore[misc]

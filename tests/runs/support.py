@@ -22,7 +22,7 @@ from normlab.runs import (
 )
 from normlab.runs.folder import METRIC_COLUMNS
 from normlab.runs.recorder import Recorder
-from tests.conftest import TINY
+from tests.conftest import TINY, replacing
 
 ENDLESS = "training.epochs=1000000"
 
@@ -34,8 +34,8 @@ def config_in(root: Path, *overrides: str) -> Config:
 
 def planned(root: Path, *overrides: str, **options: bool) -> Plan:
     """A sweep of such runs with two workers."""
-    words = [*TINY, "launcher.workers=2", f"output.root='{root}'", *overrides]
-    return plan(grids(words), **options)
+    base = [*TINY, "launcher.workers=2", f"output.root='{root}'"]
+    return plan(grids(replacing(base, *overrides)), **options)
 
 
 def make(config: Config, **options: Any) -> list[Any]:

@@ -66,8 +66,9 @@ def test_points_that_are_the_same_run_are_counted(tmp_path: Path) -> None:
 
 
 def test_points_of_equal_values_are_told_apart_from_those(tmp_path: Path) -> None:
-    for overrides in (["seed=1,1"], ["optimizer.lr=0.1,1e-1"], ["training.epochs=1,2"]):
-        found = planned(tmp_path, "training.steps=3", *overrides)
+    measured = "probes.measure=[grad_norm,delta_rms],[delta_rms,grad_norm]"
+    for overrides in ("seed=1,1", "optimizer.lr=0.1,1e-1", measured):
+        found = planned(tmp_path, overrides)
         assert (len(found.configs), found.equal, found.merged) == (1, 1, 0)
     both = planned(tmp_path, "seed=1,1", "runtime.threads=1,2")
     assert (len(both.configs), both.equal, both.merged) == (1, 2, 1)

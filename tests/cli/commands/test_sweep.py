@@ -10,14 +10,14 @@ from pandas import read_parquet
 from normlab.cli.commands import sweep as sweep_command
 from normlab.errors import InterruptedRunError
 from tests.cli.invoking import normlab
-from tests.conftest import TINY
+from tests.conftest import TINY, replacing
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 SWEEP = ("sweep", *TINY, "launcher.workers=2")
 
 
 def test_a_dry_run_lists_the_runs_and_writes_nothing(tmp_path: Path) -> None:
-    grid = (*SWEEP, "norm=none,bn", "model.depth=3,5", "seed=range(2)")
+    grid = replacing(SWEEP, "norm=none,bn", "model.depth=3,5", "seed=range(2)")
     plan = normlab(*grid, "--dry-run", cwd=tmp_path)
     told, *listed = plan.stdout.splitlines()
     assert (plan.returncode, told) == (0, "8 runs: 8 to make")
@@ -33,7 +33,7 @@ def test_a_dry_run_lists_the_runs_and_writes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_sweep_then_compare_then_export(tmp_path: Path) -> None:
-    grid = (*SWEEP, "norm=none,bn", "model.depth=3,5", "seed=range(2)")
+    grid = replacing(SWEEP, "norm=none,bn", "model.depth=3,5", "seed=range(2)")
     done = normlab(*grid, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert not CONTROL.search(done.stdout)
@@ -66,7 +66,7 @@ def test_sweep_then_compare_then_export(tmp_path: Path) -> None:
 
 
 def test_a_failed_run_makes_the_exit_code_1(tmp_path: Path) -> None:
-    grid = (*TINY, "data.size=1", "zip(seed=1,2; model.width=8,10000000)")
+    grid = replacing(TINY, "data.size=1", "zip(seed=1,2; model.width=8,10000000)")
     done = normlab("sweep", *grid, "launcher.workers=1", cwd=tmp_path)
     assert done.returncode == 1
     assert "out of memory" in done.stdout
@@ -81,7 +81,7 @@ def test_a_sweep_says_what_it_leaves_alone(tmp_path: Path) -> None:
     file.write_text(json.dumps(summary | {"status": "failed"}))
     left = normlab("sweep", *TINY, "seed=1", "output.experiment=runs,runs", cwd=tmp_path)
     assert left.returncode == 1
-    assert "1 more of the grid would be the same runs again" in left.stdout
+    assert "1 point of the grid left out, with the same values as another" in left.stdout
     assert "1 failed before and left alone; --retry-failed makes them again" in left.stdout
     again = normlab("sweep", *TINY, "seed=1", "--retry-failed", "--dry-run", cwd=tmp_path)
     assert again.stdout.startswith("1 run: 1 to make")

@@ -80,6 +80,31 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["lr=0.1/mine.yaml"], "lr=0.1/mine.yaml: cannot be read (No such file or directory)"),
+        (["seed=3"], "seed=3: would change what the claim is about"),
+        (["runtime.threads=2"], "runtime.threads=2: of which claims? name them, or add --all"),
+    ],
+)
+def test_words_that_name_no_claim_are_no_list(tmp_path: Path, words: list[str], says: str) -> None:
+    done = normlab("verify", *words, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+
+
+def test_a_claim_in_a_folder_of_odd_name_is_judged_where_it_is_said(finished: Path) -> None:
+    odd = finished / "lr=0.1 é"
+    odd.mkdir()
+    (finished / "mine.yaml").rename(odd / "mine.yml")
+    (finished / "results").rename(odd / "results=1")
+    words = ("runtime.device=cpu", f"output.root={odd.name}/results=1")
+    done = normlab("verify", f"{odd.name}/mine.yml", *words, cwd=finished)
+    assert "4 runs: 0 to make, 4 finished before" in done.stdout
+    assert done.returncode == 0
+
+
 def test_an_interrupted_verification_can_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
