@@ -42,7 +42,7 @@ report(*folders, output='report.html', where=(), ids=None, progress=None, on_pro
 run(*overrides, config_dir=None, force=False)
 run_config(named, force=False, follow=None)
 run_plan(planned, force=False, fail_fast=False, on_waiting=ignore, follow=list)
-runs_to_draw(picture, *names, where=(), root='results', on_problem=ignore)
+runs_to_draw(picture, *names, where=(), root='results', on_problem=ignore, on_choice=ignore)
 sketch(picture, *names, width=80, probe='delta_rms', metric='train_acc', where=())
 sweep(*overrides, config_dir=None, force=False, retry_failed=False, fail_fast=False)
 theory(*overrides, config_dir=None)
@@ -233,6 +233,7 @@ def test_pictures_and_a_report() -> None:
     write_runs(12, Path("results"), with_tables=True)
     problems: list[str] = []
     Path("results/synthetic/broken").mkdir()
+    Path("results/synthetic/broken/summary.json").touch()
     assert len(normlab.read_results(on_problem=problems.append)) == 12
     assert [problem.split(":")[0] for problem in problems] == ["results/synthetic/broken"]
     assert normlab.plot("depth", output="depth.svg") == Path("depth.svg")

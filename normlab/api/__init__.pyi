@@ -15,6 +15,7 @@ from .making import sweep_around as sweep_around
 from .making import verify as verify
 from .places import RESULTS as RESULTS
 from .places import Place as Place
+from .places import places_to_compare as places_to_compare
 from .reading import Info as Info
 from .reading import benchmark as benchmark
 from .reading import compare as compare

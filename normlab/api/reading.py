@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from normlab import bench, config, measurement, results, show, training
 from normlab import runs as run_files
 from normlab.api.making import compose
-from normlab.api.places import RESULTS, Place, ignore
+from normlab.api.places import RESULTS, Place, ignore, places_to_compare
 from normlab.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,9 +51,10 @@ def compare(
 ) -> "DataFrame":
     """Mean and 95 % confidence interval over seeds, a row a cell of `rows` × `cols` and metric.
 
-    With a baseline, such as `norm=none`, the mean paired differences from it.
+    With a baseline, such as `norm=none`, the mean paired differences from it. Without folders it is
+    of the experiment in results/ that was made last.
     """
-    frame = read_results(*folders, where=where)
+    frame = read_results(*places_to_compare(folders, where), where=where)
     keys, columns = results.layout(frame, rows, cols)
     if baseline is not None:
         return results.paired(frame, baseline, metrics, keys, columns)
@@ -112,15 +113,19 @@ def runs_to_draw(
     where: Sequence[str] = (),
     root: Place = RESULTS,
     on_problem: Callable[[str], object] = ignore,
+    on_choice: Callable[[str], object] = ignore,
 ) -> "DataFrame":
     """The runs that a picture is to show, by folders or by starts of their ids below `root`.
 
-    Without names all of `root`, or the latest run for a picture of one run.
+    Without names those of the experiment below `root` that was made last, or the latest run for a
+    picture of one run.
     """
-    if show.PICTURES[picture].of_one_run and not names:
+    if names:
+        folders = show.find_folders(names, Path(root))
+    elif show.PICTURES[picture].of_one_run:
         folders = [run_files.find_run(None, Path(root))]
     else:
-        folders = show.find_folders(names or [str(root)], Path(root))
+        folders = places_to_compare((), where, root, on_choice)
     return read_results(*folders, where=where, on_problem=on_problem)
 
 
@@ -134,9 +139,10 @@ def report(
 ) -> Path:
     """Write a page of findings, table and interactive pictures, of runs with such ids only.
 
-    Raises ConfigError where no run has finished.
+    Without folders it is about the experiment in results/ that was made last. Raises ConfigError
+    where no run has finished.
     """
-    places, file = _paths(folders), Path(output)
+    places, file = places_to_compare(folders, where), Path(output)
     frame = read_results(*places, where=where, on_problem=on_problem)
     if ids is not None:
         frame = frame[frame["run_id"].isin(ids)]

@@ -53,6 +53,13 @@ Folders = Annotated[
     list[Path] | None,
     typer.Argument(metavar="FOLDERS", help="Results folders, at any level; without, results/."),
 ]
+ComparedFolders = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="FOLDERS",
+        help="Results folders, at any level; without, the experiment in results/ made last.",
+    ),
+]
 Where = Annotated[
     list[str] | None,
     typer.Option("--where", help="Only runs such as [cyan]norm=bn[/] or [cyan]model.depth>=20[/]."),

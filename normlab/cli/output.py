@@ -76,6 +76,11 @@ def reading_bar(console: "Console") -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
+def print_choice(choice: str) -> None:
+    """Say on stderr which of several experiments an answer is of."""
+    print(choice, file=sys.stderr)
+
+
 def print_problems(problems: Sequence[str], *, verbose: bool) -> None:
     """Name on stderr the folders that are no sound runs, or say how many they are."""
     if problems and verbose:

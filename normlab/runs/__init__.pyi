@@ -10,6 +10,7 @@ from .files import write_json as write_json
 from .files import write_whole as write_whole
 from .finding import find_run as find_run
 from .finding import in_one_line as in_one_line
+from .finding import latest_experiment as latest_experiment
 from .finding import run_folders as run_folders
 from .folder import CHECKPOINT_FILE as CHECKPOINT_FILE
 from .folder import CONFIG_FILE as CONFIG_FILE

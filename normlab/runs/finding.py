@@ -17,7 +17,7 @@ from normlab.runs.folder import (
 )
 from normlab.runs.locks import LOCK_FILE
 from normlab.runs.provenance import ENVIRONMENT_FILE, start_of
-from normlab.runs.summary import SUMMARY_FILE
+from normlab.runs.summary import SUMMARY_FILE, read_summary
 from normlab.text import first_line, some_of
 
 # A link to a results folder leads to its runs in so many steps; one to / must not lead to all.
@@ -124,10 +124,10 @@ def find_run(name: str | None, root: Path) -> Path:
     or several runs begin so.
     """
     if name is None:
-        ended = [Path(found.folder) for found in _runs_in(root) if found.summary is not None]
+        ended = _ended_in(root)
         if not ended:
             raise RecordError(f"{root.resolve()}: no run is here yet; normlab run makes one")
-        return max(ended, key=start_of)
+        return _latest(ended)
     with contextlib.suppress(OSError):  # a name too long for a path is none
         if (Path(name) / CONFIG_FILE).is_file():
             return Path(name)
@@ -141,6 +141,25 @@ def find_run(name: str | None, root: Path) -> Path:
         several = some_of(sorted(map(str, meant)), 4)
         raise RecordError(f"{name}: {len(meant)} runs begin so: {several}")
     return max(meant, key=start_of)
+
+
+def latest_experiment(root: Path) -> tuple[Path, int]:
+    """The folder that holds the run in a results folder that started last, and how many folders
+    hold runs there; the results folder itself and 0 where no run has ended."""
+    ended = _ended_in(root)
+    if not ended:
+        return root, 0
+    return _latest(ended).parent, len({folder.parent for folder in ended})
+
+
+def _latest(ended: Sequence[Path]) -> Path:
+    """The folder of the run that started last, of those whose summary is sound if there are any."""
+    by_start = sorted(ended, key=start_of, reverse=True)
+    return next((folder for folder in by_start if read_summary(folder)), by_start[0])
+
+
+def _ended_in(root: Path) -> list[Path]:
+    return [Path(found.folder) for found in _runs_in(root) if found.summary is not None]
 
 
 def _runs_in(root: Path) -> Iterator[Found]:

@@ -64,6 +64,8 @@ def test_the_latest_run_is_the_one_that_started_last(tmp_path: Path) -> None:
     at(folders[0], "2026-03-01T10:00:00.250+00:00", 1000)
     at(folders[1], "2026-03-01T11:00:00.260+02:00", 3000)  # an hour before
     at(folders[2], "2026-03-01T10:00:00.240+00:00", 2000)
+    (tmp_path / "runs" / "damaged").mkdir()
+    (tmp_path / "runs" / "damaged" / "summary.json").write_text("{")
     assert find_run(None, tmp_path) == folders[0]
 
 

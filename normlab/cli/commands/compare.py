@@ -6,8 +6,8 @@ import typer
 
 from normlab import api
 from normlab.cli.choices import ComparisonFormat
-from normlab.cli.options import RESULTS, Folders, Verbose, Where, examples
-from normlab.cli.output import make_console, print_problems, print_shown
+from normlab.cli.options import ComparedFolders, Verbose, Where, examples
+from normlab.cli.output import make_console, print_choice, print_problems, print_shown
 
 EXAMPLES = examples(
     "normlab compare results/quickstart",
@@ -18,7 +18,7 @@ EXAMPLES = examples(
 
 
 def compare(
-    folders: Folders = None,
+    folders: ComparedFolders = None,
     rows: Annotated[
         str | None, typer.Option(help="Keys of the rows, by commas; without, whatever varies.")
     ] = None,
@@ -44,7 +44,8 @@ def compare(
 
     console = make_console()
     problems: list[str] = []
-    frame = api.read_results(*folders or (RESULTS,), where=where or (), on_problem=problems.append)
+    places = api.places_to_compare(folders or (), where or (), on_choice=print_choice)
+    frame = api.read_results(*places, where=where or (), on_problem=problems.append)
     metrics = [name for part in metric or ["train_acc"] for name in part.split(",")]
     options = ComparisonOptions(split_keys(rows), split_keys(cols), metrics, sort, baseline)
     print_shown(comparison(frame, options, output_format, console.width), console)

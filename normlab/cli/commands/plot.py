@@ -8,7 +8,7 @@ import typer
 from normlab import api
 from normlab.cli.choices import PictureName
 from normlab.cli.options import RESULTS, IdRoot, Verbose, Where, examples
-from normlab.cli.output import make_console, print_problems, reading_bar
+from normlab.cli.output import make_console, print_choice, print_problems, reading_bar
 from normlab.show import PICTURES
 
 EXAMPLES = examples(
@@ -38,8 +38,8 @@ def plot(
         list[str] | None,
         typer.Argument(
             metavar="RUNS",
-            help="Runs or results folders, or starts of ids; without, results/, and the latest "
-            "run for a heatmap.",
+            help="Runs or results folders, or starts of ids; without, the experiment made "
+            "last, and the latest run for a heatmap.",
         ),
     ] = None,
     output: Annotated[
@@ -64,7 +64,12 @@ def plot(
     console = make_console()
     problems: list[str] = []
     frame = api.runs_to_draw(
-        picture, *runs or (), where=where or (), root=root, on_problem=problems.append
+        picture,
+        *runs or (),
+        where=where or (),
+        root=root,
+        on_problem=problems.append,
+        on_choice=print_choice,
     )
     options = PictureOptions(probe, metric)
     with reading_bar(console) as progress:

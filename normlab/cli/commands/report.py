@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from normlab import api
-from normlab.cli.options import RESULTS, Folders, Verbose, Where, examples
-from normlab.cli.output import make_console, print_problems, reading_bar
+from normlab.cli.options import ComparedFolders, Verbose, Where, examples
+from normlab.cli.output import make_console, print_choice, print_problems, reading_bar
 
 EXAMPLES = examples("normlab report results/quickstart -o report.html")
 
 
 def report(
-    folders: Folders = None,
+    folders: ComparedFolders = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="FILE.html")] = Path("report.html"),
     where: Where = None,
     verbose: Verbose = False,
@@ -23,7 +23,8 @@ def report(
 
     It holds all it needs and opens from disk without a network.
     """
-    write_report(folders or [RESULTS], output, where=where or (), verbose=verbose)
+    places = api.places_to_compare(folders or (), where or (), on_choice=print_choice)
+    write_report(places, output, where=where or (), verbose=verbose)
 
 
 def write_report(

@@ -34,7 +34,7 @@ def test_a_picture_in_the_terminal_and_in_a_file(folder: Path, name: str) -> Non
 
 
 def test_what_cannot_be_drawn_is_one_line(folder: Path) -> None:
-    refused = normlab("plot", "depth", "-o", "depth.gif", cwd=folder)
+    refused = normlab("plot", "depth", "results/synthetic", "-o", "depth.gif", cwd=folder)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert ".png, .svg, .pdf, .html" in refused.stderr
     several = normlab("plot", "heatmap", "results/synthetic", cwd=folder)
