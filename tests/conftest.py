@@ -1,7 +1,10 @@
 """What several test files share."""
 
+import contextlib
 import functools
+import os
 import re
+import signal
 from collections.abc import Sequence
 
 import pytest
@@ -9,6 +12,7 @@ import torch
 from hypothesis import settings
 
 from normlab.config import Config, compose
+from tests.tools.processes import children, command_of, is_gone
 
 # With the Gaussian data no file is read; `TINY` is a run of a fraction of a second.
 TINY_DATA = (
@@ -42,6 +46,22 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_process_is_left():
+    """What the tests of a file start ends with them; where it does not, it is killed and told."""
+    before = set(children(os.getpid()))
+    yield
+    # Python's own, which looks after what its processes share, and goes with the last of them.
+    kept = "multiprocessing.resource_tracker"
+    left = set(children(os.getpid())) - before
+    left = {child for child in left if not is_gone(child) and kept not in command_of(child)}
+    told = [command_of(child) for child in left]
+    for child in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    assert told == []
 
 
 @functools.cache

@@ -272,4 +272,4 @@ def test_importing_costs_nothing() -> None:
         "import sys, normlab; normlab.run; normlab.verify; "
         "assert not {'torch', 'pandas', 'numpy', 'hydra', 'rich'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -37,4 +37,4 @@ def test_a_run_does_not_import_pytorchs_compiler(tmp_path):
         f"list(execute(compose({[*TINY, f'output.root={tmp_path}']!r}))); "
         "assert 'torch.optim' in sys.modules; assert 'torch._dynamo' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True)

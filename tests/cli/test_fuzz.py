@@ -292,6 +292,7 @@ _READ_BATCH = cifar_files.read_batch
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_the_same_of_many_more_cases():
     here = [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", __file__]
     environment = {**os.environ, "NORMLAB_FUZZ": "500"}

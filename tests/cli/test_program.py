@@ -20,11 +20,17 @@ from normlab.runs.locks import RunLock
 from normlab.runs.sweeping import BUSY_SECONDS
 from tests.cli.invoking import UNSET
 from tests.conftest import TINY, replacing
-from tests.tools.processes import NEVER_SECONDS, started, wait_for
+from tests.tools.processes import NEVER_SECONDS, is_gone, started, wait_for
 
 SCRIPT = Path(sys.executable).with_name("normlab")
 ENDLESS = (*TINY, "training.epochs=100000", "probes.grad_norm_steps=0")
 SWEEP = ("sweep", *TINY, "launcher.workers=2")
+# The program, but for how long it waits for runs that it has asked to stop.
+PATIENT = (
+    *(sys.executable, "-c"),
+    f"from normlab.runs.launchers import local; local.STOP_SECONDS = {NEVER_SECONDS}; "
+    "from normlab.cli import main; main()",
+)
 
 
 def clean_environment(**changes: str) -> dict[str, str]:
@@ -69,10 +75,12 @@ def in_terminal(
                 interrupt_at = None
         else:
             raise AssertionError("waited in vain")
+        wait_for(lambda: os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT))
         _, status = os.waitpid(child, 0)
     finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)  # it leads a session of its own
         if status is None:
-            os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
         os.close(master)
     return os.waitstatus_to_exitcode(status), output.decode(errors="replace")
@@ -163,13 +171,6 @@ def heed_all_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def is_gone(process: int) -> bool:
-    try:
-        return " Z " in Path(f"/proc/{process}/stat").read_text()
-    except OSError:
-        return True
-
-
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize(
     ("strike", "code"),
@@ -182,7 +183,7 @@ def is_gone(process: int) -> bool:
 def test_a_sweep_that_is_ended_leaves_no_worker(
     tmp_path: Path, strike: signal.Signals, code: int
 ) -> None:
-    grid = [SCRIPT, *replacing(SWEEP, "seed=1,2", "training.epochs=1000000")]
+    grid = [*PATIENT, *replacing(SWEEP, "seed=1,2", "training.epochs=1000000")]
     with started(
         grid,
         cwd=tmp_path,
@@ -195,9 +196,9 @@ def test_a_sweep_that_is_ended_leaves_no_worker(
         workers = at_work(tmp_path)
         process.send_signal(strike)
         _, errors = process.communicate(timeout=NEVER_SECONDS)
+        wait_for(lambda: all(map(is_gone, workers)))
     assert process.returncode == code
     assert ("the same command goes on from here" in errors) == (strike != signal.SIGKILL)
-    wait_for(lambda: all(map(is_gone, workers)))
     files = list(tmp_path.glob("results/*/*/summary.json"))
     assert [json.loads(file.read_text())["status"] for file in files] == ["interrupted"] * 2
 
@@ -281,7 +282,7 @@ def test_ctrl_c_without_a_terminal(tmp_path: Path, times: int) -> None:
         for line in process.stdout:
             if line.startswith("step"):
                 break
-        time.sleep(1)  # into training
+        wait_for(lambda: at_work(tmp_path))
         for _ in range(times):
             process.send_signal(signal.SIGINT)
             time.sleep(0.02)

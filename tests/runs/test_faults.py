@@ -4,7 +4,6 @@ What happens, fault by fault, is told by `normlab explain faults`.
 """
 
 import contextlib
-import io
 import json
 import os
 import resource
@@ -17,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from normlab.cli import main
 from normlab.config import compose
 from normlab.errors import BusyError, ConfigError, RecordError
 from normlab.results import read_results
 from normlab.runs import execution as runs
 from normlab.runs import is_final, locks, read_run, read_summary, run_folder
 from normlab.training import Measurement, Started
+from tests.cli import invoking
 from tests.conftest import TINY
 from tests.runs.support import config_in
 from tests.tools.processes import NEVER_SECONDS
@@ -50,16 +49,10 @@ def normlab(*words, cwd, **options):
     return done.returncode, done.stdout, done.stderr
 
 
-def in_process(monkeypatch, *words):
+def in_process(cwd, *words):
     """The command line's exit code and what it printed, in this process."""
-    monkeypatch.setattr(sys, "argv", ["normlab", *words])
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as ended:
-            return ended.code or 0, out.getvalue(), err.getvalue()
-    raise AssertionError("main ends the process")
+    done = invoking.normlab(*words, cwd=cwd)
+    return done.returncode, done.stdout, done.stderr
 
 
 def is_one_line(err):
@@ -122,10 +115,10 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("left", [0, 4096, 40_960, 150_000])
-def test_a_real_full_disk(monkeypatch, small_disk, left):
+def test_a_real_full_disk(small_disk, tmp_path, left):
     """With so many bytes left: a run that was finished stays whole, and room lets it go on."""
     words = [*TINY, f"output.root={small_disk}", "output.weights=true", "model.depth=60"]
-    assert in_process(monkeypatch, "run", *words, "seed=1")[0] == 0
+    assert in_process(tmp_path, "run", *words, "seed=1")[0] == 0
     (done,) = (small_disk / "runs").iterdir()
     before = {file.name: file.read_bytes() for file in done.iterdir()}
     ballast = small_disk / "ballast"
@@ -133,7 +126,7 @@ def test_a_real_full_disk(monkeypatch, small_disk, left):
         while True:
             os.write(file.fileno(), bytes(4096))
     os.truncate(ballast, ballast.stat().st_size - left)
-    code, _, err = in_process(monkeypatch, "run", *words)
+    code, _, err = in_process(tmp_path, "run", *words)
     assert code == RecordError.exit_code, err
     assert is_one_line(err)
     assert "cannot be written (No space left on device)" in err
@@ -143,7 +136,7 @@ def test_a_real_full_disk(monkeypatch, small_disk, left):
     assert not list(small_disk.rglob("*.tmp"))
     assert not list(small_disk.rglob("lock.json"))
     ballast.unlink()
-    assert in_process(monkeypatch, "run", *words)[0] == 0
+    assert in_process(tmp_path, "run", *words)[0] == 0
     assert read_run(folder).summary.status == "finished"
 
 
@@ -252,10 +245,9 @@ def test_a_run_measures_time_by_no_clock_that_can_be_set(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["../up", "..", "a/b", "/tmp/x", ".", "a\nb", "x" * 300, "a\0b", "", "~"]
 )
-def test_names_that_lead_elsewhere_are_refused(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
+def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
     quoted = json.dumps(name)
-    code, _, err = in_process(monkeypatch, "run", *TINY, f"output.experiment={quoted}")
+    code, _, err = in_process(tmp_path, "run", *TINY, f"output.experiment={quoted}")
     if name == "~":  # a name like any other
         assert code == 0
         assert [p.name for p in (tmp_path / "results").iterdir()] == ["~"]
@@ -266,26 +258,25 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path, monkeypatch, name):
 
 
 @pytest.mark.parametrize("name", ["zwei Wörter", "实验", "x" * 100, "[red]", "é" * 40])
-def test_names_of_any_letters_work(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-    code, _, err = in_process(monkeypatch, "run", *TINY, f"output.experiment='{name}'")
+def test_names_of_any_letters_work(tmp_path, name):
+    code, _, err = in_process(tmp_path, "run", *TINY, f"output.experiment='{name}'")
     assert (code, err) == (0, "")
     (folder,) = (tmp_path / "results").iterdir()
     assert folder.name == name
     assert read_results([tmp_path])[0]["experiment"].tolist() == [name]
-    assert in_process(monkeypatch, "ls")[0] == 0
+    assert in_process(tmp_path, "ls")[0] == 0
 
 
 # ----------------------------------------------------------------- older and damaged folders
 
 
-def test_runs_of_an_older_version_are_told_or_read(tmp_path, monkeypatch):
+def test_runs_of_an_older_version_are_told_or_read(tmp_path):
     """Tables are read from whatever is there; `show`, which needs all, says what is wrong."""
     good, keyless, bare = write_runs(3, tmp_path, with_tables=True)
     config = (good / "config.yaml").read_text()
     assert "  checkpoint_seconds: 60.0\n" in config  # where a run executes, and how
     (good / "config.yaml").write_text(config.replace("  checkpoint_seconds: 60.0\n", ""))
-    assert in_process(monkeypatch, "show", str(good))[0] == 0
+    assert in_process(tmp_path, "show", str(good))[0] == 0
     config = (keyless / "config.yaml").read_text()
     (keyless / "config.yaml").write_text(config.replace("  subset: balanced\n", ""))
     summary = json.loads((bare / "summary.json").read_text())
@@ -294,11 +285,11 @@ def test_runs_of_an_older_version_are_told_or_read(tmp_path, monkeypatch):
     frame, problems = read_results([tmp_path])
     assert set(frame["run_id"]) == {good.name, keyless.name, bare.name}
     assert problems == []
-    code, _, err = in_process(monkeypatch, "show", str(keyless))
+    code, _, err = in_process(tmp_path, "show", str(keyless))
     assert code in (2, 3)
     assert is_one_line(err)
     assert "data.subset" in err
-    assert in_process(monkeypatch, "compare", str(tmp_path))[0] == 0
+    assert in_process(tmp_path, "compare", str(tmp_path))[0] == 0
 
 
 DAMAGES = {
@@ -325,7 +316,7 @@ def two_runs(tmp_path_factory):
 @pytest.mark.parametrize(
     "damage", [name if name == "truncated" else slow(name) for name in sorted(DAMAGES)]
 )
-def test_damaged_runs_are_told_in_a_line_or_left_out(two_runs, tmp_path, monkeypatch, file, damage):
+def test_damaged_runs_are_told_in_a_line_or_left_out(two_runs, tmp_path, file, damage):
     root = tmp_path / "results"
     shutil.copytree(two_runs, root)
     folder = sorted((root / "runs").iterdir())[0]
@@ -340,7 +331,7 @@ def test_damaged_runs_are_told_in_a_line_or_left_out(two_runs, tmp_path, monkeyp
         ["results", "export", str(tmp_path / "all.csv"), str(root)],
     ]
     for words in commands:
-        code, _, err = in_process(monkeypatch, *words)
+        code, _, err = in_process(tmp_path, *words)
         assert code in (0, 2, 3), words
         assert "Traceback" not in err
         assert code == 0 or is_one_line(err), (words, err)

@@ -1,6 +1,8 @@
 """Processes that are killed at any moment, and many that want the same runs at once."""
 
 import contextlib
+import itertools
+import json
 import multiprocessing
 import os
 import random
@@ -13,9 +15,10 @@ from typing import Any
 import pytest
 
 from normlab.config import Config, run_id
-from normlab.runs import execution, run_folder
+from normlab.runs import execution, locks, remove_leftovers, run_folder
+from normlab.runs.locks import RunLock
 from normlab.training import Ended, Event, train
-from tests.runs.support import assert_same, config_in, make
+from tests.runs.support import assert_same, config_in, make, write_run
 from tests.tools.kill import Harness
 
 
@@ -34,6 +37,68 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
         harness.kill_runs(1)
     harness.kill_sweeps(1)
     assert harness.finish() == []
+
+
+def killed_at(call: int, work: Callable[[], None]) -> bool:
+    """Do work in a forked process, killed before its nth change of a file; whether it had one."""
+    child = os.fork()
+    if child == 0:
+        calls = itertools.count(1)
+
+        def counting(function: Callable[..., Any]) -> Callable[..., Any]:
+            def counted(*args: Any, **options: Any) -> Any:
+                if next(calls) == call:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return function(*args, **options)
+
+            return counted
+
+        try:
+            for owner, name in FILE_CALLS:
+                setattr(owner, name, counting(getattr(owner, name)))
+            signal.alarm(600)
+            work()
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+FILE_CALLS = (
+    *((os, name) for name in ("open", "pwrite", "truncate", "close")),
+    *((Path, name) for name in ("unlink", "replace")),
+)
+LOCKS = {
+    "no": None,
+    "a dead process's": {"token": "dead", "machine": locks.machine(), "pid": 2**22 + 1},
+    "an unreadable": {},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(LOCKS))
+def test_what_a_kill_leaves_as_a_lock_is_taken_goes_within_a_minute(
+    tmp_path: Path, kind: str
+) -> None:
+    """At every step of taking one over, and of its release, beside a run that is finished: what
+    decides among several takers stays while it is young, and then nothing does."""
+    folder = write_run(config_in(tmp_path))
+    whole, lock = set(folder.iterdir()), folder / locks.LOCK_FILE
+
+    def age_all() -> None:
+        then = time.time() - locks.EXPIRES_SECONDS - 5
+        for left in set(folder.iterdir()) - whole:
+            os.utime(left, (then, then))
+
+    for call in itertools.count(1):
+        if LOCKS[kind] is not None:
+            lock.write_text(json.dumps(LOCKS[kind]) if LOCKS[kind] else "{half")
+            age_all()
+        if not killed_at(call, lambda: RunLock(folder).release()):
+            break
+        age_all()
+        remove_leftovers(folder)
+        assert set(folder.iterdir()) == whole, call
+    assert call > 4
+    assert set(folder.iterdir()) == whole
 
 
 @contextlib.contextmanager

@@ -43,8 +43,8 @@ NET = (
     *("output.weights=true", "output.experiment=killed"),
 )
 RUNS = 4
-# Attempts at a run, a tenth of a second apart, while a killed worker that is not yet dead holds it.
-ATTEMPTS = 1000
+# Attempts at a run, a tenth of a second apart, while it seems to be held by a killed process.
+ATTEMPTS = 6000
 
 
 class Harness:
@@ -69,14 +69,17 @@ class Harness:
 
     def make_all(self, root: Path) -> None:
         """Make what is not finished, as a sweep does; again while a killed worker, not yet dead,
-        holds its run."""
+        holds its run, or one that was killed as it took a lock over seems to hold it yet: that
+        ends after `locks.EXPIRES_SECONDS`."""
         for config in self.configs(root):
-            remove_leftovers(run_folder(config))
+            folder = run_folder(config)
             for _ in range(ATTEMPTS):
-                if is_final(run_folder(config)):
+                remove_leftovers(folder)
+                if is_final(folder) and not _left_over(folder):
                     break
-                _forked(lambda config=config: self._make(config), None)
-                self._read_resumed()
+                if not is_final(folder):
+                    _forked(lambda config=config: self._make(config), None)
+                    self._read_resumed()
                 time.sleep(0.1)
 
     @property
@@ -181,11 +184,14 @@ def _digest(folder: Path) -> str:
     return content.hexdigest()
 
 
+def _left_over(folder: Path) -> list[Path]:
+    names = ("checkpoint.pt", "lock.json")
+    return [path for path in folder.iterdir() if path.suffix == ".tmp" or path.name in names]
+
+
 def _differences(folder: Path, twin: Path) -> list[str]:
     one, two = read_run(folder), read_run(twin)
-    wrong = [f"{p}: left over" for p in folder.iterdir() if p.suffix == ".tmp"]
-    wrong += [f"{p}: left over" for p in folder.glob("checkpoint.pt")]
-    wrong += [f"{p}: left over" for p in folder.glob("lock.json")]
+    wrong = [f"{path}: left over" for path in _left_over(folder)]
     try:
         assert_frame_equal(one.metrics.drop(columns="seconds"), two.metrics.drop(columns="seconds"))
         assert_frame_equal(one.layers, two.layers)

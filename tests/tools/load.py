@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from normlab.runs import is_final
+from tests.tools.processes import children, started
 
 NET = (
     *("data=gaussian", "data.train_size=64", "data.test_size=16", "data.size=4", "model=mlp"),
@@ -32,37 +33,27 @@ def held(process: int) -> tuple[float, int, int]:
         return 0.0, 0, 0
 
 
-def children(process: int) -> list[int]:
-    """All processes below one."""
-    own = Path(f"/proc/{process}/task/{process}/children")
-    try:
-        found = [int(child) for child in own.read_text().split()]
-    except OSError:
-        return []
-    return found + [below for child in found for below in children(child)]
-
-
 if __name__ == "__main__":
     count, workers, root = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     words = [*NET, f"seed=range({count})", f"launcher.workers={workers}", f"output.root={root}"]
     began = time.monotonic()
-    sweep = subprocess.Popen(
-        [sys.executable, "-m", "normlab", "sweep", *words], stdout=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "normlab", "sweep", *words]
     told = 0
     print("runs    seconds | sweep: MB  files  threads | worker, most: MB  files  threads")
-    while sweep.poll() is None:
-        time.sleep(1)
-        done = sum(1 for _ in root.glob("runs/*/summary.json"))
-        if done >= told + count // 10:
-            told = done
-            own, most = held(sweep.pid), [held(child) for child in children(sweep.pid)]
-            top = [max(values) for values in zip(*most, strict=True)] if most else [0, 0, 0]
-            print(
-                f"{done:>5} {time.monotonic() - began:>9.0f} | "
-                f"{own[0]:>8.0f} {own[1]:>6} {own[2]:>8} | {top[0]:>16.0f} {top[1]:>6} {top[2]:>8}",
-                flush=True,
-            )
+    with started(command, stdout=subprocess.DEVNULL) as sweep:
+        while sweep.poll() is None:
+            time.sleep(1)
+            done = sum(1 for _ in root.glob("runs/*/summary.json"))
+            if done >= told + count // 10:
+                told = done
+                own, most = held(sweep.pid), [held(child) for child in children(sweep.pid)]
+                top = [max(values) for values in zip(*most, strict=True)] if most else [0, 0, 0]
+                print(
+                    f"{done:>5} {time.monotonic() - began:>9.0f} | "
+                    f"{own[0]:>8.0f} {own[1]:>6} {own[2]:>8} | "
+                    f"{top[0]:>16.0f} {top[1]:>6} {top[2]:>8}",
+                    flush=True,
+                )
     finished = sum(is_final(folder) for folder in root.glob("runs/*"))
     print(f"{finished} runs finished in {time.monotonic() - began:.0f} s, exit {sweep.returncode}")
     sys.exit(finished != count or sweep.returncode)

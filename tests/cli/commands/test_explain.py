@@ -1,27 +1,21 @@
 """`normlab explain`: a list of topics, one of them, or one line with the choices."""
 
+from pathlib import Path
+
 import pytest
 
-from normlab.cli import main
 from normlab.cli.commands import explain
+from tests.cli.invoking import normlab
 
 
-def printed(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str
-) -> tuple[int, str, str]:
+def explained(cwd: Path, *words: str) -> tuple[int, str, str]:
     """The exit code of a command line, what it prints and what it complains of."""
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("sys.argv", ["normlab", "explain", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    out, err = capsys.readouterr()
-    return int(ended.value.code or 0), out, err
+    done = normlab("explain", *words, cwd=cwd, COLUMNS="200")
+    return done.returncode, done.stdout, done.stderr
 
 
-def test_without_a_topic_all_are_listed_a_line_each(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code, out, err = printed(capsys, monkeypatch)
+def test_without_a_topic_all_are_listed_a_line_each(tmp_path: Path) -> None:
+    code, out, err = explained(tmp_path)
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert [line.split()[0] for line in lines] == list(explain.read_topics())
@@ -29,10 +23,8 @@ def test_without_a_topic_all_are_listed_a_line_each(
 
 
 @pytest.mark.parametrize("topic", explain.read_topics())
-def test_a_topic_is_plain_text_of_at_most_100_columns(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, topic: str
-) -> None:
-    code, out, err = printed(capsys, monkeypatch, topic)
+def test_a_topic_is_plain_text_of_at_most_100_columns(tmp_path: Path, topic: str) -> None:
+    code, out, err = explained(tmp_path, topic)
     assert (code, err) == (0, "")
     assert "\x1b" not in out
     assert max(map(len, out.splitlines())) <= 100
@@ -43,16 +35,12 @@ def test_a_topic_is_plain_text_of_at_most_100_columns(
     assert words[-1].strip(".()") == last.strip("`.()")
 
 
-def test_a_topic_may_be_written_in_capitals(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert printed(capsys, monkeypatch, "Theory") == printed(capsys, monkeypatch, "theory")
+def test_a_topic_may_be_written_in_capitals(tmp_path: Path) -> None:
+    assert explained(tmp_path, "Theory") == explained(tmp_path, "theory")
 
 
-def test_an_unknown_topic_is_one_line_with_the_choices(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code, out, err = printed(capsys, monkeypatch, "measurement")
+def test_an_unknown_topic_is_one_line_with_the_choices(tmp_path: Path) -> None:
+    code, out, err = explained(tmp_path, "measurement")
     assert (code, out) == (2, "")
     assert err.startswith("normlab: measurement: no such topic; choices: claims, determinism, ")
     assert err.endswith("; did you mean measurements?\n")

@@ -14,6 +14,7 @@ from normlab.config import Config, compose, run_id
 from normlab.errors import RunError
 from normlab.results import counts, read_results
 from normlab.runs import CHECKPOINT_FILE, Outcome, read_lock, read_run, run_folder, sweep
+from normlab.runs.launchers import local
 from normlab.runs.launchers.local import LocalLauncher
 from normlab.runs.launchers.workers import (
     MOST_STARTS,
@@ -27,7 +28,7 @@ from normlab.runs.launchers.workers import (
 from normlab.show import run_report
 from tests.runs.support import ENDLESS, assert_same, make, planned, running
 from tests.show.terminal.printing import text_of
-from tests.tools.processes import wait_for
+from tests.tools.processes import NEVER_SECONDS, wait_for
 
 
 def test_a_sweep_gives_the_numbers_of_single_runs(tmp_path: Path) -> None:
@@ -240,7 +241,10 @@ def test_workers_are_as_many_as_the_cores_that_may_be_used() -> None:
         os.sched_setaffinity(0, before)
 
 
-def test_closing_a_sweep_interrupts_what_runs(tmp_path: Path) -> None:
+def test_closing_a_sweep_interrupts_what_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "STOP_SECONDS", NEVER_SECONDS)
     several = planned(tmp_path, "zip(seed=1,2;training.epochs=2,1000000)", "launcher.workers=2")
     with contextlib.closing(sweep(several)) as outcomes:
         assert next(outcomes).status == "finished"

@@ -3,11 +3,11 @@
 import json
 import re
 import shutil
-import time
 
 import pytest
 
 from tests.show.page.reports import HOSTILE, report_on
+from tests.tools.processes import wait_for
 
 needs_browser = pytest.mark.skipif(
     not (shutil.which("chromium") and shutil.which("chromedriver")),
@@ -38,14 +38,14 @@ def open_page():
         driver.get_log("browser")
         driver.get(file.as_uri())
         wanted = len(driver.find_elements("css selector", ".picture"))
-        for _ in range(150):
-            if driver.execute_script("return Object.keys(window.views || {}).length") == wanted:
-                return driver
-            time.sleep(0.1)
-        raise AssertionError(driver.get_log("browser"))
+        drawn = "return Object.keys(window.views || {}).length"
+        wait_for(lambda: driver.execute_script(drawn) == wanted)
+        return driver
 
-    yield opened
-    driver.quit()
+    try:
+        yield opened
+    finally:
+        driver.quit()
 
 
 @needs_browser
@@ -71,11 +71,9 @@ def test_hovering_shows_a_value(page, open_page):
     browser = open_page(page)
     point = browser.find_elements("css selector", "#error svg.marks .mark-symbol path")[0]
     ActionChains(browser).move_to_element(point).perform()
-    for _ in range(50):
-        tip = browser.find_elements("css selector", "#vg-tooltip-element.visible")
-        if tip:
-            break
-        time.sleep(0.1)
+    shown = "#vg-tooltip-element.visible"
+    wait_for(lambda: browser.find_elements("css selector", shown))
+    tip = browser.find_elements("css selector", shown)
     assert "train error" in tip[0].text
     assert re.search(r"variant\s*(no-norm|bn|ln)", tip[0].text)
 
@@ -93,8 +91,7 @@ def test_the_legend_isolates_a_variant(page, open_page):
     assert opacities(browser, "error") == [1]
     label = browser.find_elements("css selector", "#error svg.marks .role-legend-label text")[1]
     label.click()
-    time.sleep(0.5)
-    assert opacities(browser, "error") == [0.08, 1]
+    wait_for(lambda: opacities(browser, "error") == [0.08, 1])
 
 
 @pytest.mark.slow
@@ -111,10 +108,8 @@ def test_the_slider_moves_the_profile(page, open_page):
         """const slider = document.querySelector('#gradient input[type=range]');
         slider.value = slider.max; slider.dispatchEvent(new Event('input'));"""
     )
-    time.sleep(0.5)
-    after = lines()
-    assert len(before) == len(after) > 4
-    assert before != after
+    wait_for(lambda: lines() != before)
+    assert len(before) == len(lines()) > 4
 
 
 @pytest.mark.slow
@@ -144,7 +139,7 @@ def test_the_page_fits_a_phone(page, open_page):
     try:
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
         browser.refresh()
-        time.sleep(2)
+        wait_for(lambda: len(browser.find_elements("css selector", ".picture svg.marks")) == 3)
         wide, screen = browser.execute_script(
             "return [document.documentElement.scrollWidth, window.innerWidth]"
         )
