@@ -44,6 +44,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def listed(words: Sequence[str]) -> str:
+    """`8`, `8 and 20`, `8, 20 and 56`."""
+    *others, last = words or [""]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def plural(count: int, word: str) -> str:
     """`1 run`, `24 runs`, `10,008 runs`."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"

@@ -157,7 +157,8 @@ _ADVICE = {
 
 
 def _skips(config: Config) -> list[str]:
-    return [] if config.model.residual else ["model.residual=true"]
+    # A skip leads around a hidden layer that follows another.
+    return [] if config.model.residual or config.model.depth < 3 else ["model.residual=true"]
 
 
 def _batch_norm(config: Config) -> list[str]:

@@ -38,6 +38,9 @@ def sentence_of_failure(learned: Learned, init: State, end: State, *, residual: 
         f"(chance is {percent(learned.chance)})"
     )
     if end.diagnosis is None:
+        # A snapshot of a network whose only layer is the output has no gradient to judge.
+        if end.hidden == 0 < end.step:
+            return f"{outcome}; it has no hidden layer, whose gradient could vanish or explode."
         return f"{outcome}; the gradient was not measured."
     ill_at_init = init.diagnosis not in (None, "healthy", end.diagnosis)
     at_init = f"At init {described(init)}" if ill_at_init else ""
@@ -45,6 +48,8 @@ def sentence_of_failure(learned: Learned, init: State, end: State, *, residual: 
         settled = f"{at_init}; by the end it settled. " if at_init else ""
         twin = "a shallower twin" if residual else "a shallower or a residual twin"
         cause = f"slow or degraded, which {twin} would tell"
+        if end.hidden == 1:  # too shallow for depth to do harm
+            cause = "too slow, or trained for too short a time"
         return f"{settled}{outcome} though {described(end)}: {cause}."
     if at_init:
         return f"{at_init}. At the end {described(end)}. {outcome}."

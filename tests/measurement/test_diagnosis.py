@@ -184,6 +184,14 @@ def test_advice(overrides: str, diagnosis: str | None, expected: str) -> None:
     assert advice(composed(*overrides.split()), diagnosis) == words
 
 
+@pytest.mark.parametrize(("depth", "skips"), [(1, False), (2, False), (3, True)])
+def test_skips_are_advised_where_there_is_something_to_skip(depth: int, skips: bool) -> None:
+    """Of an MLP, whose last layer is the output, one around the second hidden layer or later."""
+    config = composed("model=mlp", f"model.depth={depth}", "norm=none")
+    for diagnosis in ("vanishing", "undertrained"):
+        assert ("model.residual=true" in advice(config, diagnosis)) is skips
+
+
 @pytest.mark.parametrize(
     "verdict_name", ["vanishing", "exploding", "collapsed", "diverged", "undertrained"]
 )

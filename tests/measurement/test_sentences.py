@@ -1,6 +1,7 @@
 """Every sentence that a summary may hold, to the letter."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -78,6 +79,14 @@ def test_failure() -> None:
         return sentence_of_failure(HALF, init, end, residual=residual)
 
     assert sentence(HEALTHY, NOTHING_MEASURED) == f"{said}; the gradient was not measured."
+    alone = replace(NOTHING_MEASURED, step=10)  # of a network that is its output layer
+    assert sentence(alone, alone) == (
+        f"{said}; it has no hidden layer, whose gradient could vanish or explode."
+    )
+    shallow = replace(HEALTHY, hidden=1)
+    assert sentence(shallow, shallow) == (
+        f"{said} though {described(shallow)}: too slow, or trained for too short a time."
+    )
     faint = described(VANISHING)
     assert sentence(HEALTHY, VANISHING) == f"T{faint[1:]}. {said}."
     assert sentence(VANISHING, VANISHING) == f"T{faint[1:]}. {said}."

@@ -71,6 +71,8 @@ def cell_text(figures: Figures, usual_n: int, *, marked: bool) -> str:
     text = _value(metric, mean)
     if n == 0 and figures.zeros and mean != mean:
         text = NO_RATIO
+    elif n == 1 and figures.zeros == 1:
+        text = f"0, {_value_of_two(metric, mean)}"
     elif n == 1:
         text += "*"
     elif n == 2:
@@ -83,7 +85,7 @@ def cell_text(figures: Figures, usual_n: int, *, marked: bool) -> str:
         text += f" ±{_value(metric, figures.high - mean)}"
     if n > 2 and n != usual_n:
         text += f" n={n}"
-    if n and figures.zeros:
+    if n and figures.zeros and n + figures.zeros > 2:
         text += f" +{figures.zeros}·0"
     diagnosis = DIAGNOSES.get(figures.diagnosis or "") if marked else None
     return f"{text} {diagnosis.mark}" if diagnosis and diagnosis.mark else text

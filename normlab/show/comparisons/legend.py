@@ -30,6 +30,8 @@ def legend(summary: "DataFrame", layout: ComparisonLayout) -> str:
         said.append("=: equal in all runs, no interval")
     if any(NO_RATIO in text for text in shown):
         said.append(f"{NO_RATIO}: a gradient of exactly 0 in all runs, which has no ratio")
+    if any(text.startswith("0, ") for text in shown):
+        said.append("0: a gradient of exactly 0")
     if any("·0" in text for text in shown):
         said.append("+k·0: in k more runs it is of a gradient of exactly 0, which has no logarithm")
     if any(line.metric.logarithmic for line in layout.lines):

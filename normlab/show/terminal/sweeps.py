@@ -1,35 +1,61 @@
 """A sweep's runs: what is read at its end, whole or stopped."""
 
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from normlab.results import counts, findings, layout, read_results, summarize
+from normlab.results import arms_in_words, counts, findings, layout, read_results, summarize
 from normlab.runs import Plan, run_folder
 from normlab.show.comparisons.comparing import Comparison
 from normlab.show.comparisons.origins import origin_notes
 from normlab.show.terminal.arms_so_far import ArmsSoFar
 from normlab.show.terminal.comparison_tables import comparison_table
+from normlab.show.terminal.plain_tables import facts_table
 from normlab.show.terminal.run_lists import counts_line
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SWEEP_METRICS = ("train_acc", "gradient_ratio_init")
+SWEEP_METRICS = ("train_acc", "gradient_ratio_init", "gradient_ratio_end")
+# So many arms have a sentence each, and so many folders are named in a command.
+MOST_ARMS, MOST_NAMED = 8, 3
 
 
 def sweep_report(plan: Plan, width: int) -> Group:
-    """What a person reads at a sweep's end: the comparison, what was seen, where the files lie."""
+    """What a person reads at a sweep's end: the comparison, each arm in a sentence, what depth did,
+    and where to go on from there."""
     frame = _runs_of(plan)
     if frame.empty:
         return Group(Text("no run has ended yet"))
     return Group(
         _table(frame, width, counts_line(counts(frame)), origins=True),
         Text(),
-        *(Text(sentence) for sentence in findings(frame)),
-        _files(plan),
+        *_in_words(frame),
+        *next_lines(_folders(plan)),
     )
+
+
+def _in_words(frame: "DataFrame") -> list[RenderableType]:
+    """A sentence for each of a few arms, or one about the gradients of many, and that on depth."""
+    arms, sentences = arms_in_words(frame), findings(frame)
+    if not 0 < len(arms) <= MOST_ARMS:
+        return [Text(sentence) for sentence in sentences]
+    table = facts_table()
+    for name, sentence in arms:
+        table.add_row(Text(name), Text(sentence))
+    on_depth = [part for sentence in sentences[1:] for part in (Text(), Text(sentence))]
+    return [table, *on_depth]
+
+
+def next_lines(folders: Sequence[str]) -> list[Text]:
+    """Where the files lie, and the commands that show more of them."""
+    place = shlex.join(folders if len(folders) <= MOST_NAMED else [str(Path(folders[0]).parent)])
+    commands = f"normlab plot gradients {place}   normlab report {place}"
+    return [Text(f"files  {', '.join(folders)}", style="dim"), Text(f"next   {commands}")]
 
 
 def interrupted_report(plan: Plan, arms: ArmsSoFar, width: int) -> Group:
@@ -46,13 +72,12 @@ def interrupted_report(plan: Plan, arms: ArmsSoFar, width: int) -> Group:
         *([table, Text()] if table is not None else []),
         Text(f"{counts_line(counts(frame))}{not_begun}"),
         Text("No conclusions are drawn from a part; the same command makes the rest.", style="dim"),
-        _files(plan),
+        Text(f"files  {', '.join(_folders(plan))}", style="dim"),
     )
 
 
-def _files(plan: Plan) -> Text:
-    folders = dict.fromkeys(str(run_folder(config).parent) for config in plan.configs)
-    return Text(f"files: {', '.join(folders)}", style="dim")
+def _folders(plan: Plan) -> list[str]:
+    return list(dict.fromkeys(str(run_folder(config).parent) for config in plan.configs))
 
 
 def _runs_of(plan: Plan) -> "DataFrame":

@@ -9,7 +9,7 @@ import pytest
 from normlab.config import Config, compose_grids, grids, run_id
 from normlab.runs import Outcome, Plan, Summary, run_folder
 from normlab.show.terminal.arms_so_far import ArmsSoFar
-from tests.conftest import TINY
+from tests.conftest import TINY, replacing
 from tests.show.terminal.printing import printed
 
 
@@ -17,7 +17,7 @@ from tests.show.terminal.printing import printed
 def configs(tmp_path: Path) -> list[Config]:
     """Two norms at two depths, two seeds each."""
     varied = ["norm=bn,none", "model.depth=3,10", "seed=range(2)"]
-    return list(compose_grids(grids([*TINY, f"output.root={tmp_path}", *varied])))
+    return list(compose_grids(grids(replacing(TINY, f"output.root={tmp_path}", *varied))))
 
 
 def end(config: Config, accuracy: float | None, verdict: str | None, status: str) -> Outcome:

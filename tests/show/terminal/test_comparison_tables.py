@@ -113,6 +113,7 @@ def test_cells_say_why_they_have_no_interval() -> None:
         ("train_loss", (2.3026, 0.5), "0.500, 2.30"),
         ("gradient_ratio_init", (1.4e-5, 2.1e-5), "1.4e-5, 2.1e-5"),
         ("gradient_ratio_init", (1e-300, 799.0), "1.0e-300, 800"),
+        ("gradient_ratio_end", (1.6e-6, 0.0), "0, 1.6e-6"),
     ],
 )
 def test_of_two_runs_both_figures_are_written(
