@@ -1,5 +1,6 @@
 """The words of a run's outcome and its figures: label, colour, scale, and which way is better."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,22 +58,35 @@ DIAGNOSES: dict[str, Diagnosis] = {
 # -------------------------------------------------------------------------------- metrics
 
 Better = Literal["higher", "lower", "nearest 1"]
+# What is shown beside a mean: its 95 % confidence interval, or the runs' standard deviation.
+Spread = Literal["interval", "std"]
 
 
 @dataclass(frozen=True)
 class Metric:
     """A figure of a whole run, which can be averaged over seeds."""
 
-    name: str  # a field of summary.json
+    name: str  # a column of a frame of runs, most of them fields of summary.json
     label: str
     short: str  # where room is scarce
     better: Better | None = None  # None: neither way
     logarithmic: bool = False  # spans decades: averaged as logarithms, a geometric mean
     share: bool = False  # a fraction in [0, 1]
+    percent: bool = False  # a share that is written in percent
     by_epoch: bool = False  # a column of metrics.parquet too
     whole: bool = False  # a count
     # Of a figure that the probes measure: the key of the gradient's state at the same time.
     state: str | None = None
+
+    def distance(self, value: float) -> float:
+        """How far a value is from the best there could be: less is better, NaN where neither is."""
+        if self.better == "nearest 1":
+            return abs(math.log(value)) if 0 < value < math.inf else math.inf
+        return {"higher": -value, "lower": value}.get(self.better or "", math.nan)
+
+
+# What an accuracy leaves to 1, a column of every frame of runs, and the accuracy.
+ERRORS = {"train_error": "train_acc", "test_error": "test_acc"}
 
 
 def _metrics() -> list[Metric]:
@@ -83,6 +97,9 @@ def _metrics() -> list[Metric]:
             Metric(accuracy, f"{part} accuracy", accuracy, "higher", share=True, by_epoch=True)
         )
         found.append(Metric(loss, f"{part} loss", loss, "lower", by_epoch=True))
+    for error in ERRORS:
+        label = error.replace("_", " ")
+        found.append(Metric(error, label, f"{label} %", "lower", share=True, percent=True))
     for when, words in (
         ("init", "at init"),
         ("first_epoch", "after the first epoch"),

@@ -27,7 +27,8 @@ TYPES = {
 }
 FUNCTIONS = """
 benchmark(*cases, seconds=60.0, on_case=ignore)
-compare(*folders, rows=None, cols=None, metrics=('train_acc',), where=(), baseline=None)
+compare(*folders, rows=None, cols=None, metrics=('train_acc',), where=(), sort=None, \
+baseline=None, best=(), by='test_acc')
 compose(*overrides, config_dir=None)
 export(file, *folders, where=(), on_problem=ignore)
 finished_run(named)

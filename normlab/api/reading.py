@@ -47,18 +47,20 @@ def compare(
     cols: Sequence[str] | None = None,
     metrics: Sequence[str] = ("train_acc",),
     where: Sequence[str] = (),
+    sort: str | None = None,
     baseline: str | None = None,
+    best: Sequence[str] = (),
+    by: str = "test_acc",
 ) -> "DataFrame":
     """Mean and 95 % confidence interval over seeds, a row a cell of `rows` × `cols` and metric.
 
-    With a baseline, such as `norm=none`, the mean paired differences from it. Without folders it is
-    of the experiment in results/ that was made last.
+    With a baseline, such as `norm=none`, the mean paired differences from it. Of the `best` keys,
+    such as `optimizer.lr`, each cell has the value with the best mean of `by` only. Without folders
+    it is of the experiment in results/ that was made last.
     """
     frame = read_results(*places_to_compare(folders, where), where=where)
-    keys, columns = results.layout(frame, rows, cols)
-    if baseline is not None:
-        return results.paired(frame, baseline, metrics, keys, columns)
-    return results.summarize(frame, keys, columns, metrics)
+    request = results.Request(rows, cols, metrics, sort, baseline, best, by)
+    return results.arrange(frame, request).table
 
 
 def export(

@@ -3,6 +3,8 @@ from .arms import Place as Place
 from .arms import places as places
 from .arms_in_words import ArmInWords as ArmInWords
 from .arms_in_words import arms_in_words as arms_in_words
+from .arranging import Request as Request
+from .arranging import arrange as arrange
 from .comparing import counts as counts
 from .comparing import summarize as summarize
 from .conclusions import findings as findings

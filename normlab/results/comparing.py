@@ -6,7 +6,6 @@ import numpy as np
 import pandas
 from pandas import DataFrame
 
-from normlab.errors import ConfigError
 from normlab.results.cells import (
     Cells,
     cells_of,
@@ -16,7 +15,6 @@ from normlab.results.cells import (
 )
 from normlab.results.keys import known_key, known_metric
 from normlab.results.statistics import figures_of, means_by_cell
-from normlab.text import did_you_mean
 from normlab.vocabulary import FINAL, METRICS, STATUSES
 
 
@@ -37,11 +35,7 @@ def counts(frame: DataFrame) -> dict[str, int]:
 
 
 def summarize(
-    frame: DataFrame,
-    rows: Sequence[str],
-    cols: Sequence[str],
-    metrics: Sequence[str],
-    sort: str | None = None,
+    frame: DataFrame, rows: Sequence[str], cols: Sequence[str], metrics: Sequence[str]
 ) -> DataFrame:
     """A row a cell and metric: its keys, metric, mean, low, high, n, and what stands behind them.
 
@@ -56,8 +50,7 @@ def summarize(
     are running or unfinished, `missing` the results whose figure is missing or not finite,
     which summary.json does not tell apart; `verdict` is the most frequent one, of equally frequent
     ones the worst. A training counts once, in however many folders it lies and with whatever
-    probes, unless a key tells them apart. `sort` names a key or metric, with `-` for descending.
-    Raises ConfigError where a key or metric is not there.
+    probes, unless a key tells them apart. Raises ConfigError where a key or metric is not there.
     """
     keys = [known_key(frame, key) for key in (*rows, *cols)]
     metrics = [known_metric(frame, metric) for metric in dict.fromkeys(metrics)]
@@ -77,8 +70,7 @@ def summarize(
     joined = pandas.concat(tables, ignore_index=True)
     # From metric after metric to cell after cell.
     order = np.arange(len(joined)).reshape(len(tables), cells.size).T.ravel()
-    joined = joined.iloc[order].reset_index(drop=True)
-    return joined if sort is None else _sorted(joined, rows, sort)
+    return joined.iloc[order].reset_index(drop=True)
 
 
 def _means(frame: DataFrame, metric: str, final: "np.ndarray", cells: Cells) -> DataFrame:
@@ -103,23 +95,3 @@ def _means(frame: DataFrame, metric: str, final: "np.ndarray", cells: Cells) -> 
             "missing": cells.count(final & ~finite & ~zero),
         }
     )
-
-
-def _sorted(summary: DataFrame, rows: Sequence[str], sort: str) -> DataFrame:
-    """A summary's rows by the values of a row key or by a metric's mean over the columns."""
-    descending, key = sort.startswith("-"), sort.removeprefix("-").removesuffix(".name")
-    metrics = list(dict.fromkeys(summary["metric"]))
-    choices = [*rows, *metrics]
-    if key not in choices:
-        raise ConfigError(
-            f"--sort {sort}: no such row key or metric in the table; "
-            f"choices: {', '.join(choices)}{did_you_mean(key, choices)}"
-        )
-    group = summary.groupby(list(rows), dropna=False, sort=False).ngroup().to_numpy()
-    if key in rows:
-        score = cells_of(summary, [key]).number.astype(np.float64)
-    else:
-        chosen = summary["mean"].where(summary["metric"] == key)
-        score = chosen.groupby(group).transform("mean").to_numpy(dtype=np.float64)
-    score = np.where(np.isnan(score), np.inf, -score if descending else score)
-    return summary.iloc[np.lexsort((np.arange(len(group)), group, score))].reset_index(drop=True)

@@ -10,7 +10,7 @@ from pandas import DataFrame
 from pandas.api.types import is_bool_dtype, is_integer_dtype, is_numeric_dtype
 
 from normlab.errors import ConfigError
-from normlab.results.keys import known_key, label
+from normlab.results.keys import known_key, label, rank
 from normlab.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -146,7 +146,8 @@ def _to_number(text: str, expression: str, key: str) -> float:
 
 def _none_has_it(column: Any, condition: Condition) -> str:
     """That no run has a value, and which ones there are."""
-    choices = sorted({"null" if v != v or v is None else label("", v) for v in column.unique()})
+    values = sorted(column.unique(), key=rank)
+    choices = list(dict.fromkeys("null" if v != v or v is None else label("", v) for v in values))
     shown = f"{', '.join(choices[:_MOST_CHOICES])}{', …' if len(choices) > _MOST_CHOICES else ''}"
     return (
         f"--where {condition.expression!r}: no run has it; {column.name} has {shown}"

@@ -19,7 +19,7 @@ from pandas import DataFrame
 from normlab.config import completed, from_yaml
 from normlab.errors import ConfigError
 from normlab.runs import CONFIG_FILE, SUMMARY_FILE, Summary, in_one_line
-from normlab.vocabulary import METRICS
+from normlab.vocabulary import ERRORS, METRICS
 
 _CHUNK = 100
 # The fields of a summary that are columns, under their keys in summary.json: the version is the
@@ -167,6 +167,8 @@ def _in_order(tables: list[tuple[list[int], pyarrow.Table]]) -> DataFrame:
     if len(tables) > 1:
         places = list(itertools.chain.from_iterable(places for places, _ in tables))
         frame = frame.iloc[np.argsort(places)].reset_index(drop=True)
+    for error, accuracy in ERRORS.items():
+        frame.insert(list(frame).index(accuracy) + 1, error, 1 - frame[accuracy])
     return frame
 
 

@@ -44,10 +44,8 @@ def paired(
     logarithm, of `missing` one figure is missing or not finite. Raises ConfigError where no run is
     of the baseline, or every one.
     """
-    settings = split_at_commas(baseline, f"--baseline {baseline!r}")
-    if not all(re.fullmatch(r"[\w.]+\s*=[^=<>!]+", setting) for setting in settings):
-        raise ConfigError(f"--baseline {baseline!r}: must be KEY=VALUE, as in norm=none")
-    varied = [known_key(frame, setting.split("=")[0].strip()) for setting in settings]
+    settings = _settings(baseline)
+    varied = baseline_keys(frame, baseline)
     cells = list(dict.fromkeys([*(known_key(frame, k) for k in (*rows, *cols)), *varied]))
     metrics = [known_metric(frame, metric) for metric in dict.fromkeys(metrics)]
     frame = distinct_runs(frame, cells)
@@ -65,6 +63,19 @@ def paired(
         [_differences(sides, metric, baseline) for metric in metrics], ignore_index=True
     )
     return pairs
+
+
+def _settings(baseline: str) -> list[str]:
+    """The parts of a baseline, each KEY=VALUE."""
+    settings = split_at_commas(baseline, f"--baseline {baseline!r}")
+    if not all(re.fullmatch(r"[\w.]+\s*=[^=<>!]+", setting) for setting in settings):
+        raise ConfigError(f"--baseline {baseline!r}: must be KEY=VALUE, as in norm=none")
+    return settings
+
+
+def baseline_keys(frame: DataFrame, baseline: str) -> list[str]:
+    """The keys by which a baseline such as `norm=none` is told from what it is compared with."""
+    return [known_key(frame, part.split("=")[0].strip()) for part in _settings(baseline)]
 
 
 def _keys_to_agree(

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from pandas import DataFrame
 from scipy import stats
 
-from normlab.errors import ConfigError
 from normlab.results import counts, summarize
 from normlab.results.frames import to_frame
 from tests.results.sample import figures, row
@@ -185,20 +184,3 @@ def test_cells_agree_with_pandas(many: tuple[Path, DataFrame]) -> None:
         assert ours["n"].to_dict() == expected["count"].to_dict()
     assert list(dict.fromkeys(summary["norm"])) == ["none", "bn", "ln"]
     assert summary["model.depth"].iloc[:8:2].tolist() == [8, 20, 56, 110]
-
-
-def test_sorting() -> None:
-    runs = [
-        row(f"norm={norm}", train_acc=value)
-        for norm, value in (("none", 0.5), ("bn", 0.9), ("ln", 0.1))
-    ]
-    frame = to_frame(runs)
-    for sort, expected in (
-        ("train_acc", ["ln", "none", "bn"]),
-        ("-train_acc", ["bn", "none", "ln"]),
-        ("norm", ["none", "bn", "ln"]),
-        ("-norm", ["ln", "bn", "none"]),
-    ):
-        assert summarize(frame, ["norm"], [], ["train_acc"], sort)["norm"].tolist() == expected
-    with pytest.raises(ConfigError, match=r"--sort norn: .* did you mean norm"):
-        summarize(frame, ["norm"], [], ["train_acc"], "norn")

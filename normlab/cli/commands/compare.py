@@ -8,11 +8,13 @@ from normlab import api
 from normlab.cli.choices import ComparisonFormat
 from normlab.cli.options import ComparedFolders, Verbose, Where, examples
 from normlab.cli.output import make_console, print_choice, print_problems, print_shown
+from normlab.vocabulary import Spread
 
 EXAMPLES = examples(
     "normlab compare results/quickstart",
     "normlab compare --rows norm,model.residual --cols model.depth --metric train_acc",
     "normlab compare --where 'norm=none,bn' --baseline norm=none",
+    "normlab compare --best optimizer.lr --by test_acc --metric test_error --spread std",
     "normlab compare --metric train_acc --metric gradient_ratio_init --format latex",
 )
 
@@ -31,12 +33,30 @@ def compare(
     ] = None,
     where: Where = None,
     sort: Annotated[
-        str | None, typer.Option(help="A row key or metric; -train_acc is the best first.")
+        str | None,
+        typer.Option(
+            help="A row key, metric or other column, such as [cyan]model.depth=56[/] or "
+            "[cyan]n[/]; -train_acc is the best first."
+        ),
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="Paired differences from such as [cyan]norm=none[/].")
     ] = None,
+    best: Annotated[
+        str | None,
+        typer.Option(
+            help="Keys by commas, such as [cyan]optimizer.lr[/]: each cell at its best value only."
+        ),
+    ] = None,
+    by: Annotated[str, typer.Option(help="The metric by whose mean --best chooses.")] = "test_acc",
+    spread: Annotated[
+        Spread,
+        typer.Option(help="Beside a mean: its 95% confidence interval, or the runs' deviation."),
+    ] = "interval",
     output_format: Annotated[ComparisonFormat, typer.Option("--format")] = "rich",
+    caption: Annotated[
+        str | None, typer.Option(help="Of --format latex; without, what the table shows.")
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Compare runs: mean and 95% confidence interval over seeds, in one table."""
@@ -47,7 +67,17 @@ def compare(
     places = api.places_to_compare(folders or (), where or (), on_choice=print_choice)
     frame = api.read_results(*places, where=where or (), on_problem=problems.append)
     metrics = [name for part in metric or ["train_acc"] for name in part.split(",")]
-    options = ComparisonOptions(split_keys(rows), split_keys(cols), metrics, sort, baseline)
+    options = ComparisonOptions(
+        rows=split_keys(rows),
+        cols=split_keys(cols),
+        metrics=metrics,
+        sort=sort,
+        baseline=baseline,
+        best=split_keys(best) or (),
+        by=by,
+        spread=spread,
+        caption=caption,
+    )
     print_shown(comparison(frame, options, output_format, console.width), console)
     print_problems(problems, verbose=verbose)
 

@@ -9,26 +9,24 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from normlab.errors import ConfigError
-from normlab.results import counts, layout, paired, pooled, summarize
+from normlab.results import Request, arrange, counts, pooled
 from normlab.show.comparisons.layout import ComparisonLayout, lay_out
 from normlab.show.comparisons.legend import legend, marked_name, shown_diagnoses
 from normlab.show.comparisons.origins import origin_notes
 from normlab.show.formats.registry import TABLE_FORMATS, formats_of
 from normlab.show.terminal.run_lists import counts_line
+from normlab.vocabulary import METRICS, Spread
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
 @dataclass(frozen=True)
-class ComparisonOptions:
-    """What is compared: keys of rows and columns, by default whatever varies, and metrics."""
+class ComparisonOptions(Request):
+    """What is compared, and how it is shown."""
 
-    rows: Sequence[str] | None = None
-    cols: Sequence[str] | None = None
-    metrics: Sequence[str] = ("train_acc",)
-    sort: str | None = None
-    baseline: str | None = None  # such as norm=none: paired differences from it
+    spread: Spread = "interval"
+    caption: str | None = None  # of LaTeX; by default what the table says of itself
 
 
 @dataclass(frozen=True)
@@ -40,16 +38,19 @@ class Comparison:
     cols: Sequence[str]
     notes: Sequence[str] = ()
     width: int = 80  # of a terminal
+    best: Sequence[str] = ()  # keys whose values at best are columns of the summary
+    options: ComparisonOptions = ComparisonOptions()
 
     @functools.cached_property
     def layout(self) -> ComparisonLayout:
         """The cells in their places."""
-        return lay_out(self.summary, self.rows, self.cols)
+        return lay_out(self.summary, self.rows, self.cols, self.best, self.options.spread)
 
     def explanations(self) -> list[str]:
         """The legend, the diagnoses and the notes, each a line of text."""
         marks = "  ".join(map(marked_name, shown_diagnoses(self.layout)))
-        return [*filter(None, (legend(self.summary, self.layout), marks)), *self.notes]
+        explained = legend(self.summary, self.layout, self.options.spread)
+        return [*filter(None, (explained, marks)), *self.notes]
 
 
 @dataclass(frozen=True)
@@ -73,18 +74,25 @@ def comparison(
     table_format = TABLE_FORMATS[form]
     if frame.empty and table_format.for_people:
         return Group(Text("no runs"))
-    rows, cols = layout(frame, options.rows, options.cols)
-    notes = [counts_line(counts(frame))]
-    mixed = pooled(frame, [*rows, *cols], options.metrics)
-    if mixed:
-        notes.append(f"runs that differ in {', '.join(mixed)} share a cell; name it in --rows")
-    notes += origin_notes(frame, [*rows, *cols])
-    if options.baseline is None:
-        summary = summarize(frame, rows, cols, options.metrics, options.sort)
-        return table_format.comparison(Comparison(summary, rows, cols, notes, width))
-    pairs = paired(frame, options.baseline, options.metrics, rows, cols)
-    if table_format.pairs is None:
+    if options.baseline is not None and table_format.pairs is None:
         choices = ", ".join(formats_of("pairs"))
         raise ConfigError(f"--format {form}: --baseline has none; choices: {choices}")
-    keys = list(pairs.columns[: pairs.columns.get_loc("metric")])
-    return table_format.pairs(PairedComparison(pairs, keys, notes, width))
+    found = arrange(frame, options)
+    keys = [*found.rows, *found.cols]
+    notes = [counts_line(counts(frame))]
+    if found.best:
+        names = ", ".join(found.best)
+        notes.append(
+            f"each cell at its best {names}, chosen on the mean {METRICS[options.by].label}"
+        )
+    mixed = pooled(found.runs, keys, options.metrics)
+    if mixed:
+        notes.append(f"runs that differ in {', '.join(mixed)} share a cell; name it in --rows")
+    notes += origin_notes(found.runs, keys)
+    if table_format.pairs and options.baseline is not None:
+        table = found.table
+        keys = list(table.columns[: table.columns.get_loc("metric")])
+        return table_format.pairs(PairedComparison(table, keys, notes, width))
+    return table_format.comparison(
+        Comparison(found.table, found.rows, found.cols, notes, width, found.best, options)
+    )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from normlab.text import brief, factor, number
-from normlab.vocabulary import DIAGNOSES, METRICS, Metric
+from normlab.vocabulary import DIAGNOSES, METRICS, Metric, Spread
 
 ABSENT = "–"
 NO_RATIO = "∅"  # of a gradient that is exactly 0
@@ -31,11 +31,18 @@ class Figures(NamedTuple):
         return not (self.zeros or self.missing or self.diverged or self.left_out)
 
     @property
+    def distance(self) -> float:
+        """How far the mean is from the best there could be, which is less."""
+        return self.metric.distance(self.mean)
+
+    @property
     def half(self) -> float:
         """Half the width of the interval, of a logarithmic metric of logarithms; 0 for none."""
-        if not self.high > self.mean or not self.mean:
+        if not self.high > self.mean:
             return 0.0
-        return math.log(self.high / self.mean) if self.metric.logarithmic else self.high - self.mean
+        if self.metric.logarithmic:
+            return math.log(self.high / self.mean) if self.mean > 0 else 0.0
+        return self.high - self.mean
 
     @property
     def both(self) -> tuple[float, float]:
@@ -61,34 +68,40 @@ def figures_of(record: Mapping[str, Any]) -> Figures:
     )
 
 
-def cell_text(figures: Figures, usual_n: int, *, marked: bool) -> str:
+def cell_text(figures: Figures, usual_n: int, spread: Spread = "interval", *, marked: bool) -> str:
     """Such as `0.500 ±0.100 v` or `2.00 ×÷2 n=3 +1·0`; `marked` with the diagnosis's mark.
 
-    n is written where an interval is of another number of runs than `usual_n`; `*` is of one run,
-    `=` of several that are equal, which have no interval. Of two runs both figures are written.
+    n is written where a spread is of another number of runs than `usual_n`; `*` is of one run, `=`
+    of several that are equal, which have no interval. Of two runs both figures are written.
     """
     metric, mean, n = figures.metric, figures.mean, figures.n
-    text = _value(metric, mean)
+    text = value_text(metric, mean)
     if n == 0 and figures.zeros and mean != mean:
         text = NO_RATIO
     elif n == 1 and figures.zeros == 1:
         text = f"0, {_value_of_two(metric, mean)}"
     elif n == 1:
         text += "*"
+    elif n > 1 and spread == "std":
+        text += _spread_text(metric, figures.std)
     elif n == 2:
         text = ", ".join(_value_of_two(metric, value) for value in figures.both)
     elif n > 1 and figures.high != figures.high:
         text += "="
-    elif n > 1 and metric.logarithmic:
-        text += f" ×÷{factor(figures.high / mean if mean else math.nan)}"
     elif n > 1:
-        text += f" ±{_value(metric, figures.high - mean)}"
-    if n > 2 and n != usual_n:
+        half = figures.high / mean if mean else math.nan
+        text += _spread_text(metric, half if metric.logarithmic else figures.high - mean)
+    if n > 1 and n != usual_n and (n > 2 or spread == "std"):
         text += f" n={n}"
     if n and figures.zeros and n + figures.zeros > 2:
         text += f" +{figures.zeros}·0"
     diagnosis = DIAGNOSES.get(figures.diagnosis or "") if marked else None
     return f"{text} {diagnosis.mark}" if diagnosis and diagnosis.mark else text
+
+
+def _spread_text(metric: Metric, spread: float) -> str:
+    """What a mean lies within, or of what spans decades, by which factor."""
+    return f" ×÷{factor(spread)}" if metric.logarithmic else f" ±{value_text(metric, spread)}"
 
 
 def best_of(column: Sequence[Figures | None]) -> list[bool]:
@@ -101,29 +114,21 @@ def best_of(column: Sequence[Figures | None]) -> list[bool]:
     ranked = {
         place: figures
         for place, figures in enumerate(column)
-        if figures and figures.whole and math.isfinite(_distance(figures))
+        if figures and figures.whole and math.isfinite(figures.distance)
     }
     if len(ranked) < 2:
         return [False] * len(column)
-    first = min(ranked.values(), key=_distance)
+    first = min(ranked.values(), key=lambda figures: figures.distance)
     tied = {place for place, figures in ranked.items() if _tie(first, figures)}
     return [place in tied and len(tied) < len(ranked) for place in range(len(column))]
 
 
-def _distance(figures: Figures) -> float:
-    """How far a mean is from the best there could be, less is better; NaN without a better way."""
-    mean, better = figures.mean, figures.metric.better
-    if better == "nearest 1":
-        return abs(math.log(mean)) if mean > 0 and math.isfinite(mean) else math.inf
-    return {"higher": -mean, "lower": mean}.get(better or "", math.nan)
-
-
 def _tie(first: Figures, other: Figures) -> bool:
-    one, two = _distance(first), _distance(other)
+    one, two = first.distance, other.distance
     if first.metric.better == "nearest 1":
         same = number(math.exp(one)) == number(math.exp(two))  # 0.5 and 2 are equally far
     else:
-        same = _value(first.metric, first.mean) == _value(other.metric, other.mean)
+        same = value_text(first.metric, first.mean) == value_text(other.metric, other.mean)
     return same or two - one <= max(first.half, other.half)
 
 
@@ -133,14 +138,17 @@ def difference_text(metric: Metric, value: float) -> str:
         return ABSENT
     if metric.logarithmic:
         return ">999" if value > 999 else "<0.001" if value < 0.001 else f"×{value:.3g}"
+    if metric.percent:
+        return f"{100 * value:+.2f}"
     return f"{value:+.3f}" if metric.share else f"{value:+.3g}"
 
 
 def _value_of_two(metric: Metric, value: float) -> str:
-    return brief(value) if metric.logarithmic else _value(metric, value)
+    return brief(value) if metric.logarithmic else value_text(metric, value)
 
 
-def _value(metric: Metric, value: float) -> str:
-    if metric.share:
-        return f"{value:.3f}" if value == value else ABSENT
+def value_text(metric: Metric, value: float) -> str:
+    """A figure of a metric: a share to three places, in percent to two, others in three digits."""
+    if metric.share and value == value:
+        return f"{100 * value:.2f}" if metric.percent else f"{value:.3f}"
     return number(value)

@@ -4,13 +4,23 @@ from typing import TYPE_CHECKING
 
 from normlab.show.comparisons.figures import NO_RATIO
 from normlab.show.comparisons.layout import ComparisonLayout, usual_n
-from normlab.vocabulary import DIAGNOSES, METRICS, Diagnosis
+from normlab.vocabulary import DIAGNOSES, METRICS, Diagnosis, Spread
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def legend(summary: "DataFrame", layout: ComparisonLayout) -> str:
+_SPREADS = {
+    "interval": "95% confidence interval of the mean (Student's t)",
+    "std": "standard deviation of the runs (of n − 1)",
+}
+_GEOMETRIC_SPREADS = {
+    "interval": "that of a geometric mean",
+    "std": "geometric standard deviation about a geometric mean",
+}
+
+
+def legend(summary: "DataFrame", layout: ComparisonLayout, spread: Spread = "interval") -> str:
     """The signs between a cell's figures, in one line; empty where there are none."""
     shown = [cell.text for line in layout.lines for cell in line.cells]
     said = []
@@ -21,9 +31,9 @@ def legend(summary: "DataFrame", layout: ComparisonLayout) -> str:
     if any(", " in text for text in shown):
         said.append("two figures: of both runs")
     if any("±" in text for text in shown):
-        said.append("±: 95% confidence interval of the mean (Student's t)")
+        said.append(f"±: {_SPREADS[spread]}")
     if any("×÷" in text for text in shown):
-        said.append("×÷: that of a geometric mean, as a factor")
+        said.append(f"×÷: {_GEOMETRIC_SPREADS[spread]}, as a factor")
     if any("*" in text for text in shown):
         said.append("*: n = 1, no interval")
     if any("=" in text.replace("n=", "") for text in shown):

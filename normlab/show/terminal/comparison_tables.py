@@ -35,7 +35,7 @@ def comparison_table(compared: "Comparison") -> Group:
     tables = [
         _table_of_columns(layout, chosen) for chosen in columns_that_fit(layout, compared.width)
     ]
-    explained = legend(compared.summary, layout)
+    explained = legend(compared.summary, layout, compared.options.spread)
     marks = Text()
     for diagnosis in shown_diagnoses(layout):
         marks.append("  " if marks else "")

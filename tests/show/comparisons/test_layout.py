@@ -5,7 +5,7 @@ import math
 import pytest
 from pandas import DataFrame
 
-from normlab.results import summarize
+from normlab.results import Request, arrange
 from normlab.show.comparisons.layout import lay_out
 from tests.show.comparisons.summaries import tidy
 
@@ -77,7 +77,34 @@ def test_cells_of_nearly_equal_values_stay_apart() -> None:
 
 
 def test_sorted_rows_keep_their_columns_in_order(frame: DataFrame) -> None:
-    summary = summarize(frame, ["norm"], ["model.depth"], ["train_acc"], "-train_acc")
-    laid = lay_out(summary, ["norm"], ["model.depth"])
+    found = arrange(frame, Request(["norm"], ["model.depth"], ["train_acc"], "-train_acc"))
+    laid = lay_out(found.table, ["norm"], ["model.depth"])
     assert laid.columns == ("depth 8", "depth 20", "depth 56", "depth 110")
     assert laid.lines[0].keys == ("bn",)
+
+
+def test_the_values_at_which_cells_did_best_stand_below_their_figures() -> None:
+    columns = {"norm": ["bn", "bn", "ln"], "depth": [8, 20, 8], "optimizer.lr": [0.1, 1e-5, 0.3]}
+    summary = tidy(mean=[0.9, 0.5, 0.2], **columns)
+    laid = lay_out(summary, ["norm"], ["depth"], ["optimizer.lr"])
+    assert laid.heads == ("norm", "metric")
+    lines = [(laid.names(line), [cell.text for cell in line.cells]) for line in laid.lines]
+    assert lines == [
+        (("bn", "train_acc"), ["0.900*", "0.500*"]),
+        (("bn", "best lr"), ["0.1", "1e-05"]),
+        (("ln", "train_acc"), ["0.200*", ""]),
+        (("ln", "best lr"), ["0.3", ""]),
+    ]
+    assert [line.starts for line in laid.lines] == [True, False, True, False]
+
+
+def test_a_standard_deviation_in_place_of_the_interval() -> None:
+    figures = {"high": [0.6, 4.0, 1.0], "std": [0.08, 1.5, 0.0], "n": [3, 2, 3]}
+    metrics = ["train_acc", "gradient_ratio_end", "train_error"]
+    summary = tidy(case=[1, 1, 1], metric=metrics, mean=[0.5, 2.0, 0.0875], **figures)
+    for spread, texts in (
+        ("interval", ["0.500 ±0.100", "1.5, 2.7", "8.75 ±91.25"]),
+        ("std", ["0.500 ±0.080", "2.00 ×÷1.5 n=2", "8.75 ±0.00"]),
+    ):
+        laid = lay_out(summary, ["case"], [], (), spread)
+        assert [line.cells[0].text for line in laid.lines] == texts

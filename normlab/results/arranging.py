@@ -1,0 +1,62 @@
+"""A comparison as it is asked for: which runs, in which cells, in which order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pandas import DataFrame
+
+from normlab.errors import ConfigError
+from normlab.results.best import AtBest, at_best, without_keys
+from normlab.results.comparing import summarize
+from normlab.results.keys import known_key, layout
+from normlab.results.pairing import baseline_keys, paired
+from normlab.results.sorting import sorted_pairs, sorted_summary
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is compared: keys of rows and columns, by default whatever varies, and metrics."""
+
+    rows: Sequence[str] | None = None
+    cols: Sequence[str] | None = None
+    metrics: Sequence[str] = ("train_acc",)
+    sort: str | None = None  # a column, with - for descending
+    baseline: str | None = None  # such as norm=none: paired differences from it
+    best: Sequence[str] = ()  # keys of which each cell has the best value only
+    by: str = "test_acc"  # the metric that says which is best
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """A comparison in tidy rows."""
+
+    table: DataFrame  # of `summarize`, or of `paired`, with the best keys' values before the metric
+    runs: DataFrame
+    rows: list[str]
+    cols: list[str]
+    best: list[str]
+
+
+def arrange(frame: DataFrame, request: Request) -> Arranged:
+    """The tidy rows of a comparison; raises ConfigError where a key or metric is not there."""
+    best = list(dict.fromkeys(known_key(frame, key) for key in request.best))
+    for key in (*(request.rows or ()), *(request.cols or ())):
+        if known_key(frame, key) in best:
+            raise ConfigError(f"--best {key}: is among the rows or columns; leave it out there")
+    rows, cols = layout(without_keys(frame, best), request.rows, request.cols)
+    chosen: AtBest | None = None
+    if best:
+        against = baseline_keys(frame, request.baseline) if request.baseline else []
+        cells = list(dict.fromkeys([*rows, *cols, *against]))
+        chosen = at_best(frame, best, request.by, cells)
+        frame = chosen.runs
+    if request.baseline is None:
+        table = summarize(frame, rows, cols, request.metrics)
+    else:
+        table = paired(frame, request.baseline, request.metrics, rows, cols)
+    table = chosen.with_values(table) if chosen else table
+    if request.sort is not None and request.baseline is None:
+        table = sorted_summary(table, rows, cols, request.sort)
+    elif request.sort is not None:
+        table = sorted_pairs(table, request.sort)
+    return Arranged(table, frame, rows, cols, best)

@@ -1,0 +1,61 @@
+"""Each arm at its best: of every cell the runs at the value of a key at which it did best."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from pandas import DataFrame
+
+from normlab.errors import ConfigError
+from normlab.results.cells import cells_of
+from normlab.results.comparing import summarize
+from normlab.results.keys import known_metric
+from normlab.vocabulary import METRICS
+
+
+class AtBest(NamedTuple):
+    """The runs that a comparison is left with, and the values at which they were made."""
+
+    runs: DataFrame  # without the columns of the best keys, which set them apart no more
+    values: DataFrame  # a row a cell: its keys, and the best keys
+    best: list[str]
+
+    def with_values(self, summary: DataFrame) -> DataFrame:
+        """A summary's rows with the best keys' values before the metric."""
+        keys = [key for key in self.values if key not in self.best]
+        how = {"on": keys, "how": "left"} if keys else {"how": "cross"}
+        found = summary.merge(self.values, **how)
+        place = summary.columns.get_loc("metric")
+        return found[[*summary.columns[:place], *self.best, *summary.columns[place:]]]
+
+
+def without_keys(frame: DataFrame, best: Sequence[str]) -> DataFrame:
+    """A frame without the columns of keys, and those of the settings below a group."""
+    below = tuple(f"{key}." for key in best)
+    return frame.drop(columns=[c for c in frame if c in best or str(c).startswith(below)])
+
+
+def at_best(frame: DataFrame, best: Sequence[str], by: str, keys: Sequence[str]) -> AtBest:
+    """Of every cell of the keys the runs at the best keys' values with the best mean of `by`.
+
+    Values at which a run has no such figure, as one that diverged has no loss, come after all
+    others; of equally good ones the first counts. Raises ConfigError where a metric is not there or
+    no value of it is better than another.
+    """
+    by = known_metric(frame, by)
+    metric = METRICS[by]
+    if metric.better is None:
+        ranked = [name for name, other in METRICS.items() if other.better and name in frame]
+        raise ConfigError(f"--by {by}: no {metric.label} is better; choices: {', '.join(ranked)}")
+    cells = cells_of(frame, [*keys, *best])
+    summary = summarize(frame, keys, best, [by])  # a row a cell, in their order
+    flawed = (summary["missing"] > 0) | (summary["n"] == 0)
+    distance = np.array([metric.distance(mean) for mean in summary["mean"]])
+    arm = cells_of(summary, keys)
+    order = np.lexsort((np.where(np.isnan(distance), math.inf, distance), flawed))
+    _, first = np.unique(arm.number[order], return_index=True)
+    chosen = np.sort(order[first])
+    runs = frame[np.isin(cells.number, chosen)]
+    values = summary.iloc[chosen][[*keys, *best]].reset_index(drop=True)
+    return AtBest(without_keys(runs, best), values, list(best))
