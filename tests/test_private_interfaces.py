@@ -16,11 +16,8 @@ USED = {
     ("ray._private", "runs/launchers/ray.py"),
     ("torch._foreach_norm", "measurement/steps.py"),
 }
-# With tests of their own, in tests/config and tests/data.
-TESTED_ELSEWHERE = {
-    ("override._value", "config/axes.py"),
-    ("pickle._Unpickler", "data/pickles.py"),
-}
+# With a test of its own, in tests/data.
+TESTED_ELSEWHERE = {("pickle._Unpickler", "data/pickles.py")}
 OWN = ("self", "cls", "copy", "_Line", "line")
 
 
