@@ -59,7 +59,10 @@ def to_yaml(config: Config) -> str:
     """The resolved config as YAML that `from_yaml` loads back to an equal Config."""
     from omegaconf import OmegaConf
 
-    return OmegaConf.to_yaml(OmegaConf.create(config.model_dump(mode="json")))
+    values = config.model_dump(mode="json")
+    text = OmegaConf.to_yaml(OmegaConf.create(values))
+    # It leaves such a line break as it is, to be read as a space; JSON is YAML, too.
+    return json.dumps(values, indent=2) + "\n" if "\x85" in text else text
 
 
 def from_yaml(text: str) -> Config:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, field_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from normlab.registry import Registry
@@ -22,6 +22,14 @@ class Settings(BaseModel):
     """Some keys of a config: unknown ones are refused, nothing is converted, nothing changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _without_negative_zero(cls, value: Any) -> Any:
+        # Equal to 0.0, but written otherwise, which would be another run.
+        if isinstance(value, tuple):
+            return tuple(map(cls._without_negative_zero, value))
+        return 0.0 if isinstance(value, float) and value == 0 else value
 
 
 class Part(Settings):

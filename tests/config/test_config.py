@@ -85,8 +85,13 @@ def test_probes_are_a_set() -> None:
 
 
 def test_negative_zero_is_zero() -> None:
-    negative, zero = (compose([f"optimizer.weight_decay={value}"]) for value in ("-0.0", "0.0"))
-    assert run_id(negative) == run_id(zero)
+    base = ["schedule=multistep", "optimizer=adam"]
+    for key in ("optimizer.weight_decay", "optimizer.beta1", "norm.momentum", "model.init_gain"):
+        negative, zero = (compose([*base, f"{key}={value}"]) for value in ("-0.0", "0.0"))
+        assert run_id(negative) == run_id(zero)
+        assert "-0.0" not in to_yaml(negative)
+    one, other = (compose([*base, f"schedule.milestones=[{z},0.5]"]) for z in ("-0.0", "0.0"))
+    assert run_id(one) == run_id(other)
 
 
 def test_a_root_at_home_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,6 +230,14 @@ def test_yaml_round_trip_keeps_config_and_id(
     back = from_yaml(to_yaml(config))
     assert back == config
     assert run_id(back) == run_id(config)
+
+
+def test_odd_line_breaks_load_back() -> None:
+    for root in ("a\x85b", "a\u2028b\u2029", "\x00\x1b\ufeff", "1e3", "null"):
+        values = DEFAULT.model_dump()
+        values["data"]["root"] = root
+        config = Config.model_validate(values)
+        assert from_yaml(to_yaml(config)) == config
 
 
 def test_the_id_does_not_depend_on_order_or_spelling() -> None:
