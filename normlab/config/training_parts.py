@@ -60,6 +60,13 @@ class DataSet(Part):
         """The data set found, downloaded or drawn, cut to size, standardized, on the device."""
         raise NotImplementedError
 
+    def content(self) -> str | None:
+        """A hash of what its files hold, None where it is drawn; raises DataError.
+
+        Settings do not say it, so that it is kept beside what a run was made with.
+        """
+        return None
+
     @classmethod
     def locate(cls, root: str | None = None) -> "Path | None":
         """The folder or file that holds it, or None where it is not on this machine."""

@@ -1,6 +1,7 @@
 """Real images: found or downloaded, cut to size, standardized, put on the device."""
 
 import functools
+import hashlib
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # Images [N, C, H, W] and labels [N] as they are stored: whole numbers, so that sums are exact.
 Bytes = NDArray[np.uint8]
 Split = tuple[Bytes, Bytes]
+Stamp = tuple[str, int, int]
 
 
 class ImageSet(DataSet):
@@ -91,9 +93,7 @@ class ImageSet(DataSet):
         missing or damaged and cannot be downloaded."""
         from normlab.config import ImageTensors
 
-        path = self.find(self.root)
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        train, test = _read_once(type(self), path, tuple(_stamp(file) for file in files))
+        train, test = self._stored()
         images, labels = self._subset(train, "train", self.train_size)
         test_images, test_labels = self._subset(test, "test", self.test_size)
         if self.crop_padding >= images.shape[-1]:
@@ -116,6 +116,18 @@ class ImageSet(DataSet):
             self.classes,
         )
 
+    def content(self) -> str:
+        """Of the images and labels alone, however they are packed; the same for every subset."""
+        return _content_once(type(self), *self._place())
+
+    def _stored(self) -> tuple[Split, Split]:
+        return _read_once(type(self), *self._place())
+
+    def _place(self) -> tuple[Path, tuple[Stamp, ...]]:
+        path = self.find(self.root)
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        return path, tuple(_stamp(file) for file in files)
+
     def _subset(self, split: Split, part: str, size: int | None) -> Split:
         images, labels = split
         if size is None:
@@ -135,12 +147,22 @@ class ImageSet(DataSet):
 def _read_once(
     kind: type[ImageSet],
     path: Path,
-    stamps: tuple[tuple[str, int, int], ...],  # noqa: ARG001  changed files are read again
+    stamps: tuple[Stamp, ...],  # noqa: ARG001  changed files are read again
 ) -> tuple[Split, Split]:
     return kind.read(path)
 
 
-def _stamp(file: Path) -> tuple[str, int, int]:
+@functools.lru_cache(maxsize=8)
+def _content_once(kind: type[ImageSet], path: Path, stamps: tuple[Stamp, ...]) -> str:
+    found = hashlib.sha256()
+    for split in _read_once(kind, path, stamps):
+        for part in split:
+            found.update(str((part.shape, part.dtype)).encode())
+            found.update(np.ascontiguousarray(part).data)
+    return found.hexdigest()[:16]
+
+
+def _stamp(file: Path) -> Stamp:
     """What changes when a file does: its name, size and time."""
     with reading(file):
         status = file.stat()

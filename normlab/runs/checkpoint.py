@@ -83,6 +83,7 @@ def checkpoint_maker(config: Config, device: str) -> dict[str, Any]:
         "device": device.partition(":")[0],  # any of a machine's equal GPUs
         "processor": processor(device),
         "threads": config.runtime.threads,
+        "data_sha256": config.data.content(),
     }
 
 

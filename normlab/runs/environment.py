@@ -24,6 +24,7 @@ def environment(config: Config, device: str, command: Sequence[str]) -> dict[str
         "device": device,
         "processor": processor(device),
         "threads": config.runtime.threads,
+        "data_sha256": config.data.content(),
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "command": list(command),

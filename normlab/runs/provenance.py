@@ -16,7 +16,8 @@ ENVIRONMENT_FILE = "environment.json"
 def made_with(environment: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a summary that an environment tells; those of another type are left out."""
     commit = environment.get("git_commit")
-    told = {key: environment.get(key) for key in ("device", "processor", "normlab", "torch")}
+    alike = ("device", "processor", "normlab", "torch", "data_sha256")  # in both files
+    told = {key: environment.get(key) for key in alike}
     told["started"] = environment.get("started")
     told["commit"] = commit[:10] if isinstance(commit, str) else None
     if told["commit"] and environment.get("git_dirty"):

@@ -598,6 +598,25 @@ def test_labels_that_do_not_belong(tmp_path, black_mnist, labels, message):
     assert one_line(error).startswith(f"{path}: {message}")
 
 
+def test_the_content_is_that_of_the_files_however_packed(tmp_path, black_mnist):
+    def content(folder, **changes):
+        return image_data("mnist", root=str(folder), **changes).content()
+
+    here = content(black_mnist)
+    assert len(here) == 16
+    assert content(black_mnist, train_size=10, standardize="channel") == here
+    labels = (9 - np.arange(60_000) % 10).astype(np.uint8)
+    path = with_labels(black_mnist, tmp_path / "copy", labels)
+    assert content(path.parent) == here
+    path.with_suffix("").write_bytes(idx(labels))
+    path.unlink()
+    assert content(path.parent) == here
+    labels[7] = 0
+    path.with_suffix("").write_bytes(idx(labels))  # a place that has been read before
+    assert content(path.parent) != here
+    assert gaussian().content() is None
+
+
 # -------------------------------------------------------------------------------------- CIFAR-10
 
 

@@ -25,6 +25,22 @@ def test_only_within_a_cell_is_counted_as_there() -> None:
     ]
 
 
+def test_data_of_other_content_are_told_within_a_data_set() -> None:
+    frame = to_frame(
+        [
+            row("data=mnist", seed=0, data_sha256="aa"),
+            row("data=digits", seed=0, data_sha256="bb"),
+            row("data=gaussian", seed=0),
+        ]
+    )
+    assert mixed_origins(frame, ["data"]) == []
+    others = [row("data=mnist", "norm=ln", seed=1, data_sha256="cc")]
+    runs = [row("data=mnist", seed=0, data_sha256="aa"), row("data=digits", data_sha256="bb")]
+    both = to_frame([*runs, *others])
+    assert mixed_origins(both, ["data"]) == [("data_sha256", ("aa", "cc"), 1, 2)]
+    assert mixed_origins(both, ["data", "norm"]) == [("data_sha256", ("aa", "cc"), 0, 3)]
+
+
 def test_what_is_not_known_or_no_result_counts_as_nothing() -> None:
     frame = to_frame(
         [

@@ -106,6 +106,8 @@ def damage(name, file):
             torch.save({**good, "maker": {**good["maker"], "commit": '"0123abc"'}}, file)
         case "of other threads":
             torch.save({**good, "maker": {**good["maker"], "threads": 7}}, file)
+        case "of other data":
+            torch.save({**good, "maker": {**good["maker"], "data_sha256": "0" * 16}}, file)
         case "of no maker":
             torch.save({**good, "maker": None}, file)
         case "a list":
@@ -118,7 +120,7 @@ def damage(name, file):
 @pytest.mark.parametrize(
     "name",
     ["truncated", "empty", "flipped", "text", "of another run", "of another version",
-     "of another commit", "of other threads", "of no maker", "a list", "hostile"],
+     "of another commit", "of other threads", "of other data", "of no maker", "a list", "hostile"],
 )  # fmt: skip
 def test_an_unusable_checkpoint_is_told_and_the_run_starts_over(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)

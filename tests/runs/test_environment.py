@@ -18,6 +18,8 @@ def test_environment_says_what_a_run_was_made_with() -> None:
     assert facts["torch"] == torch.__version__
     assert facts["threads"] == 3
     assert facts["processor"]
+    assert facts["data_sha256"] == compose().data.content()
+    assert environment(compose(["data=gaussian"]), "cpu", [])["data_sha256"] is None
     assert {"git_commit", "git_dirty", "host", "python", "started"} <= set(facts)
     started = datetime.fromisoformat(facts["started"])
     assert abs((started - before).total_seconds()) < 60

@@ -37,7 +37,7 @@ def test_the_keys_are_those_of_before_after_the_version() -> None:
     summary = parse_summary((OLD_RUN / "summary.json").read_bytes())
     assert summary.version == 0
     now = summary.to_plain()
-    made_with = ("processor", "threads", "normlab", "torch", "commit", "started")
+    made_with = ("processor", "threads", "data_sha256", "normlab", "torch", "commit", "started")
     assert set(now) == {"version", *before, *made_with}
     assert now == {"version": 0, **before, **dict.fromkeys(made_with)}
 

@@ -24,8 +24,8 @@ def plan_lines(plan: Plan) -> list[str]:
         )
     if plan.merged:
         lines.append(
-            f"{plan.merged} more of the grid would be the same runs again: output, runtime and "
-            "launcher make no other run"
+            f"{plan.merged} more of the grid would be the same runs again: output, runtime, "
+            "launcher and data.root make no other run"
         )
     if plan.pending and not math.isnan(plan.seconds):
         lines.append(

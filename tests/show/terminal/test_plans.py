@@ -21,8 +21,8 @@ CONFIGS = tuple(compose([*TINY, "seed=0"]).model_copy(update={"seed": i}) for i 
             [
                 "50 runs: 40 to make, 7 finished before, 3 failed before (--retry-failed makes "
                 "them again)",
-                "2 more of the grid would be the same runs again: output, runtime and launcher "
-                "make no other run",
+                "2 more of the grid would be the same runs again: output, runtime, launcher and "
+                "data.root make no other run",
                 "about 10 min of computing, by the finished runs most alike",
             ],
         ),
