@@ -1,6 +1,7 @@
 """How commands print: consoles, answers, reports, and what is said of folders that are no runs."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 # In columns, of what goes into a file or a pipe.
 FILE_WIDTH = 120
+# What is narrower than a cell of a table is left to the terminal to break.
+LEAST_WIDTH = 20
 
 
 def make_console(*, stderr: bool = False, quiet: bool = False) -> "Console":
@@ -29,8 +32,13 @@ def make_console(*, stderr: bool = False, quiet: bool = False) -> "Console":
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     console = PipeConsole(stderr=stderr, quiet=quiet, highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told) > 0:
+        console.width = max(int(told), LEAST_WIDTH)
+    elif not console.is_terminal:
         console.width = FILE_WIDTH
+    elif told:  # 0 or no number
+        console.width = shutil.get_terminal_size().columns
     return console
 
 

@@ -1,6 +1,7 @@
 """The figures of a cell, and how they are written."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -126,10 +127,15 @@ def best_of(column: Sequence[Figures | None]) -> list[bool]:
 def _tie(first: Figures, other: Figures) -> bool:
     one, two = first.distance, other.distance
     if first.metric.better == "nearest 1":
-        same = number(math.exp(one)) == number(math.exp(two))  # 0.5 and 2 are equally far
+        same = number(_times(one)) == number(_times(two))  # 0.5 and 2 are equally far
     else:
         same = value_text(first.metric, first.mean) == value_text(other.metric, other.mean)
     return same or two - one <= max(first.half, other.half)
+
+
+def _times(distance: float) -> float:
+    """How many times 1 a ratio is that is so far from it, or 1 of it."""
+    return math.exp(min(distance, math.log(sys.float_info.max)))
 
 
 def difference_text(metric: Metric, value: float) -> str:
