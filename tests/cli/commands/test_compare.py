@@ -67,3 +67,15 @@ def test_one_experiment_needs_no_word(folder: Path) -> None:
     (folder / "alone" / "results").symlink_to(folder / "results" / "another")
     answer = normlab("compare", cwd=folder / "alone")
     assert (answer.returncode, answer.stderr) == (0, "")
+
+
+def test_any_number_of_columns_will_do(folder: Path) -> None:
+    words = ("compare", "results/synthetic", "--rows", "norm,model.residual,optimizer.lr,data")
+    wide = normlab(*words, cwd=folder).stdout
+    for columns in ("0", "none"):
+        assert normlab(*words, cwd=folder, COLUMNS=columns).stdout == wide
+    narrow = normlab(*words, cwd=folder, COLUMNS="40").stdout
+    assert max(map(len, narrow.splitlines())) <= 40
+    assert narrow.count("data digits") == 4 * wide.count("digits")  # a table a depth
+    for depth in (8, 20, 56, 110):
+        assert f"depth {depth}" in narrow
