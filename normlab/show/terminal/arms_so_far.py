@@ -10,12 +10,14 @@ from rich.text import Text
 
 from normlab.results import places
 from normlab.runs import Outcome, Plan, Summary, read_summary, run_folder
+from normlab.show.terminal.jobs import telling
 from normlab.show.terminal.plain_tables import GAP, diagnosis_style
 from normlab.vocabulary import DIAGNOSES, FINAL
 
 # Lines that a table has beside its rows: its head, a rule and the key to its signs.
 _FRAME = 3
 _TO_MAKE, _AT_WORK = "·", "…"
+_HEAD = "train accuracy"
 
 
 class ArmsSoFar:
@@ -61,19 +63,23 @@ class ArmsSoFar:
             arms = self._window(rows - _FRAME) if rows > _FRAME else ()
         if not arms:
             return None
-        table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, GAP, 0, 0))
-        name_width = max(map(len, self._arms))
         longest = max(len(runs) for runs in self._cells.values())
-        cell_width = len("0.000 u") + (len(f" {longest}/{longest}") if longest > 1 else 0)
-        most = max(1, (width - name_width) // (cell_width + GAP))
-        depths = self._depths[-most:]
-        table.add_column("train accuracy", no_wrap=True, min_width=min(name_width, width // 2))
+        cell = len("0.000 u") + (len(f" {longest}/{longest}") if longest > 1 else 0) + GAP
+        name_width = max(map(len, [_HEAD, *arms]))
+        most = max(1, (width - min(name_width, width * 2 // 5)) // cell)
+        depths = _evenly(self._depths, most)
+        room = max(len(_HEAD), width - GAP - cell * len(depths))
+        names, dropped = telling(arms, room)
+        table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, GAP, 0, 0))
+        table.add_column(_HEAD, no_wrap=True, min_width=min(max(map(len, [_HEAD, *names])), room))
         for depth in depths:
             head = f"depth {depth}" if len(self._depths) > 1 else ""
-            table.add_column(head, justify="right", min_width=cell_width, no_wrap=True)
-        for arm in arms:
-            table.add_row(Text(arm), *(self._cell(arm, depth, at_work) for depth in depths))
-        table.caption = self._key()
+            table.add_column(head, justify="right", min_width=cell - GAP, no_wrap=True)
+        for arm, name in zip(arms, names, strict=True):
+            shown = Text(name)
+            shown.truncate(room, overflow="ellipsis")
+            table.add_row(shown, *(self._cell(arm, depth, at_work) for depth in depths))
+        table.caption = self._key(dropped, len(depths))
         table.caption_justify = "left"
         return table
 
@@ -112,8 +118,20 @@ class ArmsSoFar:
         style = diagnosis_style(verdict) if mark else ""
         return Text(f"{text} {mark}".rstrip() + part, style=style)
 
-    def _key(self) -> Text:
+    def _key(self, dropped: str, depths: int) -> Text:
+        """What the signs mean, and what is left out for want of room."""
         verdicts = {summary.verdict for summary in list(self._results.values())}
         marks = [f"{d.mark} {name}" for name, d in DIAGNOSES.items() if d.mark and name in verdicts]
-        signs = [f"{_TO_MAKE} to make", f"{_AT_WORK} at work", *marks]
+        left_out = [f"all {dropped}"] if dropped else []
+        if depths < len(self._depths):
+            left_out.append(f"{depths} of {len(self._depths)} depths")
+        signs = [f"{_TO_MAKE} to make", f"{_AT_WORK} at work", *marks, *left_out]
         return Text("  ".join(signs), style="dim", no_wrap=True, overflow="ellipsis")
+
+
+def _evenly(depths: Sequence[Any], most: int) -> list[Any]:
+    """At most so many depths, evenly spread, the deepest among them."""
+    count = min(len(depths), most)
+    return [depths[-1 - round(i * (len(depths) - 1) / max(1, count - 1))] for i in range(count)][
+        ::-1
+    ]

@@ -31,17 +31,20 @@ class ClaimsSoFar:
                     self._verdicts[claim] = self._judge(claim)
 
     def drawn(self, at_work: Collection[str], width: int, rows: int) -> RenderableType | None:
-        """A word a claim, as many as fit: those with runs at work before others."""
-        order = sorted(self._runs, key=lambda claim: not self._left[claim] & set(at_work))
-        lines: list[Text] = []
-        for claim in order:
-            entry = self._entry(claim)
-            if not lines or lines[-1].cell_len + 3 + entry.cell_len > width:
-                if len(lines) >= rows:
-                    break
-                lines.append(Text(no_wrap=True, overflow="ellipsis"))
-            lines[-1].append("   " if lines[-1] else "").append(entry)
-        return Text("\n").join(lines) if lines else None
+        """A word a claim; where there is no room for all, those that wait and have runs at work."""
+        for claims in (
+            list(self._runs),
+            [claim for claim, left in self._left.items() if left],
+            [claim for claim, left in self._left.items() if left & set(at_work)],
+        ):
+            lines: list[Text] = []
+            for entry in map(self._entry, claims):
+                if not lines or lines[-1].cell_len + 3 + entry.cell_len > width:
+                    lines.append(Text(no_wrap=True, overflow="ellipsis"))
+                lines[-1].append("   " if lines[-1] else "").append(entry)
+            if len(lines) <= rows:
+                break
+        return Text("\n").join(lines[: max(rows, 0)]) if lines else None
 
     def _entry(self, claim: str) -> Text:
         if verdict := self._verdicts.get(claim):

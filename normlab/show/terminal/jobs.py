@@ -52,7 +52,7 @@ def job_lines(jobs: Mapping[str, Job], names: Mapping[str, str], width: int) -> 
         accuracies = [""] * len(jobs)
     room = width - step_width - max(map(len, accuracies), default=0) - LEAST_BAR_CELLS - 2 * GAP
     room = max(LEAST_NAME, room)
-    shown = telling([names[identity] for identity in jobs], room)
+    shown, _ = telling([names[identity] for identity in jobs], room)
     name_width = min(max(map(len, [*shown, *names.values()])), room)
     cells = max(LEAST_BAR_CELLS, min(BAR_CELLS, LEAST_BAR_CELLS + room - name_width))
     lines = []
@@ -68,14 +68,29 @@ def job_lines(jobs: Mapping[str, Job], names: Mapping[str, str], width: int) -> 
     return lines
 
 
-def telling(names: Sequence[str], room: int) -> list[str]:
-    """Names without the words that all of them have, where one is longer than the room."""
-    if len(names) < 2 or max(map(len, names)) <= room:
-        return list(names)
-    words = [re.split(r",?\s(?!\d)", name) for name in names]  # `depth 56` is one
-    common = set(words[0]).intersection(*words[1:])
-    told = [" ".join(word for word in own if word not in common) for own in words]
-    return told if all(told) else list(names)
+def telling(names: Sequence[str], room: int) -> tuple[list[str], str]:
+    """Names that fit a room as far as they can, so that each keeps what sets it apart, and the
+    words that they have lost.
+
+    Where one is too long all lose the words that they share, then the ends of their keys:
+    `momentum=0.9` becomes `mom…=0.9`.
+    """
+    told, dropped = list(names), ""
+    if len(names) > 1 and not _fit(names, room):
+        words = [re.split(r",?\s(?!\d)", name) for name in names]  # `depth 56` is one
+        common = set(words[0]).intersection(*words[1:])
+        shorter = [" ".join(word for word in own if word not in common) for own in words]
+        if all(shorter):
+            told, dropped = shorter, " ".join(word for word in words[0] if word in common)
+    for letters in (8, 5, 3, 1):
+        if _fit(told, room):
+            break
+        told = [re.sub(rf"(\b\w{{{letters}}})\w\w+…?=", r"\1…=", name) for name in told]
+    return told, dropped
+
+
+def _fit(names: Sequence[str], room: int) -> bool:
+    return max(map(len, names), default=0) <= room
 
 
 def _accuracy(value: float | None) -> str:

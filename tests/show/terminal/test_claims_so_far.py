@@ -27,9 +27,12 @@ def test_a_claim_is_judged_once_when_its_last_run_ends() -> None:
     ]
 
 
-def test_as_many_as_fit_are_shown_those_at_work_first() -> None:
+def test_where_not_all_fit_those_that_wait_for_runs_at_work_are_shown() -> None:
     claims = ClaimsSoFar({f"C{i:02}": {str(i)} for i in range(20)}, lambda _: "PASS")
-    lines = printed(claims.drawn({"13"}, 40, 2), 40)
-    assert lines[0].startswith("C13 0/1 runs   C00")
-    assert len(lines) == 2
-    assert max(map(len, lines)) <= 40
+    everything = printed(claims.drawn({"13"}, 80, 9))
+    assert everything[0].startswith("C00 0/1 runs   C01 0/1 runs")
+    assert "C19" in everything[-1]
+    assert printed(claims.drawn({"13"}, 40, 2), 40) == ["C13 0/1 runs"]
+    for i in range(18):
+        claims.ended(Outcome(str(i), "finished"))
+    assert printed(claims.drawn({"13"}, 40, 2), 40) == ["C18 0/1 runs   C19 0/1 runs"]

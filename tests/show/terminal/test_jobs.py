@@ -34,10 +34,25 @@ def test_a_bar_is_as_long_as_its_share_without_colour_too() -> None:
     assert second.endswith(" 0/40")
 
 
-def test_names_lose_no_word_where_there_is_room_or_nothing_would_be_left() -> None:
-    assert telling(["bn depth 8", "ln depth 8"], 20) == ["bn depth 8", "ln depth 8"]
-    assert telling(["bn depth 8", "ln depth 8"], 5) == ["bn", "ln"]
-    assert telling(["bn depth 8", "bn depth 8, seed 1"], 5) == ["bn depth 8", "bn depth 8, seed 1"]
+@pytest.mark.parametrize(
+    ("names", "room", "told", "dropped"),
+    [
+        (["bn depth 8", "ln depth 8"], 20, ["bn depth 8", "ln depth 8"], ""),
+        (["bn depth 8", "ln depth 8"], 5, ["bn", "ln"], "depth 8"),
+        (["bn", "bn depth 8"], 5, ["bn", "bn depth 8"], ""),  # one would have no name
+        (
+            ["bn momentum=0.9 lr=1", "ln momentum=0.5 lr=1"],
+            11,
+            ["bn mom…=0.9", "ln mom…=0.5"],
+            "lr=1",
+        ),
+        (["momentum=0.9"], 7, ["m…=0.9"], ""),
+    ],
+)
+def test_too_long_names_keep_what_sets_them_apart(
+    names: list[str], room: int, told: list[str], dropped: str
+) -> None:
+    assert telling(names, room) == (told, dropped)
 
 
 @pytest.mark.parametrize(
