@@ -30,7 +30,7 @@ benchmark(*cases, seconds=60.0, on_case=ignore)
 compare(*folders, rows=None, cols=None, metrics=('train_acc',), where=(), sort=None, \
 baseline=None, best=(), by='test_acc')
 compose(*overrides, config_dir=None)
-export(file, *folders, where=(), on_problem=ignore)
+export(file, *folders, where=(), rows='runs', on_problem=ignore)
 finished_run(named)
 info()
 model(*overrides, config_dir=None)
@@ -200,7 +200,8 @@ def test_a_grid_is_planned_swept_compared_and_exported() -> None:
     assert list(table["n"]) == [2, 2]
     assert normlab.compare(baseline="norm=none")["n"].tolist() == [2]
     exported = normlab.export("runs.csv", "results")
-    assert len(read_csv("runs.csv")) == len(exported) == 4
+    assert len(read_csv("runs.csv")) == exported.runs == 4
+    assert normlab.export("steps.csv", "results", rows="steps").rows == len(read_csv("steps.csv"))
 
 
 @pytest.mark.slow

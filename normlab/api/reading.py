@@ -67,12 +67,16 @@ def export(
     file: Place,
     *folders: Place,
     where: Sequence[str] = (),
+    rows: "results.RowKind" = "runs",
     on_problem: Callable[[str], object] = ignore,
-) -> "DataFrame":
-    """Write what `read_results` reads into FILE.parquet or FILE.csv, and return it."""
+) -> "results.Exported":
+    """Write what `read_results` reads into FILE.parquet or FILE.csv: a row a run.
+
+    With `rows` "steps" a row is an evaluation of a run, with "layers" a layer at a step. Returns
+    how many runs and rows were written.
+    """
     frame = read_results(*folders, where=where, on_problem=on_problem)
-    results.export(frame, Path(file))
-    return frame
+    return results.export(frame, Path(file), rows, on_problem)
 
 
 # ----------------------------------------------------------------------------- pictures

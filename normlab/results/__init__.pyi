@@ -10,6 +10,8 @@ from .comparing import summarize as summarize
 from .conclusions import findings as findings
 from .degradation import DEGRADED_ASYMPTOTE as DEGRADED_ASYMPTOTE
 from .degradation import DEGRADED_SPEED as DEGRADED_SPEED
+from .exporting import Exported as Exported
+from .exporting import RowKind as RowKind
 from .exporting import export as export
 from .filters import check_where as check_where
 from .filters import where as where

@@ -77,7 +77,8 @@ def profiles(
     found = pandas.concat(parts, ignore_index=True) if parts else DataFrame({probe: []})
     if not found[probe].notna().any():
         raise ConfigError(
-            f"{probe}: was measured in none of the {len(runs)} runs; probes=all measures it"
+            f"{probe}: was measured in none of the {len(runs)} runs; "
+            f"'probes.measure=[{probe}]' measures it"
         )
     measured = found[probe].notna().groupby([found["run"], found["step"]]).transform("any")
     found = found.assign(hidden=found.groupby("run")["layer"].transform("max") - 1)
@@ -140,7 +141,9 @@ def history(folder: Path, probe: str) -> DataFrame:
     """
     layers = read_table(folder, "layers")
     if probe not in layers or layers[probe].isna().all():
-        raise ConfigError(f"{probe}: was not measured in {folder}; probes=all measures it")
+        raise ConfigError(
+            f"{probe}: was not measured in {folder}; 'probes.measure=[{probe}]' measures it"
+        )
     layers = layers[layers["step"].isin(layers.loc[layers[probe].notna(), "step"])]
     hidden = layers["layer"] < layers["layer"].max()
     found: DataFrame = layers.loc[hidden, ["step", "layer", "name", probe]]
