@@ -39,6 +39,7 @@ class Diagnosis:
     name: str
     mark: str  # after a cell's figures, as colour alone would not reach a pipe
     style: str  # rich's
+    meaning: str = ""  # what was seen, in a few words, of one with a mark
 
 
 # From the best to the worst; where two are equally frequent, the worse one is shown.
@@ -47,11 +48,15 @@ DIAGNOSES: dict[str, Diagnosis] = {
     for diagnosis in (
         Diagnosis("trains", "", "green"),
         Diagnosis("healthy", "", "green"),
-        Diagnosis("undertrained", "u", "yellow"),
-        Diagnosis("collapsed", "c", "magenta"),
-        Diagnosis("vanishing", "v", "blue"),
-        Diagnosis("exploding", "e", "red"),
-        Diagnosis("diverged", "d", "red"),
+        Diagnosis("undertrained", "u", "yellow", "the gradient is alive"),
+        Diagnosis("collapsed", "c", "magenta", "all samples look alike to the last hidden layer"),
+        Diagnosis(
+            "vanishing", "v", "blue", "layer 1 gets under 1% of the last hidden layer's gradient"
+        ),
+        Diagnosis(
+            "exploding", "e", "red", "layer 1 gets over 100 times the last hidden layer's gradient"
+        ),
+        Diagnosis("diverged", "d", "red", "the loss or a gradient was not finite"),
     )
 }
 

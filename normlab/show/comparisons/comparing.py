@@ -11,7 +11,7 @@ from rich.text import Text
 from normlab.errors import ConfigError
 from normlab.results import Request, arrange, counts, pooled
 from normlab.show.comparisons.layout import ComparisonLayout, lay_out
-from normlab.show.comparisons.legend import legend, marked_name, shown_diagnoses
+from normlab.show.comparisons.legend import legend, marks_explained
 from normlab.show.comparisons.origins import origin_notes
 from normlab.show.formats.registry import TABLE_FORMATS, formats_of
 from normlab.show.terminal.run_lists import counts_line
@@ -48,7 +48,7 @@ class Comparison:
 
     def explanations(self) -> list[str]:
         """The legend, the diagnoses and the notes, each a line of text."""
-        marks = "  ".join(map(marked_name, shown_diagnoses(self.layout)))
+        marks = "; ".join(text for text, _ in marks_explained(self.layout))
         explained = legend(self.summary, self.layout, self.options.spread)
         return [*filter(None, (explained, marks)), *self.notes]
 

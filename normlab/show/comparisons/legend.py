@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from normlab.show.comparisons.figures import NO_RATIO
 from normlab.show.comparisons.layout import ComparisonLayout, usual_n
-from normlab.vocabulary import DIAGNOSES, METRICS, Diagnosis, Spread
+from normlab.vocabulary import DIAGNOSES, METRICS, Spread
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -18,6 +18,11 @@ _GEOMETRIC_SPREADS = {
     "interval": "that of a geometric mean",
     "std": "geometric standard deviation about a geometric mean",
 }
+# When, and of which nets, a mark says what it does.
+_LETTERS = (
+    "letters: how trainings ended that came less than 90% of the way from chance to full train "
+    "accuracy"
+)
 
 
 def legend(summary: "DataFrame", layout: ComparisonLayout, spread: Spread = "interval") -> str:
@@ -55,12 +60,10 @@ def legend(summary: "DataFrame", layout: ComparisonLayout, spread: Spread = "int
     return "; ".join(said)
 
 
-def shown_diagnoses(layout: ComparisonLayout) -> list[Diagnosis]:
-    """The diagnoses of the cells, from the best to the worst."""
+def marks_explained(layout: ComparisonLayout) -> list[tuple[str, str]]:
+    """What the letters in the cells mean, and what those without one are; each with its style."""
     shown = {cell.diagnosis for line in layout.lines for cell in line.cells}
-    return [diagnosis for name, diagnosis in DIAGNOSES.items() if name in shown]
-
-
-def marked_name(diagnosis: Diagnosis) -> str:
-    """Such as `v vanishing`: the mark that stands in a cell, and what it means."""
-    return f"{diagnosis.mark} {diagnosis.name}".strip()
+    found = [diagnosis for name, diagnosis in DIAGNOSES.items() if name in shown]
+    plain = [(f"no letter: {d.name}", d.style) for d in found if not d.mark]
+    marked = [(f"{d.mark} {d.name}: {d.meaning}", d.style) for d in found if d.mark]
+    return [*plain, *([(_LETTERS, "dim"), *marked] if marked else [])]

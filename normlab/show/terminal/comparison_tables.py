@@ -8,7 +8,7 @@ from rich.text import Text
 from normlab.results import label, short_names
 from normlab.show.comparisons.figures import difference_text
 from normlab.show.comparisons.layout import Cell, ComparisonLayout, Line
-from normlab.show.comparisons.legend import legend, marked_name, shown_diagnoses
+from normlab.show.comparisons.legend import legend, marks_explained
 from normlab.show.terminal.plain_tables import diagnosis_style, dimmed
 from normlab.show.terminal.row_tables import Row, RowTable
 from normlab.vocabulary import METRICS, Metric
@@ -37,10 +37,7 @@ def comparison_table(compared: "Comparison") -> Group:
         apart=layout.several,
     )
     explained = legend(compared.summary, layout, compared.options.spread)
-    marks = Text()
-    for diagnosis in shown_diagnoses(layout):
-        marks.append("  " if marks else "")
-        marks.append(marked_name(diagnosis), style=diagnosis.style)
+    marks = Text("; ").join(Text(text, style) for text, style in marks_explained(layout))
     return Group(
         *table.drawn(compared.width),
         *dimmed([explained] if explained else []),
