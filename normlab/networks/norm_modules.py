@@ -26,6 +26,8 @@ class UnsteadyNoise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x * (1 + self.noise / 4)
+        # A model moves it to its device, where a look at it would wait for a GPU at every step.
+        self.steps = self.steps.cpu()
         # On the CPU, so that a seed means the same noise on every device.
         generator = torch.Generator().manual_seed((self.seed + int(self.steps)) % 2**63)
         self.steps += 1
@@ -38,7 +40,8 @@ class UnsteadyNoise(nn.Module):
         spread = torch.randn(len(x), self.channels, generator=generator)
         scale = uniform(1, 1 + n / 2, self.channels) + n / 5 * spread
         shape = (*x.shape[:2], *[1] * (x.ndim - 2))
-        return x * scale.to(x).view(shape) + shift.to(x).view(shape)
+        scale, shift = (drawn.to(x, non_blocking=x.is_cuda).view(shape) for drawn in (scale, shift))
+        return x * scale + shift
 
 
 class RMSNorm2d(nn.Module):

@@ -439,6 +439,21 @@ def test_noise_changes_at_every_step_and_is_the_same_in_every_run():
     assert all(torch.equal(second(x), y) for y in ys)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_noise_is_counted_without_waiting_for_a_gpu():
+    x, here, there = torch.ones(5, 3), noisy(), noisy().to("cuda")
+    on_gpu = x.cuda()
+    first = there(on_gpu)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        ys = [first, *(there(on_gpu) for _ in range(2))]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert all(torch.equal(y.cpu(), here(x)) for y in ys)
+    assert there.state_dict()["steps"] == 3
+
+
 def test_noise_has_the_moments_that_its_docstring_says():
     """E m = 0, Var m = n²/3 + (n/5)²/3, E s = 1 + n/4, Var s = (n/2)²/12 + (n/5)²."""
     n, noise = 0.5, noisy()
