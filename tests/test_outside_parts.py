@@ -1,5 +1,8 @@
 """A part of each kind from a file outside the package is used end to end: run, compare, plot."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +81,39 @@ def test_what_was_measured_is_recorded(parts: Path) -> None:
     assert (run.layers["largest"] > 0).all()
     assert run.metrics["lr"].iloc[1] == pytest.approx(0.01 * 0.5**4)
     assert predict(config) is None
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import normlab
+from tests import outside_parts
+
+for registry, name, part in outside_parts.PARTS:
+    registry.add(name, part)
+
+if __name__ == "__main__":
+    for outcome in normlab.sweep(*sys.argv[1:], config_dir=Path("mine")):
+        print(outcome.status, outcome.reason)
+"""
+
+
+@pytest.mark.slow
+def test_worker_processes_know_the_parts_that_a_script_brings(parts: Path) -> None:
+    (parts / "script.py").write_text(SCRIPT, encoding="utf-8")
+    words = [*SETTINGS, "launcher.workers=2", "seed=0,1"]
+    words[words.index("launcher=here")] = "launcher=local"
+    done = subprocess.run(
+        [sys.executable, "script.py", *words],
+        cwd=parts,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    told = [line.partition(" ") for line in done.stdout.splitlines()]
+    assert [status for status, _, _ in told] == ["finished"] * 2
+    assert all(reason for _, _, reason in told)
 
 
 def test_choices_are_told_with_those_from_outside() -> None:

@@ -137,8 +137,11 @@ def submit(executor: Any, jobs: Sequence[Job]) -> list[Any]:
     """submitit's jobs, in one array; raises ConfigError where Slurm refuses them."""
     from submitit.core.utils import FailedJobError
 
+    from normlab.runs.launchers.worker_process import safe_path
+
     try:
-        return list(executor.map_array(work, jobs))
+        with safe_path():  # jobs inherit the environment
+            return list(executor.map_array(work, jobs))
     except (FailedJobError, OSError, RuntimeError) as error:
         reason = ([line for line in str(error).splitlines() if line.strip()] or [""])[-1].strip()
         raise ConfigError(f"launcher=slurm: the jobs were not submitted ({reason})") from error

@@ -1,4 +1,4 @@
-"""Worker processes of this machine: each imports PyTorch once, then makes one run after another.
+"""Worker processes of this machine, each of which makes one run after another.
 
 Pools of libraries tell neither whether a worker had begun a run when it died, nor why one died as
 it started. Here a run that was not begun is given to another worker, and a worker that dies as it
@@ -8,19 +8,19 @@ starts is started again.
 import os
 import pickle
 import signal
+import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from multiprocessing import connection, get_context, resource_tracker
+from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from normlab.config import Config
 from normlab.errors import RunError
 from normlab.runs.launchers import with_device
+from normlab.runs.launchers.worker_process import Failed, State, undisturbed_start, work
 from normlab.runs.outcomes import Outcome
 from normlab.text import error_line
 
@@ -34,23 +34,8 @@ MOST_STARTS = 3
 TERMINATION_SECONDS = 3.0
 # What the system sends where memory is short, and what C++ does where it gets none.
 SIGNS_OF_MEMORY = ("SIGKILL", "SIGABRT")
-# A file in the current folder that is called signal.py or types.py is no module of Python's.
-SAFE_PATH = "PYTHONSAFEPATH"
-# A terminal sends them to all of its processes; the parent alone decides what they mean.
-OF_THE_TERMINAL = [n for n in (signal.SIGINT, getattr(signal, "SIGHUP", None)) if n]
-
-
-class State(Enum):
-    """What a worker says of itself."""
-
-    READY = "ready"
-    BEGUN = "begun"
-
-
-class Failed(NamedTuple):
-    """Why a worker could not make a run, or start."""
-
-    reason: str
+# The exit code of a worker that, as it imports the script of its parent, is to start workers.
+UNGUARDED = 64
 
 
 class Lost(NamedTuple):
@@ -189,8 +174,10 @@ class Workers:
             process = context.Process(
                 target=work, args=(theirs, self.stop, os.getpid(), self.force), daemon=True
             )
-            with _undisturbed_start():
+            with undisturbed_start():
                 process.start()
+        except RuntimeError:  # Python's, in a worker that imports its parent's script
+            sys.exit(UNGUARDED)
         except OSError as error:  # too many files, processes or too little memory
             worker.fault = os.strerror(error.errno) if error.errno else error_line(error)
             if ours is not None:
@@ -237,6 +224,11 @@ class Workers:
         if begun is not None and config is not None:
             return Made(config, Lost(cause))
         worker.vain_starts += 1
+        if code == UNGUARDED:
+            worker.fault = (
+                "a worker imports the script that starts it, which must make its sweep under "
+                "if __name__ == '__main__':"
+            )
         if worker.vain_starts == MOST_STARTS or (code or 0) >= 0:  # what fails so fails again
             worker.fault = worker.fault or f"it died ({cause}){guess(cause)}"
         return None if config is None else Made(config, None)
@@ -257,72 +249,6 @@ class Workers:
 def guess(cause: str) -> str:
     """`, out of memory perhaps`, where a worker died as it would then."""
     return ", out of memory perhaps" if cause in SIGNS_OF_MEMORY else ""
-
-
-def work(link: "Connection", stop: Path, parent: int, force: bool) -> None:
-    """A worker's part: make the runs that it is given, until the parent is gone."""
-    # Pending ones are discarded with it, before they are heard again.
-    for number in OF_THE_TERMINAL:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_THE_TERMINAL)
-    try:
-        from normlab.runs.execution import execute_in_worker  # noqa: F401  # what takes its time
-    except Exception as error:
-        link.send(Failed(error_line(error)))
-        return
-    link.send(State.READY)
-    while True:
-        try:
-            run = link.recv_bytes()
-        except (EOFError, OSError):
-            return
-        link.send(State.BEGUN)
-        try:
-            result: Outcome | Failed = _make_run(pickle.loads(run), stop, parent, force=force)
-        except Exception as error:  # one while it is unpickled is of a part from outside
-            result = Failed(error_line(error))
-        link.send(result)
-
-
-def _make_run(config: Config, stop: Path, parent: int, *, force: bool) -> Outcome:
-    """One run, until the stop file is there or the parent process is gone."""
-    from normlab.runs.execution import execute_in_worker
-    from normlab.runs.signals import stop_on_signals
-
-    # A cluster sends SIGTERM to every process of a job: the run keeps a checkpoint, then it ends.
-    with stop_on_signals() as asked_to_end:
-
-        def stopped() -> bool:
-            return asked_to_end() or os.getppid() != parent or stop.exists()
-
-        return execute_in_worker(config, force=force, stop=stopped)
-
-
-@contextmanager
-def _undisturbed_start() -> Iterator[None]:
-    """A process started within imports nothing from the current folder, and is not ended by the
-    terminal before it can say that it does not listen to it."""
-    with _environment(SAFE_PATH, "1"):
-        resource_tracker.ensure_running()  # which would unblock the signals
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_TERMINAL)
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """A variable of the environment has a value."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 def _cause_of_death(exit_code: int | None) -> str:

@@ -2,6 +2,8 @@ import contextlib
 import errno
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +28,7 @@ from normlab.runs.launchers.workers import (
     Workers,
 )
 from normlab.show import run_report
+from tests.conftest import TINY
 from tests.runs.support import ENDLESS, assert_same, make, planned, running
 from tests.show.terminal.printing import text_of
 from tests.tools.processes import NEVER_SECONDS, wait_for
@@ -199,6 +202,16 @@ def test_what_the_system_refuses_is_the_reason(
     monkeypatch.setattr(SpawnProcess, "start", refuse)
     with pytest.raises(RunError, match=r"could start \(Too many open files\);"):
         list(sweep(planned(tmp_path, "launcher.workers=2")))
+
+
+@pytest.mark.slow
+def test_a_script_that_its_workers_cannot_import_is_told_how(tmp_path: Path) -> None:
+    words = [*TINY, "seed=1,2", "launcher.workers=2"]
+    (tmp_path / "script.py").write_text(f"import normlab\nnormlab.sweep(*{words})\n")
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr.count("Traceback") == 1
+    assert "must make its sweep under if __name__ == '__main__':" in done.stderr.splitlines()[-1]
 
 
 def test_a_run_that_its_worker_did_not_begin_is_given_to_another(tmp_path: Path) -> None:

@@ -28,7 +28,13 @@ def configs_in(root: Path, count: int, *overrides: str) -> list[Config]:
 
 
 @pytest.mark.slow
-def test_jobs_make_many_runs_each_until_the_sweep_is_closed(tmp_path: Path) -> None:
+def test_jobs_make_many_runs_each_until_the_sweep_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside files of a person's own that are called as modules of Python are."""
+    for name in ("types", "runpy", "random", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a file of mine')\n")
+    monkeypatch.chdir(tmp_path)
     jobs = (*LOCAL, "launcher.jobs=2")
     short = configs_in(tmp_path, 3, *jobs)
     long = configs_in(tmp_path, 4, *jobs, "training.epochs=null", "training.steps=1000000")

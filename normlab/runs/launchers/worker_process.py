@@ -1,0 +1,105 @@
+"""The process of a worker: how it is started, and what it does.
+
+It imports PyTorch once, then makes one run after another.
+"""
+
+import os
+import pickle
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from normlab.config import Config
+from normlab.runs.outcomes import Outcome
+from normlab.text import error_line
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+SAFE_PATH = "PYTHONSAFEPATH"
+# A terminal sends them to all of its processes; the parent alone decides what they mean.
+OF_THE_TERMINAL = [n for n in (signal.SIGINT, getattr(signal, "SIGHUP", None)) if n]
+
+
+class State(Enum):
+    """What a worker says of itself."""
+
+    READY = "ready"
+    BEGUN = "begun"
+
+
+class Failed(NamedTuple):
+    """Why a worker could not make a run, or start."""
+
+    reason: str
+
+
+def work(link: "Connection", stop: Path, parent: int, force: bool) -> None:
+    """A worker's part: make the runs that it is given, until the parent is gone."""
+    # Pending ones are discarded with it, before they are heard again.
+    for number in OF_THE_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_THE_TERMINAL)
+    try:
+        from normlab.runs.execution import execute_in_worker  # noqa: F401  # what takes its time
+    except Exception as error:
+        link.send(Failed(error_line(error)))
+        return
+    link.send(State.READY)
+    while True:
+        try:
+            run = link.recv_bytes()
+        except (EOFError, OSError):
+            return
+        link.send(State.BEGUN)
+        try:
+            result: Outcome | Failed = _make_run(pickle.loads(run), stop, parent, force=force)
+        except Exception as error:  # one while it is unpickled is of a part from outside
+            result = Failed(error_line(error))
+        link.send(result)
+
+
+def _make_run(config: Config, stop: Path, parent: int, *, force: bool) -> Outcome:
+    """One run, until the stop file is there or the parent process is gone."""
+    from normlab.runs.execution import execute_in_worker
+    from normlab.runs.signals import stop_on_signals
+
+    # A cluster sends SIGTERM to every process of a job: the run keeps a checkpoint, then it ends.
+    with stop_on_signals() as asked_to_end:
+
+        def stopped() -> bool:
+            return asked_to_end() or os.getppid() != parent or stop.exists()
+
+        return execute_in_worker(config, force=force, stop=stopped)
+
+
+@contextmanager
+def undisturbed_start() -> Iterator[None]:
+    """A process started within imports nothing from the current folder, and is not ended by the
+    terminal before it can say that it does not listen to it."""
+    with safe_path():
+        resource_tracker.ensure_running()  # which would unblock the signals
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_TERMINAL)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def safe_path() -> Iterator[None]:
+    """A Python started within takes no module from the current folder: a file there that is called
+    signal.py or types.py is none of Python's."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
