@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     ComparisonFormat = str
     VerdictFormat = str
     AnswerFormat = str
+    RunsFormat = str
     PictureName = str
 else:
     ComparisonFormat = Literal[tuple(formats_of("comparison"))]
     VerdictFormat = Literal[tuple(formats_of("verdicts"))]
     AnswerFormat = Literal[tuple(formats_of("answer"))]
+    RunsFormat = Literal[tuple(formats_of("runs"))]
     PictureName = Literal[tuple(PICTURES)]

@@ -1,5 +1,6 @@
 """Arguments and options that several commands have, and how a command's examples are written."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,21 @@ def complete_claims(incomplete: str) -> list[str]:
     from normlab.claims import claim_ids
 
     return [name for name in claim_ids() if name.startswith(incomplete.upper())]
+
+
+def complete_runs(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """The ids of runs that begin so, each with its network and what became of it."""
+    from normlab.runs import parse_summary, run_folders
+
+    root = Path(context.params.get("root") or RESULTS)
+    found: dict[str, str] = {}
+    for folder, text in run_folders([root], []) if root.is_dir() else ():
+        name = Path(folder).name
+        if name.startswith(incomplete):
+            with contextlib.suppress(ValueError, RecursionError):
+                told = parse_summary(text) if text is not None else None
+                found[name] = f"{told.name}, {told.verdict or told.status}" if told else ""
+    return list(found.items())
 
 
 Overrides = Annotated[

@@ -8,6 +8,7 @@ from .composing import leaves as leaves
 from .composing import size as size
 from .files import config_folder as config_folder
 from .files import group_choices as group_choices
+from .identity import decides_id as decides_id
 from .identity import decides_training as decides_training
 from .identity import describe as describe
 from .identity import from_plain as from_plain

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from normlab.config.files import config_folder, group_choices
@@ -40,14 +41,20 @@ def run_id(config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
+def decides_id(key: str) -> bool:
+    """Whether a dotted key, or a whole group, is part of what a run's id is the hash of."""
+    return not _is_among(_OUTSIDE_IDENTITY, key)
+
+
 def decides_training(key: str) -> bool:
     """Whether a dotted key, or a whole group, can change the weights that a training ends with."""
+    return decides_id(key) and not _is_among(_BESIDE_TRAINING, key)
+
+
+def _is_among(keys: Mapping[str, Any], key: str) -> bool:
     group, _, setting = key.partition(".")
-    for beside in (_OUTSIDE_IDENTITY, _BESIDE_TRAINING):
-        chosen = beside.get(group, ())
-        if chosen is True or setting in chosen:
-            return False
-    return True
+    chosen = keys.get(group, ())
+    return chosen is True or setting in chosen
 
 
 def describe(config: Config) -> str:

@@ -22,6 +22,8 @@ from .keys import metric_choices as metric_choices
 from .keys import pooled as pooled
 from .keys import rank as rank
 from .keys import short_names as short_names
+from .listing import listed as listed
+from .listing import starts as starts
 from .origins import mixed_origins as mixed_origins
 from .pairing import paired as paired
 from .reading import read_results as read_results

@@ -12,6 +12,7 @@ from pandas.api.types import is_bool_dtype, is_integer_dtype, is_numeric_dtype
 from normlab.errors import ConfigError
 from normlab.results.keys import known_key, label, rank
 from normlab.text import did_you_mean
+from normlab.vocabulary import DIAGNOSES, METRICS, STATUSES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,13 +79,14 @@ def where(frame: DataFrame, expressions: Sequence[str]) -> DataFrame:
     """The runs that fulfil every expression: `norm=bn,ln`, `model.depth>=20`, `verdict!=trains`.
 
     Raises ConfigError where an expression has no such form, key or type of value, or where no run
-    has the value that it asks for.
+    has the setting that it asks for. That no run came to such an end, as with `status=failed`, is
+    an answer: no runs.
     """
     for expression in expressions:
         condition = check_where(expression)
         column = frame[known_key(frame, condition.key)]
         chosen = _fulfilling(column, condition)
-        if len(frame) and not chosen.any():
+        if len(frame) and not chosen.any() and not _is_of_an_end(column, condition):
             raise ConfigError(_none_has_it(column, condition))
         frame = frame[chosen]
     return frame
@@ -142,6 +144,17 @@ def _to_number(text: str, expression: str, key: str) -> float:
         return float(text)
     except ValueError:
         raise ConfigError(f"--where {expression!r}: {key} must be a number") from None
+
+
+def _is_of_an_end(column: Any, condition: Condition) -> bool:
+    """Whether a condition is one that runs may fail to fulfil: on figures, or on words for what
+    became of a run, of which there are only so many."""
+    key = str(column.name)
+    words = STATUSES if key == "status" else DIAGNOSES if key.startswith("verdict") else None
+    if words is None:
+        return key in METRICS
+    asked = split_at_commas(condition.value, f"--where {condition.expression!r}")
+    return all(word in words or word.lower() in _ABSENT for word in asked)
 
 
 def _none_has_it(column: Any, condition: Condition) -> str:

@@ -1,12 +1,12 @@
 """The columns of a frame: which keys vary, which become rows and columns, how values are shown."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from pandas import DataFrame
 
-from normlab.config import Config, decides_training
+from normlab.config import Config, decides_id, decides_training
 from normlab.errors import ConfigError
 from normlab.text import did_you_mean
 from normlab.vocabulary import METRICS
@@ -95,10 +95,19 @@ def varying(frame: DataFrame) -> list[str]:
     does so among runs of one choice of its group: that BatchNorm has a momentum and LayerNorm has
     none is only a consequence of `norm`.
     """
+    return _varying(frame, decides_training)
+
+
+def varying_identity(frame: DataFrame) -> list[str]:
+    """The config keys but the seeds that set run ids apart, in the order of `varying`."""
+    return _varying(frame, decides_id)
+
+
+def _varying(frame: DataFrame, counts: Callable[[str], bool]) -> list[str]:
     found = []
     for column in frame.columns:
         group = column.split(".")[0]
-        if group not in Config.model_fields or not decides_training(column) or column in SEEDS:
+        if group not in Config.model_fields or not counts(column) or column in SEEDS:
             continue
         if frame[column].nunique(dropna=False) < 2:
             continue

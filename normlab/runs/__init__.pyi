@@ -26,6 +26,7 @@ from .locks import is_running as is_running
 from .locks import read_lock as read_lock
 from .outcomes import Outcome as Outcome
 from .provenance import read_environment as read_environment
+from .provenance import start_of as start_of
 from .provenance import with_origin as with_origin
 from .signals import stop_on_signals as stop_on_signals
 from .summary import SUMMARY_FILE as SUMMARY_FILE

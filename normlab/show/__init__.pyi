@@ -5,6 +5,7 @@ from .formats.markdown import to_verdict_markdown as to_verdict_markdown
 from .formats.registry import TABLE_FORMATS as TABLE_FORMATS
 from .formats.registry import TableFormat as TableFormat
 from .formats.registry import formats_of as formats_of
+from .formats.run_list import RunList as RunList
 from .page.claims import ClaimVerdict as ClaimVerdict
 from .page.claims import verdicts_of as verdicts_of
 from .page.writing import Selection as Selection
@@ -31,7 +32,6 @@ from .terminal.plans import plan_lines as plan_lines
 from .terminal.plans import run_lines as run_lines
 from .terminal.plans import waiting_line as waiting_line
 from .terminal.run_lists import counts_line as counts_line
-from .terminal.run_lists import runs_table as runs_table
 from .terminal.run_views import watch as watch
 from .terminal.sweep_views import Aside as Aside
 from .terminal.sweep_views import watch_sweep as watch_sweep

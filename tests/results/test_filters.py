@@ -59,6 +59,22 @@ def test_where_in_clear_words(many: tuple[Path, DataFrame], expression: str, mes
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "expression",
+    ["status=failed", "verdict=exploding,null", "train_acc>2", "verdict_end=collapsed"],
+)
+def test_that_no_run_came_to_such_an_end_is_an_answer(
+    many: tuple[Path, DataFrame], expression: str
+) -> None:
+    assert where(many[1], [expression]).empty
+
+
+@pytest.mark.parametrize("expression", ["status=faild", "verdict=vanish", "status=bn"])
+def test_what_is_no_end_is_none(many: tuple[Path, DataFrame], expression: str) -> None:
+    with pytest.raises(ConfigError, match="no run has it"):
+        where(many[1], [expression])
+
+
 MILESTONES = ("[0.5,0.75]", "[0.25,0.5]", "[1.0]")
 
 

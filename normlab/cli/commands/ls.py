@@ -5,25 +5,56 @@ from typing import Annotated
 import typer
 
 from normlab import api
+from normlab.cli.choices import RunsFormat
 from normlab.cli.options import RESULTS, Folders, Verbose, Where, examples
-from normlab.cli.output import make_console, print_problems
+from normlab.cli.output import is_for_people, make_console, print_problems, print_shown
 
-EXAMPLES = examples("normlab ls", "normlab ls results/quickstart --where status=failed")
+EXAMPLES = examples(
+    "normlab ls",
+    "normlab ls results/quickstart --where status=failed",
+    "normlab ls --sort -train_acc --limit 10",
+    "normlab ls --format json",
+)
+# So many are listed in a terminal where no number is asked for.
+PAGE = 50
 
 
 def ls(
     folders: Folders = None,
     where: Where = None,
-    limit: Annotated[int, typer.Option(help="How many runs to list; 0 for all.", min=0)] = 50,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            help="A setting or figure such as [cyan]model.depth[/] or [cyan]-train_acc[/], the "
+            "greatest first."
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            help=f"How many runs to list; 0 for all; without, {PAGE}, in other formats all.",
+            min=0,
+            show_default=False,
+        ),
+    ] = None,
+    output_format: Annotated[RunsFormat, typer.Option("--format")] = "rich",
     verbose: Verbose = False,
 ) -> None:
-    """List runs and their states."""
-    from normlab.results import counts
-    from normlab.show import counts_line, runs_table
+    """List runs and their states, the newest first.
+
+    [cyan]normlab show[/] takes an id, or its start.
+    """
+    from normlab.results import counts, listed
+    from normlab.show import TABLE_FORMATS, RunList, counts_line
 
     console = make_console()
     problems: list[str] = []
     frame = api.read_results(*folders or (RESULTS,), where=where or (), on_problem=problems.append)
-    console.print(runs_table(frame, width=console.width, limit=limit))
-    console.print(counts_line(counts(frame)))
+    people = is_for_people(output_format)
+    runs = listed(frame, sort, (PAGE if people else 0) if limit is None else limit)
+    show = TABLE_FORMATS[output_format].runs
+    assert show is not None  # the formats to choose from all have one
+    print_shown(show(RunList(runs, len(frame) - len(runs), console.width)), console)
+    if people:
+        console.print(counts_line(counts(frame)))
     print_problems(problems, verbose=verbose)

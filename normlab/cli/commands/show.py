@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from normlab import api
-from normlab.cli.options import RESULTS, Format, IdRoot, examples
+from normlab.cli.options import RESULTS, Format, IdRoot, complete_runs, examples
 from normlab.cli.output import print_run
 
 EXAMPLES = examples("normlab show", "normlab show results/runs/1b02030fe1", "normlab show 1b02")
@@ -15,7 +15,10 @@ def show(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="RUN", help="A run's folder, or the start of its id; without, the latest."
+            metavar="RUN",
+            help="A run's folder, or the start of its id; without, the latest.",
+            autocompletion=complete_runs,
+            show_default=False,
         ),
     ] = None,
     root: IdRoot = RESULTS,

@@ -51,10 +51,12 @@ def to_json_answer(values: Any, _: Callable[[], object]) -> str:
 CSV = TableFormat(
     comparison=lambda compared: to_csv(compared.summary),
     pairs=lambda compared: to_csv(compared.pairs),
+    runs=lambda listed: to_csv(listed.runs),
 )
 JSON = TableFormat(
     comparison=lambda compared: to_json_rows(compared.summary),
     pairs=lambda compared: to_json_rows(compared.pairs),
+    runs=lambda listed: to_json_rows(listed.runs),
     verdicts=to_verdict_json,
     answer=to_json_answer,
 )

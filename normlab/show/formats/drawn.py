@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from normlab.claims import Verdict
     from normlab.show.comparisons.comparing import Comparison, PairedComparison
+    from normlab.show.formats.run_list import RunList
 
 
 def comparison(compared: "Comparison") -> "Group":
@@ -35,9 +36,16 @@ def verdicts(judged: "Sequence[Verdict]") -> "Group":
     return Group(*map(verdict_report, judged))
 
 
+def runs(listed: "RunList") -> "Group":
+    """A line a run, and what sets it apart."""
+    from normlab.show.terminal.run_lists import runs_table
+
+    return runs_table(listed)
+
+
 def answer(_: Any, draw: "Callable[[], RenderableType]") -> "RenderableType":
     """As the command draws it."""
     return draw()
 
 
-RICH = TableFormat(comparison, pairs, verdicts, answer, for_people=True)
+RICH = TableFormat(comparison, pairs, verdicts, answer, runs, for_people=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from normlab.claims import Verdict
     from normlab.show.comparisons.comparing import Comparison, PairedComparison
+    from normlab.show.formats.run_list import RunList
 
     # Text is printed as it is, what is not text is drawn by a console.
     Shown = RenderableType | str
@@ -29,12 +30,13 @@ class TableFormat:
     verdicts: "Callable[[Sequence[Verdict]], Shown] | None" = None
     # Of any other command: its values, and how it draws them for a person.
     answer: "Callable[[Any, Callable[[], RenderableType]], Shown] | None" = None
+    runs: "Callable[[RunList], Shown] | None" = None  # one by one, as normlab ls has them
     for_people: bool = False  # otherwise stdout holds it and nothing else
 
 
 TABLE_FORMATS: Registry[TableFormat] = Registry("format", "normlab.show.formats.own")
 
 
-def formats_of(answer: Literal["comparison", "pairs", "verdicts", "answer"]) -> list[str]:
+def formats_of(answer: Literal["comparison", "pairs", "verdicts", "answer", "runs"]) -> list[str]:
     """The names of the formats that have an answer of a kind."""
     return [name for name, part in TABLE_FORMATS.items() if getattr(part, answer) is not None]

@@ -34,6 +34,7 @@ class RowTable:
     labels: int = 0  # so many of the first columns say what a line is, and every table has them
     left: Sequence[int] = field(default=())  # columns that are not aligned to the right
     apart: bool = False  # an empty line between rows of other keys
+    bare: Sequence[int] = field(default=())  # keys that need no name where they stand below
 
     def drawn(self, width: int) -> list[RenderableType]:
         """The table in so many columns of a terminal, or several of them below each other."""
@@ -79,17 +80,20 @@ class RowTable:
         groups = [
             group
             for group in self._groups()
-            if any(row.cells[i].plain for row in group for i in figures)
+            if not figures or any(row.cells[i].plain for row in group for i in figures)
         ]
         for number, group in enumerate(groups, start=1):
             for row in group:
                 keys = row.keys if row is group[0] else ("",) * len(row.keys)
                 cells = [*map(Text, keys[:kept]), *(row.cells[i] for i in chosen)]
                 yield _line(cells, sizes, left)
-            under = zip(self.keys[kept:], group[0].keys[kept:], strict=True)
-            text = ", ".join(f"{head} {key}" for head, key in under)
+            text = ", ".join(
+                key if i in self.bare else f"{self.keys[i]} {key}"
+                for i, key in enumerate(group[0].keys)
+                if i >= kept and key
+            )
             if text:
-                yield Padding(Text(text, style="dim"), (0, 0, 0, _INDENT))
+                yield Padding(Text(text, style="dim"), (0, 0, 0, _INDENT), expand=False)
             if self.apart and number < len(groups):
                 yield Text()
 

@@ -1,76 +1,75 @@
 """Runs one by one, and counted."""
 
-import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.text import Text
 
 from normlab.results import label
-from normlab.show.terminal.plain_tables import diagnosis_style, figures_table, fit, status_style
+from normlab.show.terminal.plain_tables import diagnosis_style, status_style
+from normlab.show.terminal.row_tables import Row, RowTable
 from normlab.text import plural
 from normlab.vocabulary import FINAL, STATUSES
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from normlab.show.formats.run_list import RunList
 
-
-class _Column(NamedTuple):
-    head: str
-    figure: bool = False
-    may_fold: bool = False
-
-
-_COLUMNS = (
-    _Column("run"),
-    _Column("experiment", may_fold=True),
-    _Column("network", may_fold=True),
-    _Column("seed", figure=True),
-    _Column("state"),
-    _Column("verdict"),
-    _Column("train", figure=True),
-    _Column("seconds", figure=True),
-)
+_NARROW = 100  # below it there is no room for the last figure
+_FIGURES = ("outcome", "train", "seconds")
 _TWICE = {
     "repeated": "in several folders, counted once",
     "remeasured": "of another's training with other probes, counted once",
 }
-_NARROW = 100  # below it there is no room for the last column
 
 
-def runs_table(frame: "DataFrame", *, width: int, limit: int = 0) -> Group:
-    """The runs and their states, by experiment and name; the first `limit`, 0 for all."""
-    ordered = frame.sort_values(["experiment", "name", "seed"], kind="stable")
-    shown = ordered.head(limit) if limit else ordered
-    columns = _COLUMNS[:-1] if width < _NARROW else _COLUMNS
-    table = figures_table()
-    for column in columns:
-        table.add_column(
-            column.head,
-            justify="right" if column.figure else "left",
-            no_wrap=not column.may_fold,
-            overflow="fold",
-        )
-    for record in shown.to_dict("records"):
-        table.add_row(*_cells({str(key): value for key, value in record.items()})[: len(columns)])
-    left = len(frame) - len(shown)
-    more = [Text(f"… and {left} more; --limit 0 shows all")] if left > 0 else []
-    return Group(fit(table, width), *more)
+def runs_table(listed: "RunList") -> Group:
+    """Runs one by one, their starts in local time, and how many more there are."""
+    runs, left_out, width = listed
+    several = runs["experiment"].nunique() > 1
+    keys = ("run", "started", *(("experiment",) if several else ()), "network", "settings")
+    figures = _FIGURES[:-1] if width < _NARROW else _FIGURES
+    rows = []
+    for record in runs.to_dict("records"):
+        run = {str(key): value for key, value in record.items()}
+        told = _keys(run)
+        rows.append(Row([told[key] for key in keys], _figures(run)[: len(figures)]))
+    bare = [keys.index("network"), keys.index("settings")]
+    table = RowTable(keys, figures, rows, labels=len(figures), left=(0,), bare=bare)
+    more = [Text(f"… and {left_out:,} more; --limit 0 shows all")] if left_out else []
+    return Group(*(table.drawn(width) if rows else []), *more)
 
 
-def _cells(run: Mapping[str, Any]) -> list[str | Text]:
-    status, diagnosis = run["status"], label("", run["verdict"])
-    accuracy, seconds = run.get("train_acc", math.nan), run.get("seconds", math.nan)
+def _keys(run: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "run": run["run_id"],
+        "started": _local_time(run["started"]),
+        "experiment": label("", run["experiment"]),
+        "network": label("", run["name"]),
+        "settings": f"seed={run['seed']} {run['settings']}".rstrip(),
+    }
+
+
+def _local_time(started: str | None) -> str:
+    """The day and minute, of another year the day alone."""
+    try:
+        time = datetime.fromisoformat(started or "").astimezone()
+    except (ValueError, OverflowError, OSError):
+        return label("", None)
+    this_year = time.year == datetime.now().astimezone().year
+    return f"{time:%m-%d %H:%M}" if this_year else f"{time:%Y-%m-%d}"
+
+
+def _figures(run: Mapping[str, Any]) -> list[Text]:
+    """What became of a run, its diagnosis if there is one, and its figures."""
+    status, diagnosis = run["status"], run["verdict"]
+    style = diagnosis_style(diagnosis) if isinstance(diagnosis, str) else status_style(status)
+    accuracy, seconds = run["train_acc"], run["seconds"]
     return [
-        run["run_id"],
-        Text(label("", run["experiment"])),
-        Text(label("", run["name"])),
-        str(run["seed"]),
-        Text(status, style=status_style(status)),
-        Text(diagnosis, style=diagnosis_style(diagnosis)),
-        f"{accuracy:.3f}" if accuracy == accuracy else "–",
-        f"{seconds:.1f}" if seconds == seconds else "–",
+        Text(diagnosis if isinstance(diagnosis, str) else status, style=style),
+        Text(f"{accuracy:.3f}" if accuracy == accuracy else "–"),
+        Text(f"{seconds:.1f}" if seconds == seconds else "–"),
     ]
 
 

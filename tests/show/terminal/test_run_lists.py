@@ -1,28 +1,58 @@
 """Runs one by one, and counted."""
 
+import time
+from datetime import date
+
 import pytest
 from pandas import DataFrame
 from rich.cells import cell_len
 
-from normlab.results import summarize
-from normlab.show import counts_line, runs_table
+from normlab.results import listed, summarize
+from normlab.show import RunList, counts_line
 from normlab.show.comparisons.comparing import Comparison
 from normlab.show.terminal.comparison_tables import comparison_table
+from normlab.show.terminal.run_lists import runs_table
 from tests.show.terminal.printing import text_of
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [40, 80, 120])
 def test_the_list_of_runs_fits_and_says_what_it_leaves_out(frame: DataFrame, width: int) -> None:
-    text = text_of(runs_table(frame, width=width, limit=7), width)
+    runs = listed(frame, limit=7)
+    text = text_of(runs_table(RunList(runs, len(frame) - 7, width)), width)
     assert max(map(cell_len, text.splitlines())) <= width
     assert "and 293 more" in text
     assert sum(str(i) in text for i in frame["run_id"]) == 7
-    assert "more" not in text_of(runs_table(frame[:5], width=width), width)
+    for settings in runs["settings"]:
+        assert settings in " ".join(text.split())
+    assert "more" not in text_of(runs_table(RunList(listed(frame[:5]), 0, width)), width)
+
+
+def test_a_run_is_told_by_what_it_came_to_and_its_start_in_local_time(
+    frame: DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        three = frame.head(3).assign(
+            status=["finished", "failed", "diverged"],
+            verdict=["vanishing", None, "diverged"],
+            started=["2001-02-03T20:00:00+00:00", "x", f"{date.today().year}-06-01T23:30:00+00:00"],
+            seed=[1, 2, 3],
+        )
+        text = text_of(runs_table(RunList(listed(three, "seed"), 0, 120)), 120)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    head, _, *lines = [line.split() for line in text.splitlines()]
+    assert head == ["run", "started", "network", "settings", "outcome", "train", "seconds"]
+    assert [line[1] for line in lines] == ["2001-02-04", "–", "06-02"]
+    assert lines[2][2] == "08:30"
+    assert [line[-3] for line in lines] == ["vanishing", "failed", "diverged"]
 
 
 def test_markup_in_names_is_text(frame: DataFrame) -> None:
-    odd = frame.head(3).assign(experiment="[red]x[/]", norm="[bold]n")
-    assert "[red]x[/]" in text_of(runs_table(odd, width=120), 120)
+    odd = frame.head(3).assign(experiment=["[red]x[/]", "y", "y"], norm="[bold]n")
+    assert "[red]x[/]" in text_of(runs_table(RunList(listed(odd), 0, 120)), 120)
     summary = summarize(odd, ["norm"], [], ["train_acc"])
     assert "[bold]n" in text_of(comparison_table(Comparison(summary, ["norm"], [], width=80)))
 
