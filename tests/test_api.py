@@ -28,7 +28,7 @@ TYPES = {
 FUNCTIONS = """
 benchmark(*cases, seconds=60.0, on_case=ignore)
 compare(*folders, rows=None, cols=None, metrics=('train_acc',), where=(), sort=None, \
-baseline=None, best=(), by='test_acc')
+baseline=None, best=(), by=None)
 compose(*overrides, config_dir=None)
 export(file, *folders, where=(), rows='runs', on_problem=ignore)
 finished_run(named)

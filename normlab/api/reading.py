@@ -50,13 +50,13 @@ def compare(
     sort: str | None = None,
     baseline: str | None = None,
     best: Sequence[str] = (),
-    by: str = "test_acc",
+    by: str | None = None,
 ) -> "DataFrame":
     """Mean and 95 % confidence interval over seeds, a row a cell of `rows` × `cols` and metric.
 
     With a baseline, such as `norm=none`, the mean paired differences from it. Of the `best` keys,
-    such as `optimizer.lr`, each cell has the value with the best mean of `by` only. Without folders
-    it is of the experiment in results/ that was made last.
+    such as `optimizer.lr`, each cell has the value with the best mean of `by` only, by default of
+    test_acc. Without folders it is of the experiment in results/ that was made last.
     """
     frame = read_results(*places_to_compare(folders, where), where=where)
     request = results.Request(rows, cols, metrics, sort, baseline, best, by)

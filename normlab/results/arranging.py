@@ -12,6 +12,8 @@ from normlab.results.keys import known_key, layout
 from normlab.results.pairing import baseline_keys, paired
 from normlab.results.sorting import sorted_pairs, sorted_summary
 
+BY = "test_acc"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -23,7 +25,7 @@ class Request:
     sort: str | None = None  # a column, with - for descending
     baseline: str | None = None  # such as norm=none: paired differences from it
     best: Sequence[str] = ()  # keys of which each cell has the best value only
-    by: str = "test_acc"  # the metric that says which is best
+    by: str | None = None  # the metric whose mean says which is best; test_acc
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Arranged:
     rows: list[str]
     cols: list[str]
     best: list[str]
+    by: str  # the metric that chose them
 
 
 def arrange(frame: DataFrame, request: Request) -> Arranged:
@@ -45,10 +48,12 @@ def arrange(frame: DataFrame, request: Request) -> Arranged:
             raise ConfigError(f"--best {key}: is among the rows or columns; leave it out there")
     rows, cols = layout(without_keys(frame, best), request.rows, request.cols)
     chosen: AtBest | None = None
+    if request.by and not best:
+        raise ConfigError(f"--by {request.by}: says what --best KEY chooses by; name the key")
     if best:
         against = baseline_keys(frame, request.baseline) if request.baseline else []
         cells = list(dict.fromkeys([*rows, *cols, *against]))
-        chosen = at_best(frame, best, request.by, cells)
+        chosen = at_best(frame, best, request.by or BY, cells)
         frame = chosen.runs
     if request.baseline is None:
         table = summarize(frame, rows, cols, request.metrics)
@@ -59,4 +64,4 @@ def arrange(frame: DataFrame, request: Request) -> Arranged:
         table = sorted_summary(table, rows, cols, request.sort)
     elif request.sort is not None:
         table = sorted_pairs(table, request.sort)
-    return Arranged(table, frame, rows, cols, best)
+    return Arranged(table, frame, rows, cols, best, request.by or BY)

@@ -108,6 +108,11 @@ def test_a_best_key_is_no_row() -> None:
         arrange(runs(), Request(best=["optimizer.rate"]))
 
 
+def test_by_needs_a_key() -> None:
+    with pytest.raises(ConfigError, match="--by test_loss: says what --best KEY chooses by"):
+        arrange(runs(), Request(by="test_loss"))
+
+
 def test_errors_are_what_accuracies_leave() -> None:
     found = arrange(runs(), Request(metrics=["train_error"], best=["optimizer.lr"])).table
     assert found["mean"].tolist() == pytest.approx([0.45, 0.15])

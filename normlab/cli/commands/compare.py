@@ -48,7 +48,10 @@ def compare(
             help="Keys by commas, such as [cyan]optimizer.lr[/]: each cell at its best value only."
         ),
     ] = None,
-    by: Annotated[str, typer.Option(help="The metric by whose mean --best chooses.")] = "test_acc",
+    by: Annotated[
+        str | None,
+        typer.Option(help="The metric by whose mean --best chooses; without, test_acc."),
+    ] = None,
     spread: Annotated[
         Spread,
         typer.Option(help="Beside a mean: its 95% confidence interval, or the runs' deviation."),

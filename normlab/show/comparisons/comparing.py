@@ -61,6 +61,7 @@ class PairedComparison:
     keys: Sequence[str]
     notes: Sequence[str] = ()
     width: int = 80  # of a terminal
+    options: ComparisonOptions = ComparisonOptions()
 
 
 def comparison(
@@ -77,14 +78,17 @@ def comparison(
     if options.baseline is not None and table_format.pairs is None:
         choices = ", ".join(formats_of("pairs"))
         raise ConfigError(f"--format {form}: --baseline has none; choices: {choices}")
+    if options.baseline is not None and options.spread != "interval":
+        raise ConfigError(f"--spread {options.spread}: --baseline has intervals only")
+    if options.caption is not None and not table_format.captioned:
+        choices = ", ".join(name for name, part in TABLE_FORMATS.items() if part.captioned)
+        raise ConfigError(f"--caption: --format {form} has none; choices: {choices}")
     found = arrange(frame, options)
     keys = [*found.rows, *found.cols]
     notes = [counts_line(counts(frame))]
     if found.best:
         names = ", ".join(found.best)
-        notes.append(
-            f"each cell at its best {names}, chosen on the mean {METRICS[options.by].label}"
-        )
+        notes.append(f"each cell at its best {names}, chosen on the mean {METRICS[found.by].label}")
     mixed = pooled(found.runs, keys, options.metrics)
     if mixed:
         notes.append(f"runs that differ in {', '.join(mixed)} share a cell; name it in --rows")
@@ -92,7 +96,7 @@ def comparison(
     if table_format.pairs and options.baseline is not None:
         table = found.table
         keys = list(table.columns[: table.columns.get_loc("metric")])
-        return table_format.pairs(PairedComparison(table, keys, notes, width))
+        return table_format.pairs(PairedComparison(table, keys, notes, width, options))
     return table_format.comparison(
         Comparison(found.table, found.rows, found.cols, notes, width, found.best, options)
     )

@@ -7,7 +7,7 @@ from normlab.show.formats.registry import TableFormat
 
 if TYPE_CHECKING:
     from normlab.claims import Verdict
-    from normlab.show.comparisons.comparing import Comparison
+    from normlab.show.comparisons.comparing import Comparison, PairedComparison
     from normlab.show.comparisons.layout import ComparisonLayout
 
 
@@ -21,8 +21,25 @@ def to_markdown(layout: "ComparisonLayout", notes: Sequence[str] = ()) -> str:
             f"**{cell.text}**" if cell.best else _escaped_stars(cell.text) for cell in line.cells
         ]
         lines.append(_row([*layout.names(line), *cells]))
-    paragraph = ["", ".\n".join(map(_escaped_stars, notes)) + "."] if notes else []
-    return "\n".join([*lines, *paragraph])
+    return "\n".join([*lines, *_paragraph(notes)])
+
+
+def _paragraph(notes: Sequence[str]) -> list[str]:
+    """Notes as sentences below a table."""
+    return ["", ".\n".join(map(_escaped_stars, notes)) + "."] if notes else []
+
+
+def to_paired_markdown(compared: "PairedComparison") -> str:
+    """Differences from a baseline as a GitHub Markdown table, its notes as a paragraph below."""
+    from normlab.results import short_names
+    from normlab.show.comparisons.pairs import HEADS, pair_lines, pair_notes
+
+    lines = [_row([*short_names(compared.keys), *HEADS])]
+    lines.append(f"|{'---|' * (len(compared.keys) + 1)}{'---:|' * (len(HEADS) - 1)}")
+    for line in pair_lines(compared.pairs, compared.keys):
+        difference = f"**{line.difference}**" if line.differs else line.difference
+        lines.append(_row([*line.keys, line.metric, difference, line.interval, line.n, line.p]))
+    return "\n".join([*lines, *_paragraph([*pair_notes(compared.pairs), *compared.notes])])
 
 
 def to_verdict_markdown(verdicts: "Sequence[Verdict]") -> str:
@@ -55,4 +72,4 @@ def _escaped_stars(text: str) -> str:
     return text.replace("*", r"\*")
 
 
-MARKDOWN = TableFormat(_comparison, verdicts=to_verdict_markdown)
+MARKDOWN = TableFormat(_comparison, to_paired_markdown, to_verdict_markdown)

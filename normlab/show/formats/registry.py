@@ -32,6 +32,7 @@ class TableFormat:
     answer: "Callable[[Any, Callable[[], RenderableType]], Shown] | None" = None
     runs: "Callable[[RunList], Shown] | None" = None  # one by one, as normlab ls has them
     for_people: bool = False  # otherwise stdout holds it and nothing else
+    captioned: bool = False  # a table has a caption
 
 
 TABLE_FORMATS: Registry[TableFormat] = Registry("format", "normlab.show.formats.own")

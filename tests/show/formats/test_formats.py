@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pandas
 import pytest
@@ -24,7 +25,7 @@ from normlab.show.comparisons.layout import lay_out
 from normlab.show.formats.data import to_csv, to_json_rows
 from normlab.show.formats.latex import to_latex
 from normlab.show.formats.markdown import to_markdown
-from tests.show.comparisons.summaries import METRICS
+from tests.show.comparisons.summaries import METRICS, tidy
 from tests.show.terminal.printing import text_of
 
 
@@ -39,19 +40,59 @@ def test_the_command_line_asks_for_the_choices_without_loading_what_draws() -> N
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "rich csv json md latex",
-        "rich csv json",
+        "rich csv json md latex",
         "rich json md",
         "rich json",
     ]
 
 
-def test_a_baseline_has_no_document(frame: DataFrame) -> None:
-    options = ComparisonOptions(baseline="norm=none")
-    for form in ("md", "latex"):
+def test_a_baselines_differences_read_alike_in_a_terminal_and_in_documents(
+    frame: DataFrame,
+) -> None:
+    options = ComparisonOptions(["norm"], ["model.depth"], METRICS, baseline="norm=none")
+    lines = text_of(comparison(frame, options, width=200), 200).splitlines()
+    shown = [line.split() for line in lines if line.startswith(("bn", "ln"))]
+    assert len(shown) == 2 * 4 * 2
+    markdown = str(comparison(frame, options, "md"))
+    rows = [
+        line.strip("|").split("|") for line in markdown.splitlines() if line[:3] in ("| b", "| l")
+    ]
+    assert [" ".join(row).replace("**", "").split() for row in rows] == shown
+    assert "Student" not in markdown
+    assert "p: paired t-test, two-sided, uncorrected.\n" in markdown
+    latex = str(comparison(frame, options, "latex"))
+    body = [line.removesuffix(r" \\").split(" & ") for line in latex.splitlines() if " & " in line]
+    assert body[0] == ["norm", "depth", "metric", "difference", r"95\% interval", "n", "p"]
+    assert len(body) == 1 + len(shown)
+    assert body[1][2] == r"train\_acc"
+    bold = sum(r"\textbf" in row[3] for row in body)
+    assert bold == sum("**" in line for line in markdown.splitlines())
+    assert 0 < bold < len(shown)
+
+
+def test_a_format_without_differences_says_which_have_some(frame: DataFrame) -> None:
+    TABLE_FORMATS.add("count", TableFormat(lambda compared: f"{len(compared.layout.lines)} lines"))
+    try:
         with pytest.raises(ConfigError) as refused:
-            comparison(frame, options, form)
-        words = f"--format {form}: --baseline has none; choices: rich, csv, json"
-        assert str(refused.value) == words
+            comparison(frame, ComparisonOptions(baseline="norm=none"), "count")
+    finally:
+        TABLE_FORMATS.remove("count")
+    words = "--format count: --baseline has none; choices: rich, csv, json, md, latex"
+    assert str(refused.value) == words
+
+
+@pytest.mark.parametrize(
+    ("options", "form", "message"),
+    [
+        ({"caption": "Mine"}, "md", "--caption: --format md has none; choices: latex"),
+        ({"spread": "std", "baseline": "norm=none"}, "rich", "--spread std: --baseline has inter"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(
+    frame: DataFrame, options: dict[str, Any], form: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        comparison(frame, ComparisonOptions(**options), form)
 
 
 def test_a_format_from_outside_is_used_as_its_own_are(frame: DataFrame) -> None:
@@ -114,18 +155,44 @@ def test_markdown_reads_back(frame: DataFrame) -> None:
     assert "**" in to_markdown(laid)
 
 
-def test_latex_is_a_tabular(frame: DataFrame) -> None:
+def test_latex_is_a_table_of_booktabs(frame: DataFrame) -> None:
     laid = lay_out(summarize(frame, ["norm"], ["model.depth"], METRICS), ["norm"], ["model.depth"])
-    lines = to_latex(laid).splitlines()
-    assert lines[0] == r"\begin{tabular}{llrrrr}"
-    assert lines[-1] == r"\end{tabular}"
+    lines = to_latex(laid, ["n = 3 runs a cell", "trains  v vanishing"]).splitlines()
+    assert lines[1:3] == [r"\begin{table}", r"\centering"]
+    assert lines[3] == (
+        r"\caption{Train accuracy, first over last layer's gradient at the end by norm, depth. "
+        r"n = 3 runs a cell. Trains, v vanishing.}"
+    )
+    assert lines[5] == r"\begin{tabular}{llrrrr}"
+    assert [lines[i] for i in (6, 8, -3)] == [r"\toprule", r"\midrule", r"\bottomrule"]
+    assert lines.count(r"\addlinespace") == 3 - 1
     body = [line for line in lines if line.endswith(r"\\")]
     assert len(body) == 1 + 3 * 2
     assert {line.count(" & ") for line in body} == {5}
-    assert r"train\_acc" in body[1]
+    assert body[1].startswith(r"none & train\_acc & ")
+    assert body[2].startswith(" & ratio end & ")
     assert r"$\pm$" in body[1]
     assert r"$\times\!\div$" in body[2]
     assert "_" not in re.sub(r"\\_", "", "".join(body))
+    own = to_latex(laid, caption="50% of C_1").splitlines()
+    assert own[3] == r"\caption{50\% of C\_1.}"
+
+
+def test_latex_writes_powers_of_ten_and_escapes_what_it_would_read() -> None:
+    key = "schedule.milestones"
+    summary = tidy(
+        mean=[1.7e-5, 0.5, 0.25],
+        metric=["train_loss", "train_loss", "train_loss"],
+        **{key: ["[0.5,0.75]", "*", "a_b"], "optimizer.lr": [1e-5, 0.1, 3e20]},
+    )
+    lines = to_latex(lay_out(summary, [key, "optimizer.lr"], [])).splitlines()
+    body = [line for line in lines if line.endswith(r"\\")]
+    assert body[1:] == [
+        # A bracket or star after \\ would be a part of it.
+        r"{[}0.5,0.75] & $1 \times 10^{-5}$ & \textbf{\boldmath $1.7 \times 10^{-5}$*} \\",
+        r"{*} & 0.1 & 0.500* \\",
+        r"a\_b & $3 \times 10^{20}$ & 0.250* \\",
+    ]
 
 
 @pytest.mark.parametrize("form", ["md", "latex"])
@@ -135,9 +202,10 @@ def test_other_formats_say_what_their_figures_leave_out(frame: DataFrame, form: 
     options = ComparisonOptions(["norm"], ["model.depth"], METRICS)
     text = comparison(broken, options, form)
     assert isinstance(text, str)
-    notes = text.split("\n\n" if form == "md" else r"\end{tabular}")[1].strip().splitlines()
-    assert all(line.startswith("% ") for line in notes) == (form == "latex")
-    words = " ".join(notes)
+    notes = text.split("\n\n" if form == "md" else r"\caption{")[1].strip().splitlines()
+    words = (
+        " ".join(notes if form == "md" else notes[:1]).replace("Bold", "bold").replace("-{}-", "--")
+    )
     for said in (
         "30 runs: 28 finished, 1 diverged, 1 failed (not in the means)",
         "share a cell; name it in --rows",
@@ -147,7 +215,7 @@ def test_other_formats_say_what_their_figures_leave_out(frame: DataFrame, form: 
     ):
         assert said in words
     one = comparison(frame.head(3), ComparisonOptions(["run_id"], [], METRICS), form)
-    assert (r"\*: n = 1" if form == "md" else "% *: n = 1") in str(one)
+    assert (r"\*: n = 1" if form == "md" else "*: n = 1") in str(one)
 
 
 @pytest.mark.parametrize("form", ["rich", "csv", "json", "md", "latex"])
@@ -155,4 +223,4 @@ def test_no_runs_are_no_crash(form: str) -> None:
     nothing = read_results([])[0]
     shown = comparison(nothing, ComparisonOptions(), form)
     text = shown if isinstance(shown, str) else text_of(shown)
-    assert text.strip() if form == "csv" else "no runs" in text or text == "[]"
+    assert text.strip() if form == "csv" else "no runs" in text.lower() or text == "[]"

@@ -236,5 +236,5 @@ def test_any_figures_fit(cells: list[tuple[float, float, int, int]], metric: str
     text = text_of(comparison_table(Comparison(summary, ["case"], [], width=80)))
     assert max(map(cell_len, text.splitlines())) <= 80
     laid = lay_out(summary, ["case"], [])
-    assert to_markdown(laid).count("\n") == to_latex(laid).count("\n") - 4
+    assert to_markdown(laid).count("\n") == to_latex(laid).count("\n") - 10
     json.loads(to_json_rows(summary))
