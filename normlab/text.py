@@ -79,5 +79,16 @@ def error_line(error: BaseException) -> str:
 
 def did_you_mean(word: str, choices: Sequence[str]) -> str:
     """`; did you mean norm?`, or nothing where no choice is near."""
-    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.75)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = nearest(word, choices)
+    return f"; did you mean {near}?" if near else ""
+
+
+def nearest(word: str, choices: Sequence[str]) -> str | None:
+    """The choice that is most like a word, case and hyphens aside; None where none is near."""
+    plain = {_letters(choice): choice for choice in reversed(choices)}
+    near = difflib.get_close_matches(_letters(word), list(plain), n=1, cutoff=0.75)
+    return plain[near[0]] if near else None
+
+
+def _letters(word: str) -> str:
+    return "".join(filter(str.isalnum, word.casefold()))

@@ -31,7 +31,11 @@ app = typer.Typer(
     "and residual learning.",
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
-    epilog=examples("normlab run model=resnet model.depth=56", "normlab run --help"),
+    epilog=examples(
+        "normlab sweep experiment=quickstart",
+        "normlab run model=resnet model.depth=56",
+        "normlab run --help",
+    ),
     pretty_exceptions_enable=False,
 )
 
@@ -59,21 +63,22 @@ def common_options(
         print(context.get_help())
 
 
-# In the order of the help page.
-app.command(epilog=run.EXAMPLES)(run.run)
-app.command(epilog=sweep.EXAMPLES)(sweep.sweep)
-app.command(epilog=verify.EXAMPLES)(verify.verify)
-app.command(epilog=claims.EXAMPLES)(claims.claims)
-app.command(epilog=theory.EXAMPLES)(theory.theory)
-app.command(epilog=show.EXAMPLES)(show.show)
-app.command(epilog=bench.EXAMPLES)(bench.bench)
-app.command(epilog=info.EXAMPLES)(info.info)
-app.command(epilog=compare.EXAMPLES)(compare.compare)
-app.command(epilog=ls.EXAMPLES)(ls.ls)
-app.command(epilog=plot.EXAMPLES)(plot.plot)
-app.command(epilog=report.EXAMPLES)(report.report)
-app.command(epilog=explain.EXAMPLES)(explain.explain)
+# In the order of use.
+MAKE, READ, CLAIMS, MORE = "Make runs", "See what happened", "Test what is claimed", "Know more"
+app.command(epilog=run.EXAMPLES, rich_help_panel=MAKE)(run.run)
+app.command(epilog=sweep.EXAMPLES, rich_help_panel=MAKE)(sweep.sweep)
+app.command(epilog=show.EXAMPLES, rich_help_panel=READ)(show.show)
+app.command(epilog=ls.EXAMPLES, rich_help_panel=READ)(ls.ls)
+app.command(epilog=compare.EXAMPLES, rich_help_panel=READ)(compare.compare)
+app.command(epilog=plot.EXAMPLES, rich_help_panel=READ)(plot.plot)
+app.command(epilog=report.EXAMPLES, rich_help_panel=READ)(report.report)
+app.command(epilog=verify.EXAMPLES, rich_help_panel=CLAIMS)(verify.verify)
+app.command(epilog=claims.EXAMPLES, rich_help_panel=CLAIMS)(claims.claims)
+app.command(epilog=theory.EXAMPLES, rich_help_panel=CLAIMS)(theory.theory)
+app.command(epilog=explain.EXAMPLES, rich_help_panel=MORE)(explain.explain)
+app.command(epilog=info.EXAMPLES, rich_help_panel=MORE)(info.info)
+app.command(epilog=bench.EXAMPLES, rich_help_panel=MORE)(bench.bench)
 
 results_app = typer.Typer(help="Work with results folders.", no_args_is_help=True)
 results_app.command(epilog=results.EXPORT_EXAMPLES)(results.export)
-app.add_typer(results_app, name="results")
+app.add_typer(results_app, name="results", rich_help_panel=READ)

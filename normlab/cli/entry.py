@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import re
 import signal
 import sys
 
@@ -44,8 +45,24 @@ def message_of(error: Exception) -> str:
     if is_usage_error(error):
         if getattr(error, "option_name", None) == "--debug":
             return "--debug: comes before the command, as in normlab --debug run"
-        return str(error.format_message())  # type: ignore[attr-defined]
+        return setting_meant(error) or str(error.format_message())  # type: ignore[attr-defined]
     return f"{type(error).__name__}: {error}; normlab --debug … shows where"
+
+
+def setting_meant(error: Exception) -> str | None:
+    """How an option that is none, such as `--depth 20`, is written as a setting, if it is one."""
+    option, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
+    takes = context.command.params if option and context else ()
+    if "overrides" not in {parameter.name for parameter in takes}:
+        return None
+    from normlab.config import key_called
+
+    key = key_called(str(option).lstrip("-").replace("-", "_"))
+    if key is None:
+        return None
+    typed = "\0".join([*sys.argv, ""])
+    value = re.search(rf"\0{re.escape(str(option))}[=\0]([^\0]+)", typed)
+    return f"{option}: no such option; settings are written {key}={value[1] if value else '…'}"
 
 
 def exit_code_of(error: Exception) -> int:

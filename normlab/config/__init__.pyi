@@ -1,9 +1,11 @@
 from .axes import Grid as Grid
+from .completion import complete_key as complete_key
 from .completion import complete_override as complete_override
 from .composing import compose as compose
 from .composing import compose_grids as compose_grids
 from .composing import flatten as flatten
 from .composing import grids as grids
+from .composing import key_called as key_called
 from .composing import leaves as leaves
 from .composing import size as size
 from .files import config_folder as config_folder

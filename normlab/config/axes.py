@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab.config.files import check_config_dir, group_choices
+from normlab.config.schema import GROUPS
 from normlab.config.yaml_text import resolves
 from normlab.errors import ConfigError
-from normlab.text import did_you_mean
+from normlab.text import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override, RangeSweep
@@ -190,8 +191,16 @@ def _check_choices(text: str, group: str, values: Sequence[Any], choices: Sequen
         if value not in choices:
             raise ConfigError(
                 f"{group}={value}: no such choice; choices: {', '.join(choices)}"
-                f"{did_you_mean(value, choices)}"
+                f"{did_you_mean(value, choices) or _named_otherwise(group, value)}"
             )
+
+
+def _named_otherwise(group: str, value: str) -> str:
+    """The choice whose part is called so in words, as bn is BatchNorm."""
+    parts = GROUPS[group].items() if group in GROUPS else ()
+    labels = {getattr(part, "label", part.__name__): name for name, part in parts}
+    meant = nearest(value, list(labels))
+    return f"; {group}={labels[meant]} is {meant}" if meant else ""
 
 
 # Of one range; it is held in memory, and no grid is meant to be larger.

@@ -18,12 +18,12 @@ def complete_override(words: Sequence[str], incomplete: str) -> list[str]:
     """
     keys = _keys(words)
     if words and words[-1] == "=":
-        return [v for v in _values(words[-2], keys) if v.startswith(incomplete)]
+        return _with_commas(words[-2], incomplete, keys)
     if words and not incomplete and (words[-1] in keys or words[-1] in group_choices()):
         return _values(words[-1], keys)
     key, equals, start = incomplete.partition("=")
     if equals:
-        return [f"{key}={v}" for v in _values(key, keys) if v.startswith(start)]
+        return [f"{key}={value}" for value in _with_commas(key, start, keys)]
     branches = {f"{key.rpartition('.')[0]}." for key in keys if "." in key}
     top = [f"{key}=" for key in (*group_choices(), *keys) if "." not in key]
     below = [f"{key}=" for key in keys if "." in key] if "." in incomplete else sorted(branches)
@@ -34,6 +34,20 @@ def complete_override(words: Sequence[str], incomplete: str) -> list[str]:
     if len(found) == 1:
         found = [found[0] + value for value in _values(found[0][:-1], keys)]
     return found
+
+
+def complete_key(incomplete: str) -> list[str]:
+    """The keys and groups that begin so, such as `model.depth`."""
+    keys = [key.removesuffix(".name") for key in leaves()]
+    return [key for key in dict.fromkeys(keys) if key.startswith(incomplete)]
+
+
+def _with_commas(key: str, start: str, keys: dict[str, Any]) -> list[str]:
+    """The values of a key, behind those of a list that are there."""
+    before, comma, last = start.rpartition(",")
+    taken = ["", *before.split(",")] if comma else []
+    values = [v for v in _values(key, keys) if v.startswith(last) and v not in taken]
+    return [f"{before}{comma}{value}" for value in values]
 
 
 def _values(key: str, keys: dict[str, Any]) -> list[str]:

@@ -159,15 +159,27 @@ def _exists(key: str, values: Any) -> bool:
 def _unknown(setting: Setting, base: Mapping[str, Any]) -> ConfigError:
     groups, known = group_choices(), [key for key, _ in flatten(base)]
     every = [*known, *groups]
-    last = setting.key.rpartition(".")[2]
-    ends = {key.rpartition(".")[2]: key for key in reversed(every)}
-    # `epochs` means training.epochs, and `model.norm` means norm.
-    meant = f"; did you mean {ends[last]}?" if last in ends else ""
-    near = meant or did_you_mean(setting.key, every)
+    meant = _called(setting.key, every)
+    near = f"; did you mean {meant}?" if meant else did_you_mean(setting.key, every)
     group = setting.key.split(".")[0]
     among = [key for key in known if key.startswith(f"{group}.")]
     choices = f"{group} has {', '.join(among)}" if among else f"choices: {', '.join(base)}"
     return ConfigError(f"{setting.text}: no such key{near or f'; {choices}'}")
+
+
+def _called(name: str, keys: Sequence[str]) -> str | None:
+    """The key of which a name is the last part: `epochs` training.epochs, `model.norm` norm.
+
+    Of several that of training, as `batch_size` is the probes' too.
+    """
+    last = name.rpartition(".")[2]
+    meant = [key for key in keys if key.rpartition(".")[2] == last]
+    return next((key for key in meant if key.startswith("training.")), next(iter(meant), None))
+
+
+def key_called(name: str) -> str | None:
+    """The group or key that a person means by a name such as `depth`, None where there is none."""
+    return _called(name, [*leaves(), *group_choices()])
 
 
 def _interpolates(composed: "DictConfig") -> bool:

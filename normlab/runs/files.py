@@ -1,6 +1,7 @@
 """Files that are whole or not there, and JSON that every reader takes."""
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -60,6 +61,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 def unwritable(path: Path, error: OSError) -> RecordError:
     """The one line for a file or folder that the system refuses to write."""
+    if error.errno in (None, errno.ENOENT) and not path.parent.is_dir():  # None: pandas' own words
+        return RecordError(f"{path}: there is no folder {path.parent}; make it, or name another")
     # Arrow's own words are about itself.
     reason = os.strerror(error.errno) if error.errno else first_line(error)
     return RecordError(

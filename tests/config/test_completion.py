@@ -22,12 +22,22 @@ from normlab.config import complete_override
         (["norm", "="], "b", {"bn"}),
         (["norm", "="], "", {"bn", "none"}),
         (["model", "=", "mlp", "norm", "="], "l", {"ln"}),
+        # several values
+        ([], "norm=bn,", {"norm=bn,none", "norm=bn,ln"}),
+        ([], "norm=bn,ln,n", {"norm=bn,ln,none"}),
+        (["norm", "="], "bn,l", {"bn,ln"}),
     ],
 )
 def test_completes(words: list[str], incomplete: str, some: set[str]) -> None:
     found = complete_override(words, incomplete)
     assert some <= set(found)
     assert all(word.startswith(incomplete) for word in found)
+
+
+def test_no_value_comes_twice() -> None:
+    assert complete_override([], "norm=bn,ln,b") == []
+    assert complete_override([], "model.depth=") == ["model.depth=", "model.depth=20"]
+    assert complete_override([], "model.depth=8,") == ["model.depth=8,20"]
 
 
 @pytest.mark.parametrize("words", [["model=mlp"], ["model", "=", "mlp"]])

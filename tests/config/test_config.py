@@ -251,6 +251,10 @@ def test_the_id_does_not_depend_on_order_or_spelling() -> None:
 REFUSED = {
     "model.dept=3": "model.dept=3: no such key; did you mean model.depth?",
     "nrom=bn": "nrom=bn: no such key; did you mean norm?",
+    "norm=batchnorm": "norm=bn is BatchNorm",
+    "optimizer=SGD": "choices: adam, adamw, sgd; did you mean sgd?",
+    "data=CIFAR-10": "did you mean cifar10?",
+    "batch_size=3": "did you mean training.batch_size?",
     "norm=bm": "norm=bm: no such choice; choices: bn, ",
     "model=resent": "model=resent: no such choice; choices: cnn, mlp, resnet; did you mean resnet?",
     "model.depth=7": "nearest are 8 and 14",

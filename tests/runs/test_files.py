@@ -15,6 +15,13 @@ def test_json_is_strict() -> None:
     assert json.loads(text) == {"a": None, "b": [None, 1.5], "c": {"d": None}, "e": 3}
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    place = tmp_path / "nodir"
+    with pytest.raises(RecordError, match=f"there is no folder {place}; make it, or name another"):
+        write_text(place / "x.png", "a picture")
+    assert not place.exists()
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

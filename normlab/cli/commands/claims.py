@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from normlab.cli.options import RESULTS, complete_claims, examples
+from normlab.cli.completing import complete_claims
+from normlab.cli.options import RESULTS, examples
 from normlab.cli.output import make_console
 
 EXAMPLES = examples("normlab claims C14", "normlab claims mine.yaml")

@@ -6,9 +6,10 @@ import typer
 
 from normlab import api
 from normlab.cli.choices import ComparisonFormat
+from normlab.cli.completing import complete_keys, complete_metrics, complete_where
 from normlab.cli.options import ComparedFolders, Verbose, Where, examples
 from normlab.cli.output import make_console, print_choice, print_problems, print_shown
-from normlab.vocabulary import Spread
+from normlab.vocabulary import METRICS, Spread
 
 EXAMPLES = examples(
     "normlab compare results/quickstart",
@@ -22,14 +23,25 @@ EXAMPLES = examples(
 def compare(
     folders: ComparedFolders = None,
     rows: Annotated[
-        str | None, typer.Option(help="Keys of the rows, by commas; without, whatever varies.")
+        str | None,
+        typer.Option(
+            help="Keys of the rows, by commas; without, whatever varies.",
+            autocompletion=complete_keys,
+        ),
     ] = None,
     cols: Annotated[
-        str | None, typer.Option(help="Keys of the columns; without, model.depth if it varies.")
+        str | None,
+        typer.Option(
+            help="Keys of the columns; without, model.depth if it varies.",
+            autocompletion=complete_keys,
+        ),
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(help="What is averaged over seeds, by commas or several times."),
+        typer.Option(
+            help=f"What is averaged over seeds, by commas or several times: {', '.join(METRICS)}.",
+            autocompletion=complete_metrics,
+        ),
     ] = None,
     where: Where = None,
     sort: Annotated[
@@ -40,17 +52,25 @@ def compare(
         ),
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="Paired differences from such as [cyan]norm=none[/].")
+        str | None,
+        typer.Option(
+            help="Paired differences from such as [cyan]norm=none[/].",
+            autocompletion=complete_where,
+        ),
     ] = None,
     best: Annotated[
         str | None,
         typer.Option(
-            help="Keys by commas, such as [cyan]optimizer.lr[/]: each cell at its best value only."
+            help="Keys by commas, such as [cyan]optimizer.lr[/]: each cell at its best value only.",
+            autocompletion=complete_keys,
         ),
     ] = None,
     by: Annotated[
         str | None,
-        typer.Option(help="The metric by whose mean --best chooses; without, test_acc."),
+        typer.Option(
+            help="The metric by whose mean --best chooses; without, test_acc.",
+            autocompletion=complete_metrics,
+        ),
     ] = None,
     spread: Annotated[
         Spread,

@@ -7,6 +7,7 @@ import typer
 
 from normlab import api
 from normlab.cli.choices import PictureName
+from normlab.cli.completing import complete_curves, complete_probes, complete_runs
 from normlab.cli.options import RESULTS, IdRoot, Verbose, Where, examples
 from normlab.cli.output import make_console, print_choice, print_problems, reading_bar
 from normlab.show import PICTURES
@@ -40,6 +41,7 @@ def plot(
             metavar="RUNS",
             help="Runs or results folders, or starts of ids; without, the experiment made "
             "last, and the latest run for a heatmap.",
+            autocompletion=complete_runs,
         ),
     ] = None,
     output: Annotated[
@@ -49,10 +51,19 @@ def plot(
         ),
     ] = None,
     probe: Annotated[
-        str, typer.Option(help="Of gradients and heatmap: delta_rms, grad_norm, act_std, ….")
+        str,
+        typer.Option(
+            help="Of gradients and heatmap: grad_norm, delta_rms, mean_delta, update_ratio, "
+            "weight_norm, act_mean, act_std, dead_fraction, sample_cosine.",
+            autocompletion=complete_probes,
+        ),
     ] = "delta_rms",
     metric: Annotated[
-        str, typer.Option(help="Of curves: train_acc, test_acc, train_loss, test_loss.")
+        str,
+        typer.Option(
+            help="Of curves: train_acc, test_acc, train_loss, test_loss.",
+            autocompletion=complete_curves,
+        ),
     ] = "train_acc",
     where: Where = None,
     root: IdRoot = RESULTS,

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from normlab import api
-from normlab.cli.options import RESULTS, Format, IdRoot, complete_runs, examples
+from normlab.cli.completing import complete_runs
+from normlab.cli.options import RESULTS, Format, IdRoot, examples
 from normlab.cli.output import print_run
 
 EXAMPLES = examples("normlab show", "normlab show results/runs/1b02030fe1", "normlab show 1b02")

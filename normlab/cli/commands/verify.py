@@ -8,7 +8,8 @@ import typer
 from normlab import api
 from normlab.cli.choices import VerdictFormat
 from normlab.cli.commands.sweep import make_runs, print_plan
-from normlab.cli.options import ConfigDir, DryRun, RetryFailed, complete_claims, examples
+from normlab.cli.completing import complete_claims
+from normlab.cli.options import ConfigDir, DryRun, RetryFailed, examples
 from normlab.cli.output import is_for_people, make_console, print_shown
 from normlab.errors import ConfigError, InterruptedRunError
 from normlab.text import plural
@@ -68,7 +69,7 @@ def verify(
             *words, scale=scale, config_dir=config_dir, retry_failed=retry_failed
         )
     if verification.plan is not None:
-        print_plan(verification.plan, console, dry_run=False)
+        print_plan(verification.plan, console, dry_run=dry_run)
     if dry_run:
         return
     verdicts = judge_as_runs_end(verification, output_format, console)

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from normlab.cli import app
-from normlab.cli.options import complete_runs
+from normlab.cli.completing import complete_runs
 from tests.cli.invoking import normlab
 from tests.tools.synthetic_results import write_runs
 
