@@ -79,7 +79,7 @@ class ArmsSoFar:
             shown = Text(name)
             shown.truncate(room, overflow="ellipsis")
             table.add_row(shown, *(self._cell(arm, depth, at_work) for depth in depths))
-        table.caption = self._key(dropped, len(depths))
+        table.caption = self._key(dropped, len(depths), stopped=rows is None)
         table.caption_justify = "left"
         return table
 
@@ -118,14 +118,15 @@ class ArmsSoFar:
         style = diagnosis_style(verdict) if mark else ""
         return Text(f"{text} {mark}".rstrip() + part, style=style)
 
-    def _key(self, dropped: str, depths: int) -> Text:
+    def _key(self, dropped: str, depths: int, *, stopped: bool) -> Text:
         """What the signs mean, and what is left out for want of room."""
         verdicts = {summary.verdict for summary in list(self._results.values())}
         marks = [f"{d.mark} {name}" for name, d in DIAGNOSES.items() if d.mark and name in verdicts]
         left_out = [f"all {dropped}"] if dropped else []
         if depths < len(self._depths):
             left_out.append(f"{depths} of {len(self._depths)} depths")
-        signs = [f"{_TO_MAKE} to make", f"{_AT_WORK} at work", *marks, *left_out]
+        at_work = [] if stopped else [f"{_AT_WORK} at work"]
+        signs = [f"{_TO_MAKE} to make", *at_work, *marks, *left_out]
         return Text("  ".join(signs), style="dim", no_wrap=True, overflow="ellipsis")
 
 

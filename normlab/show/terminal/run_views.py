@@ -97,7 +97,8 @@ class RunView:
         if self._bar.tasks[0].total is None:
             return Group(self._head)
         scores = Text(self._scores, no_wrap=True, overflow="ellipsis")
-        return Group(self._head, self._bar, scores, *self._strips)
+        # The last line is not full, so that the terminal does not scroll as it echoes Ctrl-C.
+        return Group(self._head, self._bar, scores, *self._strips, Text())
 
     def update(self, event: Event | Note) -> None:
         """Take an event into the view."""

@@ -115,9 +115,11 @@ class SweepView:
             self._look()
             width, height = self._console.size
             jobs = self._job_lines(width, max(1, height // 3))
-            # A line below stays free, as a terminal would scroll.
-            rest = self._aside.drawn(self._jobs.keys(), width, height - len(jobs) - 3)
-            return Group(self._head(), *jobs, *([Text(), rest] if rest is not None else []))
+            # Below the terminal's last line it would scroll, and so it would where a full line is
+            # the last one, at the end of which it echoes Ctrl-C.
+            rest = self._aside.drawn(self._jobs.keys(), width, height - len(jobs) - 4)
+            below = [Text(), rest] if rest is not None else []
+            return Group(self._head(), *jobs, *below, Text())
 
     def update(self, outcome: Outcome) -> None:
         """Take a run that has ended into the view; one without a result gets a line of its own."""
@@ -170,7 +172,7 @@ class SweepView:
     def _job_lines(self, width: int, most: int) -> list[Text]:
         """The running jobs, in as many lines as there have been; before the first, what is done."""
         if self._began is None and not any(job.stage for job in self._jobs.values()):
-            return [Text(f"{self._starting} …", style="dim")]
+            return [Text(f"{self._starting} …", "dim", no_wrap=True, overflow="ellipsis")]
         shown = dict(itertools.islice(self._jobs.items(), most))
         lines = job_lines(shown, self._names, width)
         if len(self._jobs) > most:
