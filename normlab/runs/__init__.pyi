@@ -9,6 +9,7 @@ from .files import to_json as to_json
 from .files import write_json as write_json
 from .files import write_whole as write_whole
 from .finding import find_run as find_run
+from .finding import finished_elsewhere as finished_elsewhere
 from .finding import in_one_line as in_one_line
 from .finding import latest_experiment as latest_experiment
 from .finding import run_folders as run_folders

@@ -46,6 +46,12 @@ class Work(NamedTuple):
         samples = self.samples / other.samples if self.samples and other.samples else 1.0
         return samples * self.epochs / other.epochs * self.depth / other.depth
 
+    def tells_of(self, other: Self) -> bool:
+        """Whether the time of another run can be told by this one at all: it says nothing of other
+        networks or data, and hardly of another width."""
+        alike = (self.model, self.data) == (other.model, other.data)
+        return alike and 0.5 <= other.width / self.width <= 2
+
     def unlike(self, other: Self) -> float:
         """How little another run tells of this one."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from normlab.bounded_files import read_bounded
+from normlab.config import Config
 from normlab.errors import RecordError
 from normlab.runs.folder import (
     CHECKPOINT_FILE,
@@ -14,6 +15,8 @@ from normlab.runs.folder import (
     LAYERS_FILE,
     METRICS_FILE,
     WEIGHTS_FILE,
+    is_final,
+    run_folder,
 )
 from normlab.runs.locks import LOCK_FILE
 from normlab.runs.provenance import ENVIRONMENT_FILE, start_of
@@ -160,6 +163,28 @@ def _latest(ended: Sequence[Path]) -> Path:
 
 def _ended_in(root: Path) -> list[Path]:
     return [Path(found.folder) for found in _runs_in(root) if found.summary is not None]
+
+
+def finished_elsewhere(configs: Sequence[Config]) -> list[Path]:
+    """The finished runs of configs that lie beside their own folder, in other experiments."""
+    found = []
+    for root in {config.output.root: None for config in configs}:
+        inside: dict[str, set[str]] = {}
+        with contextlib.suppress(OSError), os.scandir(root) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    inside[entry.path] = set(os.listdir(entry.path))  # noqa: PTH208
+        for config in configs:
+            if config.output.root != root:
+                continue
+            own = run_folder(config)
+            found += [
+                folder
+                for experiment, names in inside.items()
+                if own.name in names and own.parent.name != Path(experiment).name
+                if is_final(folder := Path(experiment) / own.name)
+            ]
+    return found
 
 
 def _runs_in(root: Path) -> Iterator[Found]:

@@ -1,6 +1,7 @@
 """A sweep: overrides to a list of configs, without what is finished; then their outcomes."""
 
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from normlab.config import Config, Grid, compose_grids, flatten, run_id
 from normlab.errors import ConfigError
 from normlab.runs.estimates import Known, Work, estimate, finished_runs
+from normlab.runs.finding import finished_elsewhere
 from normlab.runs.folder import remove_leftovers, run_folder
 from normlab.runs.launchers import launch
 from normlab.runs.locks import is_held
@@ -31,12 +33,32 @@ class Plan:
     merged: int  # points of the grids that are the same run as another, of other output or runtime
     known: Known  # what finished runs took, by which the pending ones are estimated
     equal: int = 0  # points that are equal to another in everything
+    elsewhere: tuple[Path, ...] = ()  # finished runs of other experiments that are to be made again
 
     @property
     def seconds(self) -> float:
-        """Estimate of all pending runs' own time together; NaN without any finished run."""
+        """Estimate of the pending runs' own time together, but for those that no finished run tells
+        of; NaN where that is all of them."""
+        times = [
+            count * estimate(work, self.known) for work, count in self._works().items() if count
+        ]
+        return sum(times) if times or not self.pending else math.nan
+
+    @property
+    def unlike(self) -> int:
+        """How many of the pending runs no finished run tells the time of."""
+        return len(self.pending) - sum(self._works().values())
+
+    def _works(self) -> Counter[Work]:
+        """The kinds of work that finished runs tell of, and how many pending runs are of each."""
         works = Counter(map(Work.of, self.pending))
-        return sum((n * estimate(work, self.known) for work, n in works.items()), 0.0)
+        return Counter(
+            {
+                work: count
+                for work, count in works.items()
+                if any(known.tells_of(work) for known in self.known)
+            }
+        )
 
 
 def plan(
@@ -86,6 +108,7 @@ def plan_configs(
         merged=distinct - len(unique),
         known=known,
         equal=len(points) - distinct,
+        elsewhere=() if force else tuple(finished_elsewhere(pending)),
     )
 
 

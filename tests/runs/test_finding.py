@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from normlab.errors import RecordError
-from normlab.runs import find_run, run_folders
+from normlab.runs import find_run, finished_elsewhere, plan_configs, run_folders
 from tests.runs.support import config_in, write_run
 
 
@@ -103,3 +103,16 @@ def test_find_run(tmp_path: Path) -> None:
         find_run(common, tmp_path)
     twin = write_run(config_in(tmp_path, "seed=1", "output.experiment=other"))
     assert find_run(twin.name, tmp_path) == twin  # the same run, and the later one
+
+
+def test_finished_runs_of_other_experiments_are_found(tmp_path: Path) -> None:
+    finished = write_run(config_in(tmp_path, "seed=1"))
+    write_run(config_in(tmp_path, "seed=2"), "failed")
+    write_run(config_in(tmp_path, "seed=3", "output.experiment=other"))
+    (tmp_path / "file").touch()
+    here = [config_in(tmp_path, f"seed={seed}", "output.experiment=other") for seed in range(4)]
+    assert finished_elsewhere(here) == [finished]
+    assert finished_elsewhere([config_in(tmp_path, "seed=1")]) == []
+    assert finished_elsewhere([config_in(tmp_path / "none", "seed=1")]) == []
+    assert plan_configs(here).elsewhere == (finished,)
+    assert plan_configs(here, force=True).elsewhere == ()

@@ -94,9 +94,12 @@ def print_config(config: "Config", output_format: str) -> None:
 def make_run(config: "Config", output_format: str, *, force: bool) -> "Run":
     """Make a run and show it as it goes; raises InterruptedRunError with what is kept of it."""
     from normlab.config import describe
-    from normlab.runs import CHECKPOINT_FILE, read_summary, run_folder
+    from normlab.runs import CHECKPOINT_FILE, finished_elsewhere, read_summary, run_folder
 
     name, console = describe(config), console_beside(output_format)
+    for folder in [] if force else finished_elsewhere([config])[:1]:
+        experiment = config.output.experiment
+        console.print(f"finished in {folder} too, made anew for {experiment}", soft_wrap=True)
     with console.status(f"{name}: starting"):
         # What takes a second to import.
         from normlab.runs import execute as execute

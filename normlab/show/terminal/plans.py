@@ -4,7 +4,7 @@ import math
 
 from normlab.config import run_id
 from normlab.runs import Plan, labels
-from normlab.text import duration, plural
+from normlab.text import duration, plural, some_of
 
 # Runs of a plan; more are counted.
 MOST_LISTED = 40
@@ -27,11 +27,28 @@ def plan_lines(plan: Plan) -> list[str]:
             f"{plan.merged} more of the grid would be the same runs again: output, runtime, "
             "launcher and data.root make no other run"
         )
+    if plan.elsewhere:
+        lines.append(_elsewhere_line(plan))
     if plan.pending and not math.isnan(plan.seconds):
+        part = f" for {len(plan.pending) - plan.unlike} of them" if plan.unlike else ""
+        others = ", which the others are not" if plan.unlike else ""
         lines.append(
-            f"about {duration(plan.seconds)} of computing, by the finished runs most alike"
+            f"about {duration(plan.seconds)} of computing{part}, by the finished runs most "
+            f"alike{others}"
         )
     return lines
+
+
+def _elsewhere_line(plan: Plan) -> str:
+    """That equal runs are finished in other experiments, and how they are taken as they are."""
+    experiments = list(dict.fromkeys(folder.parent.name for folder in plan.elsewhere))
+    count = len({folder.name for folder in plan.elsewhere})
+    advice = f"; output.experiment={experiments[0]} takes them" if len(experiments) == 1 else ""
+    return (
+        f"{count} of those to make {'is' if count == 1 else 'are'} finished in "
+        f"{some_of(experiments, 3)}, and made anew for this experiment, whose folder holds all of "
+        f"its runs{advice}"
+    )
 
 
 def run_lines(plan: Plan) -> list[str]:

@@ -1,5 +1,7 @@
 """What a sweep has to do, in words."""
 
+from pathlib import Path
+
 import pytest
 
 from normlab.config import compose
@@ -10,6 +12,9 @@ from normlab.show.terminal.plans import MOST_LISTED
 from tests.conftest import TINY
 
 CONFIGS = tuple(compose([*TINY, "seed=0"]).model_copy(update={"seed": i}) for i in range(50))
+
+MLP = compose([*TINY, "model=mlp", "model.depth=3", "model.width=512"])
+OTHER = Work.of(CONFIGS[0])._replace(width=4 * CONFIGS[0].model.width)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +36,28 @@ CONFIGS = tuple(compose([*TINY, "seed=0"]).model_copy(update={"seed": i}) for i 
             [
                 "1 run: 0 to make, 1 finished before",
                 "1 point of the grid left out, with the same values as another",
+            ],
+        ),
+        (
+            Plan(CONFIGS[:3], CONFIGS[:3], 0, 0, 0, {OTHER: 1000.0}),
+            ["3 runs: 3 to make"],
+        ),
+        (
+            Plan((*CONFIGS[:3], MLP), (*CONFIGS[:3], MLP), 0, 0, 0, {Work.of(MLP): 1000.0}),
+            [
+                "4 runs: 4 to make",
+                "about 17 min of computing for 1 of them, by the finished runs most alike, which "
+                "the others are not",
+            ],
+        ),
+        (
+            Plan(
+                CONFIGS[:2], CONFIGS[:2], 0, 0, 0, {}, elsewhere=(Path("r/one/a"), Path("r/one/b"))
+            ),
+            [
+                "2 runs: 2 to make",
+                "2 of those to make are finished in one, and made anew for this experiment, whose "
+                "folder holds all of its runs; output.experiment=one takes them",
             ],
         ),
         (Plan(CONFIGS, (), 50, 0, 0, {}), ["50 runs: 0 to make, 50 finished before"]),
