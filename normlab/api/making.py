@@ -4,9 +4,9 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 # Each of these loads what it needs when it is first asked for it.
 from normlab import claims, config, networks, training
@@ -157,8 +157,11 @@ def run_plan(
 ) -> "list[Outcome]":
     """Make a plan's pending runs; `follow` goes through the outcomes and returns them.
 
-    `on_waiting` hears of so many runs that others are making, when nothing else is left.
+    `on_waiting` hears of so many runs that others are making, when nothing else is left. Raises
+    DataError, before any is begun, where the data of one cannot be had.
     """
+    for fault in run_files.without_data(planned.pending).values():
+        raise fault
     outcomes = run_files.sweep(planned, force=force, fail_fast=fail_fast, waiting=on_waiting)
     with contextlib.closing(outcomes):
         return follow(outcomes)
@@ -180,6 +183,15 @@ class Verification:
     def judge(self, claim: "Claim") -> "Verdict":
         """The verdict of a claim by the runs as they are."""
         return claims.judge_runs(claim, self.scale, self.experiments[claim.id])
+
+    def with_data(self, on_missing: Callable[[str], object] = ignore) -> Self:
+        """The same without the runs whose data cannot be had, of which `on_missing` hears."""
+        pending = self.plan.pending if self.plan else ()
+        missing = run_files.without_data(pending)
+        for line in dict.fromkeys(map(str, missing.values())):
+            on_missing(line)
+        left = tuple(named for named in pending if config.run_id(named) not in missing)
+        return replace(self, plan=self.plan and replace(self.plan, pending=left))
 
     def waiting(self) -> dict[str, set[str]]:
         """Of each claim the ids of its runs that are to be made."""
@@ -207,7 +219,7 @@ def verify(
     """
     verification = plan_verification(
         *words, scale=scale, config_dir=config_dir, retry_failed=retry_failed
-    )
+    ).with_data()
     if verification.plan is not None:
         run_plan(verification.plan)
     verdicts = [verification.judge(claim) for claim in verification.claims]

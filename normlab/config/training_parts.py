@@ -60,6 +60,9 @@ class DataSet(Part):
         """The data set found, downloaded or drawn, cut to size, standardized, on the device."""
         raise NotImplementedError
 
+    def fetch(self) -> None:
+        """Have its files on this machine, downloaded if need be; raises DataError."""
+
     def content(self) -> str | None:
         """A hash of what its files hold, None where it is drawn; raises DataError.
 
@@ -121,6 +124,7 @@ class Launcher(Part):
     """Where the runs of a sweep are made."""
 
     starting: ClassVar[str] = "starting"  # what it does before the first run begins
+    on_this_machine: ClassVar[bool] = False  # whether its runs find the data that this process does
 
     def launch(self, configs: "Sequence[Config]", *, force: bool) -> Generator[Any, None, None]:
         """Make runs and yield their outcomes as they end."""

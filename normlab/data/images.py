@@ -116,6 +116,9 @@ class ImageSet(DataSet):
             self.classes,
         )
 
+    def fetch(self) -> None:
+        self.find(self.root)
+
     def content(self) -> str:
         """Of the images and labels alone, however they are packed; the same for every subset."""
         return _content_once(type(self), *self._place())

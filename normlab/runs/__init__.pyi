@@ -40,3 +40,4 @@ from .sweeping import labels as labels
 from .sweeping import plan as plan
 from .sweeping import plan_configs as plan_configs
 from .sweeping import sweep as sweep
+from .sweeping import without_data as without_data

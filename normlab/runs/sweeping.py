@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from normlab.config import Config, Grid, compose_grids, flatten, run_id
-from normlab.errors import ConfigError
+from normlab.errors import ConfigError, DataError
 from normlab.runs.estimates import Known, Work, estimate, finished_runs
 from normlab.runs.finding import finished_elsewhere
 from normlab.runs.folder import remove_leftovers, run_folder
@@ -110,6 +111,27 @@ def plan_configs(
         equal=len(points) - distinct,
         elsewhere=() if force else tuple(finished_elsewhere(pending)),
     )
+
+
+def without_data(configs: Sequence[Config]) -> dict[str, DataError]:
+    """Of runs on this machine those whose data cannot be had, by id, with the reason.
+
+    What can be downloaded then is, once and before any of the runs.
+    """
+    faults: dict[tuple[str, Any], DataError | None] = {}
+    found = {}
+    for config in configs:
+        place = (config.data.name, getattr(config.data, "root", None))
+        if place not in faults and config.launcher.on_this_machine:
+            faults[place] = None
+            try:
+                config.data.fetch()
+            except DataError as error:
+                faults[place] = error
+        fault = faults.get(place)
+        if fault is not None:
+            found[run_id(config)] = fault
+    return found
 
 
 def sweep(

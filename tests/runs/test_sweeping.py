@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from normlab.config import Config, compose_grids, grids, run_id
+from normlab.config import DATA_SETS, Config, DataSet, compose, compose_grids, grids, run_id
+from normlab.errors import DataError
 from normlab.runs import (
     Outcome,
     execute,
@@ -13,6 +14,7 @@ from normlab.runs import (
     run_folder,
     sweep,
     sweeping,
+    without_data,
 )
 from normlab.runs.locks import RunLock, is_held
 from tests.runs.support import planned, write_run
@@ -63,6 +65,23 @@ def test_points_that_are_the_same_run_are_counted(tmp_path: Path) -> None:
     merged = planned(tmp_path, "seed=1,2", "output.experiment=a,b", "runtime.threads=1,2")
     assert (len(merged.configs), merged.merged) == (2, 6)
     assert planned(tmp_path, "seed=1,2").merged == 0
+
+
+def test_data_are_looked_for_once_and_only_for_runs_on_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def missing(data: DataSet) -> None:
+        asked.append(data.name)
+        raise DataError("it is not there")
+
+    monkeypatch.setattr(DATA_SETS["digits"], "fetch", missing)
+    configs = list(compose_grids(grids(["data=digits,gaussian", "model=mlp", "seed=range(3)"])))
+    found = without_data(configs)
+    assert set(found) == {run_id(config) for config in configs if config.data.name == "digits"}
+    assert (asked, {str(error) for error in found.values()}) == (["digits"], {"it is not there"})
+    assert without_data([compose(["launcher=slurm"])]) == {}
 
 
 def test_points_of_equal_values_are_told_apart_from_those(tmp_path: Path) -> None:

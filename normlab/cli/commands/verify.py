@@ -72,6 +72,9 @@ def verify(
         print_plan(verification.plan, console, dry_run=dry_run)
     if dry_run:
         return
+    verification = verification.with_data(
+        lambda line: console.print(f"{line}; the runs that need it are left out", markup=False)
+    )
     verdicts = judge_as_runs_end(verification, output_format, console)
     if any(verdict.verdict in ("FAIL", "INCOMPLETE") for verdict in verdicts):
         raise typer.Exit(1)

@@ -22,6 +22,7 @@ class LocalLauncher(Launcher):
     """Worker processes on this machine."""
 
     starting = "starting worker processes, which load PyTorch"
+    on_this_machine = True
 
     workers: Count | None
     runs_per_device: Count

@@ -105,6 +105,31 @@ def test_a_claim_in_a_folder_of_odd_name_is_judged_where_it_is_said(finished: Pa
     assert done.returncode == 0
 
 
+def test_data_that_are_not_there_are_told_once_before_any_run(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "statement: Nine nets learn.\n"
+        'experiment: [model=mlp, data=mnist, data.root=nowhere, "seed=range(9)"]\n'
+        "metric: train_acc\ngate: [0, 1]\n"
+    )
+    done = normlab("verify", "mine.yaml", "C05", cwd=tmp_path, COLUMNS="500")
+    assert done.returncode == 1
+    assert done.stdout.count("data.root=nowhere: there is no such folder") == 1
+    assert "9 of 9 runs are missing or failed" in done.stdout
+    assert "2 claims: 1 PASS, 1 INCOMPLETE" in done.stdout
+    grid = ("model=mlp", "data=mnist", "data.root=nowhere", "seed=range(9)")
+    swept = normlab("sweep", *grid, cwd=tmp_path)
+    assert (swept.returncode, swept.stderr.count("\n")) == (2, 1)
+    assert "data.root=nowhere: there is no such folder" in swept.stderr
+    assert not list(tmp_path.glob("**/summary.json"))
+
+
+def test_a_dry_run_names_the_runs(tmp_path: Path) -> None:
+    done = normlab("verify", "C08", "--dry-run", cwd=tmp_path)
+    first, *runs = done.stdout.splitlines()
+    assert first == "20 runs: 20 to make"
+    assert len(set(runs)) == 20
+
+
 def test_an_interrupted_verification_can_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
