@@ -31,7 +31,7 @@ def arms_in_words(frame: DataFrame) -> list[ArmInWords]:
     several = len({net.depth for net in nets}) > 1
     return [
         ArmInWords(name, _sentence(sorted(group, key=lambda net: net.depth), several=several))
-        for name, group in itertools.groupby(nets, key=lambda net: net.variant.name)
+        for name, group in itertools.groupby(nets, key=lambda net: net.variant)
     ]
 
 

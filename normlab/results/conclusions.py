@@ -48,7 +48,7 @@ def _on_gradients(nets: list[Net]) -> str:
 def _by_variant(nets: Sequence[tuple[Net, Seen | None]]) -> str:
     """Variants and depths with their ratios, and how many runs of a net showed it where not all."""
     texts = []
-    for name, group in itertools.groupby(nets, key=lambda pair: pair[0].variant.name):
+    for name, group in itertools.groupby(nets, key=lambda pair: pair[0].variant):
         pairs = list(group)
         depths = ", ".join(
             f"{net.depth:g}"

@@ -49,7 +49,7 @@ def depth_sentence(nets: Sequence[Net]) -> str:
     """Where depth degraded the train error; empty where no two nets differ in depth alone."""
     ladders = [
         _ladder(name, list(group))
-        for name, group in itertools.groupby(nets, key=lambda net: net.variant.name)
+        for name, group in itertools.groupby(nets, key=lambda net: net.variant)
     ]
     confounded = [
         f"{ladder.variant} at {', '.join(depths)} ({cause})"

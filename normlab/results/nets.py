@@ -6,8 +6,8 @@ from pandas import DataFrame
 
 from normlab.results.cells import cells_of, distinct_runs, usual_diagnosis
 from normlab.results.comparing import summarize
-from normlab.results.keys import DEPTH, is_determined, label, varying
-from normlab.results.variants import Variant, variant_keys, variants_of
+from normlab.results.keys import DEPTH, label, varying
+from normlab.results.variants import brief_names, variant_keys, variants_of
 from normlab.vocabulary import FINAL
 
 
@@ -22,7 +22,7 @@ class Seen(NamedTuple):
 class Net(NamedTuple):
     """One variant at one depth, over its seeds."""
 
-    variant: Variant
+    variant: str  # its name
     depth: float
     diagnosis: str | None  # of the whole training, the most frequent one of its runs
     init: Seen
@@ -58,13 +58,15 @@ def nets_of(frame: DataFrame) -> list[Net]:
             Seen(*values) for values in zip(usual, agree.tolist(), means[ratio], strict=True)
         ]
     first = frame.iloc[cells.first]
+    found = variants_of(first, variants)
+    names = brief_names(found)
     folders: list[list[str]] = [[] for _ in range(cells.size)]
     for number, folder in zip(cells.number.tolist(), frame["folder"].tolist(), strict=True):
         folders[number].append(folder)
     return [
         Net(*values)
         for values in zip(
-            variants_of(first, variants),
+            [names[variant] for variant in found],
             first[DEPTH].tolist(),
             usual_diagnosis(frame["verdict"], cells),
             seen["init"],
@@ -79,8 +81,6 @@ def nets_of(frame: DataFrame) -> list[Net]:
 
 def _values_beside(frame: DataFrame, first: DataFrame, keys: list[str]) -> list[dict[str, str]]:
     """Of each net the keys that vary but set no variant apart: depth decides them."""
-    beside = [
-        key for key in varying(frame) if key not in keys and not is_determined(frame, key, ["seed"])
-    ]
+    beside = [key for key in varying(frame) if key not in keys]
     records: list[dict[Any, Any]] = first[beside].to_dict("records")
     return [{key: label(key, value) for key, value in record.items()} for record in records]

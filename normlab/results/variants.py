@@ -1,7 +1,7 @@
 """What sets nets apart but depth and seed: a variant, such as BatchNorm with skips."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from normlab.results.keys import DEPTH, NORM, RESIDUAL, label, layout, short_nam
 
 # Keys whose value says by itself what it is; of others a name gives the key too, as `lr=0.1`.
 _CLEAR_ALONE = ("model", RESIDUAL, "data")
+
+# So many settings are all given where a sentence names a variant.
+_MOST_WORDS = 3
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,16 @@ class Variant:
 
     @functools.cached_property
     def name(self) -> str:
-        """As sentences and pictures name it, such as `bn residual`."""
+        """As pictures name it, such as `bn residual`."""
+        return self.named_by(range(len(self.settings)))
+
+    def named_by(self, places: Collection[int]) -> str:
+        """Its name by some of its settings."""
         names = short_names([key for key, _ in self.settings])
         words = (
-            _word(key, name, value) for (key, value), name in zip(self.settings, names, strict=True)
+            _word(key, name, value)
+            for place, ((key, value), name) in enumerate(zip(self.settings, names, strict=True))
+            if place in places
         )
         return " ".join(words) or "every net"
 
@@ -62,6 +71,32 @@ def variants_of(frame: DataFrame, keys: Sequence[str]) -> list[Variant]:
             )
         found.append(known[row])
     return found
+
+
+def brief_names(variants: Sequence[Variant]) -> dict[Variant, str]:
+    """What sentences call the variants of one frame: norm, skips, and of the other settings so few
+    as tell it from the others, where there are more than `_MOST_WORDS`."""
+    distinct = list(dict.fromkeys(variants))
+    return {variant: variant.named_by(_telling(variant, distinct)) for variant in distinct}
+
+
+def _telling(variant: Variant, among: Sequence[Variant]) -> Collection[int]:
+    """The places of the settings that tell a variant from others, each time the one that most of
+    those differ in that are left."""
+    places = range(len(variant.settings))
+    if len(places) <= _MOST_WORDS:
+        return places
+    chosen = {place for place in places if variant.settings[place][0] in (NORM, RESIDUAL)}
+
+    def alike(others: Sequence[Variant], places: Iterable[int]) -> list[Variant]:
+        return [o for o in others if all(o.settings[i] == variant.settings[i] for i in places)]
+
+    left = [other for other in alike(among, chosen) if other != variant]
+    while left:
+        told = {place: len(left) - len(alike(left, [place])) for place in places}
+        chosen.add(best := max(places, key=told.__getitem__))
+        left = alike(left, [best])
+    return chosen
 
 
 def _word(key: str, name: str, value: Any) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from normlab.results import Variant
 from normlab.results.frames import to_frame
-from normlab.results.variants import variant_keys, variants_of
+from normlab.results.variants import brief_names, variant_keys, variants_of
 from tests.results.sample import row
 
 
@@ -63,3 +63,27 @@ def test_what_a_run_does_not_have_is_absent_however_it_is_written(absent: Any) -
     first, second = variants_of(frame, ["norm.eps"])
     assert first == second
     assert (first.name, first.norm) == ("eps=–", None)
+
+
+def test_sentences_name_a_variant_by_what_tells_it_from_the_others() -> None:
+    settings = [
+        ("norm=bn", "model.activation=relu", "optimizer.lr=0.1", "training.epochs=5"),
+        ("norm=bn", "model.activation=relu", "optimizer.lr=0.1", "training.epochs=9"),
+        ("norm=bn", "model.activation=tanh", "optimizer.lr=0.1", "training.epochs=5"),
+        ("norm=bn", "model.activation=tanh", "optimizer.lr=0.3", "training.epochs=9"),
+        ("norm=ln", "model.activation=tanh", "optimizer.lr=0.3", "training.epochs=5"),
+    ]
+    frame = to_frame(row(*words) for words in settings)
+    found = variants_of(frame, variant_keys(frame))
+    names = [brief_names(found)[variant] for variant in found]
+    assert names == [
+        "bn activation=relu epochs=5",
+        "bn activation=relu epochs=9",
+        "bn activation=tanh lr=0.1",
+        "bn lr=0.3",
+        "ln",
+    ]
+    few = to_frame(row(*words[:3]) for words in settings)
+    found = variants_of(few, variant_keys(few))
+    assert brief_names(found)[found[-1]] == "ln activation=tanh lr=0.3"
+    assert set(brief_names(found).values()) == {variant.name for variant in found}
