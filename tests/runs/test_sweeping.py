@@ -68,7 +68,7 @@ def test_points_that_are_the_same_run_are_counted(tmp_path: Path) -> None:
 
 
 def test_data_are_looked_for_once_and_only_for_runs_on_this_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = []
 
