@@ -17,6 +17,7 @@ from .folder import CHECKPOINT_FILE as CHECKPOINT_FILE
 from .folder import CONFIG_FILE as CONFIG_FILE
 from .folder import Run as Run
 from .folder import is_final as is_final
+from .folder import lacks_weights as lacks_weights
 from .folder import read_run as read_run
 from .folder import read_table as read_table
 from .folder import read_weights as read_weights

@@ -12,7 +12,7 @@ from normlab.errors import BusyError, NormlabError, RunError
 from normlab.runs.checkpoint import SavedRun, read_checkpoint
 from normlab.runs.conclusion import Conclusion, Ending, conclude
 from normlab.runs.environment import command_line
-from normlab.runs.folder import Run, run_folder
+from normlab.runs.folder import Run, lacks_weights, run_folder
 from normlab.runs.outcomes import Outcome
 from normlab.runs.recorder import Recorder, record_failure
 from normlab.runs.signals import deferred_signals
@@ -69,6 +69,8 @@ def execute(
     entered = time.perf_counter()
     device = select_device(config.runtime.device)
     checkpoint, note = (None, "") if force else read_checkpoint(config, str(device))
+    if not note and not force and lacks_weights(config):
+        note = "finished before, and made again to keep its weights"
     if note:
         yield Note(note)
     progress = _RunInProgress(config, checkpoint, force=force)

@@ -61,6 +61,13 @@ def is_final(folder: Path) -> bool:
     return summary is not None and summary.final
 
 
+def lacks_weights(config: Config) -> bool:
+    """Whether a config's run is finished but kept no weights, which the config asks for."""
+    folder = run_folder(config)
+    wanted = config.output.weights and not (folder / WEIGHTS_FILE).is_file()
+    return wanted and is_final(folder)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the lock and the checkpoint of a finished run whose process was killed just then."""
     # A folder that cannot be read or written, or that another process is at, stays as it is.

@@ -19,6 +19,7 @@ from normlab.runs.folder import (
     WEIGHTS_FILE,
     Run,
     is_final,
+    lacks_weights,
     run_folder,
 )
 from normlab.runs.locks import LOCK_FILE, RunLock, read_lock
@@ -64,7 +65,7 @@ class Recorder:
         except OSError as error:
             raise unwritable(self.folder, error) from error
         try:
-            if is_final(self.folder) and not force:
+            if is_final(self.folder) and not force and not lacks_weights(config):
                 raise BusyError(f"{self.folder}: finished already; --force runs it again")
             self._remove_older_files(force=force)
             write_text(self.folder / CONFIG_FILE, to_yaml(config))

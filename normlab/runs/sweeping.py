@@ -13,7 +13,7 @@ from normlab.config import Config, Grid, compose_grids, flatten, run_id
 from normlab.errors import ConfigError, DataError
 from normlab.runs.estimates import Known, Work, estimate, finished_runs
 from normlab.runs.finding import finished_elsewhere
-from normlab.runs.folder import remove_leftovers, run_folder
+from normlab.runs.folder import lacks_weights, remove_leftovers, run_folder
 from normlab.runs.launchers import launch
 from normlab.runs.locks import is_held
 from normlab.runs.outcomes import Outcome, recorded_outcome
@@ -35,6 +35,7 @@ class Plan:
     known: Known  # what finished runs took, by which the pending ones are estimated
     equal: int = 0  # points that are equal to another in everything
     elsewhere: tuple[Path, ...] = ()  # finished runs of other experiments that are to be made again
+    weightless: int = 0  # finished runs that are to be made again for their weights
 
     @property
     def seconds(self) -> float:
@@ -96,6 +97,8 @@ def plan_configs(
     for identity, config in unique.items():
         summary = summaries[identity]
         status = summary.status if summary else "missing"
+        if status in FINAL and lacks_weights(config):
+            status = "weightless"
         states[status] += 1
         again = force or (status == "failed" and retry_failed)
         if again or (status not in FINAL and status != "failed"):
@@ -104,6 +107,7 @@ def plan_configs(
     return Plan(
         configs=tuple(unique.values()),
         pending=tuple(pending),
+        weightless=0 if force else states["weightless"],
         finished=sum(states[status] for status in FINAL) if not force else 0,
         failed=0 if force or retry_failed else states["failed"],
         merged=distinct - len(unique),

@@ -6,18 +6,20 @@ from pathlib import Path
 import pytest
 
 from normlab.config import DATA_SETS, Config, DataSet, compose, compose_grids, grids, run_id
-from normlab.errors import DataError
+from normlab.errors import BusyError, DataError
 from normlab.runs import (
     Outcome,
     execute,
     labels,
+    lacks_weights,
+    read_weights,
     run_folder,
     sweep,
     sweeping,
     without_data,
 )
 from normlab.runs.locks import RunLock, is_held
-from tests.runs.support import planned, write_run
+from tests.runs.support import make, planned, write_run
 
 # ----------------------------------------------------------------------------- local sweeps
 
@@ -82,6 +84,24 @@ def test_data_are_looked_for_once_and_only_for_runs_on_this_machine(
     assert set(found) == {run_id(config) for config in configs if config.data.name == "digits"}
     assert (asked, {str(error) for error in found.values()}) == (["digits"], {"it is not there"})
     assert without_data([compose(["launcher=slurm"])]) == {}
+
+
+def test_a_finished_run_is_made_again_for_weights_that_it_did_not_keep(tmp_path: Path) -> None:
+    (without,) = planned(tmp_path).configs
+    before = make(without)[-1].run
+    asking = planned(tmp_path, "output.weights=true", "seed=0,1")
+    assert (len(asking.pending), asking.finished, asking.weightless) == (2, 0, 1)
+    config = asking.pending[0]
+    note, *_, finished = make(config)
+    assert note.text == "finished before, and made again to keep its weights"
+    assert finished.run.folder == before.folder
+    assert finished.run.metrics["train_loss"].equals(before.metrics["train_loss"])
+    assert read_weights(before.folder)
+    assert not lacks_weights(config)
+    for overrides in ([], ["output.weights=true"]):  # and from then on it is finished
+        assert planned(tmp_path, *overrides).pending == ()
+    with pytest.raises(BusyError, match="finished already"):
+        make(config)
 
 
 def test_points_of_equal_values_are_told_apart_from_those(tmp_path: Path) -> None:

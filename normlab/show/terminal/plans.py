@@ -27,6 +27,11 @@ def plan_lines(plan: Plan) -> list[str]:
             f"{plan.merged} more of the grid would be the same runs again: output, runtime, "
             "launcher and data.root make no other run"
         )
+    if plan.weightless:
+        verb = "is" if plan.weightless == 1 else "are"
+        lines.append(
+            f"{plan.weightless} of those to make {verb} finished, and made again to keep weights"
+        )
     if plan.elsewhere:
         lines.append(_elsewhere_line(plan))
     if plan.pending and not math.isnan(plan.seconds):
