@@ -84,9 +84,9 @@ def reading_bar(console: "Console") -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def print_choice(choice: str) -> None:
-    """Say on stderr which of several experiments an answer is of."""
-    print(choice, file=sys.stderr)
+def print_beside(line: str) -> None:
+    """Say on stderr what belongs to an answer, such as which of several experiments it is of."""
+    print(line, file=sys.stderr)
 
 
 def print_problems(problems: Sequence[str], *, verbose: bool) -> None:

@@ -62,5 +62,10 @@ def test_a_comparison_says_so_in_one_line() -> None:
     )
     assert isinstance(text, str)
     assert note in text
+    heard: list[str] = []
+    assert note not in str(
+        comparison(to_frame(commits), ComparisonOptions(), "csv", on_caution=heard.append)
+    )
+    assert heard == [note]
     alike = comparison(to_frame(commits[::2][:1]), ComparisonOptions(), "md")
     assert "made with" not in str(alike)

@@ -8,7 +8,7 @@ from normlab import api
 from normlab.cli.choices import ComparisonFormat
 from normlab.cli.completing import complete_keys, complete_metrics, complete_where
 from normlab.cli.options import ComparedFolders, Verbose, Where, examples
-from normlab.cli.output import make_console, print_choice, print_problems, print_shown
+from normlab.cli.output import make_console, print_beside, print_problems, print_shown
 from normlab.vocabulary import METRICS, Spread
 
 EXAMPLES = examples(
@@ -87,7 +87,7 @@ def compare(
 
     console = make_console()
     problems: list[str] = []
-    places = api.places_to_compare(folders or (), where or (), on_choice=print_choice)
+    places = api.places_to_compare(folders or (), where or (), on_choice=print_beside)
     frame = api.read_results(*places, where=where or (), on_problem=problems.append)
     metrics = [name for part in metric or ["train_acc"] for name in part.split(",")]
     options = ComparisonOptions(
@@ -101,7 +101,8 @@ def compare(
         spread=spread,
         caption=caption,
     )
-    print_shown(comparison(frame, options, output_format, console.width), console)
+    shown = comparison(frame, options, output_format, console.width, print_beside)
+    print_shown(shown, console)
     print_problems(problems, verbose=verbose)
 
 

@@ -9,7 +9,7 @@ from normlab import api
 from normlab.cli.choices import PictureName
 from normlab.cli.completing import complete_curves, complete_probes, complete_runs
 from normlab.cli.options import RESULTS, IdRoot, Verbose, Where, examples
-from normlab.cli.output import make_console, print_choice, print_problems, reading_bar
+from normlab.cli.output import make_console, print_beside, print_problems, reading_bar
 from normlab.show import PICTURES
 
 EXAMPLES = examples(
@@ -80,7 +80,7 @@ def plot(
         where=where or (),
         root=root,
         on_problem=problems.append,
-        on_choice=print_choice,
+        on_choice=print_beside,
     )
     options = PictureOptions(probe, metric)
     with reading_bar(console) as progress:

@@ -8,7 +8,7 @@ import typer
 
 from normlab import api
 from normlab.cli.options import ComparedFolders, Verbose, Where, examples
-from normlab.cli.output import make_console, print_choice, print_problems, reading_bar
+from normlab.cli.output import make_console, print_beside, print_problems, reading_bar
 
 EXAMPLES = examples("normlab report results/quickstart -o report.html")
 
@@ -23,7 +23,7 @@ def report(
 
     It holds all it needs and opens from disk without a network.
     """
-    places = api.places_to_compare(folders or (), where or (), on_choice=print_choice)
+    places = api.places_to_compare(folders or (), where or (), on_choice=print_beside)
     write_report(places, output, where=where or (), verbose=verbose)
 
 

@@ -1,7 +1,7 @@
 """A comparison as it is asked for, and in the format that is asked for."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,12 +65,16 @@ class PairedComparison:
 
 
 def comparison(
-    frame: "DataFrame", options: ComparisonOptions, form: str = "rich", width: int = 80
+    frame: "DataFrame",
+    options: ComparisonOptions,
+    form: str = "rich",
+    width: int = 80,
+    on_caution: Callable[[str], object] = lambda _: None,
 ) -> RenderableType | str:
     """A comparison in a format: drawn for a terminal so wide, or text.
 
-    With a baseline it is the paired differences. Raises ConfigError where a key, metric or format
-    is not there.
+    With a baseline it is the paired differences. `on_caution` hears what a reader must know where
+    the format has no place for it. Raises ConfigError where a key, metric or format is not there.
     """
     table_format = TABLE_FORMATS[form]
     if frame.empty and table_format.for_people:
@@ -90,9 +94,13 @@ def comparison(
         names = ", ".join(found.best)
         notes.append(f"each cell at its best {names}, chosen on the mean {METRICS[found.by].label}")
     mixed = pooled(found.runs, keys, options.metrics)
+    cautions = origin_notes(found.runs, keys)
     if mixed:
-        notes.append(f"runs that differ in {', '.join(mixed)} share a cell; name it in --rows")
-    notes += origin_notes(found.runs, keys)
+        names = ", ".join(mixed)
+        cautions.insert(0, f"runs that differ in {names} share a cell; name it in --rows")
+    notes += cautions
+    for caution in [] if table_format.noted else cautions:
+        on_caution(caution)
     if table_format.pairs and options.baseline is not None:
         table = found.table
         keys = list(table.columns[: table.columns.get_loc("metric")])

@@ -52,6 +52,7 @@ CSV = TableFormat(
     comparison=lambda compared: to_csv(compared.summary),
     pairs=lambda compared: to_csv(compared.pairs),
     runs=lambda listed: to_csv(listed.runs),
+    noted=False,
 )
 JSON = TableFormat(
     comparison=lambda compared: to_json_rows(compared.summary),
@@ -59,4 +60,5 @@ JSON = TableFormat(
     runs=lambda listed: to_json_rows(listed.runs),
     verdicts=to_verdict_json,
     answer=to_json_answer,
+    noted=False,
 )

@@ -31,6 +31,7 @@ class TableFormat:
     # Of any other command: its values, and how it draws them for a person.
     answer: "Callable[[Any, Callable[[], RenderableType]], Shown] | None" = None
     runs: "Callable[[RunList], Shown] | None" = None  # one by one, as normlab ls has them
+    noted: bool = True  # a comparison's notes are part of it
     for_people: bool = False  # otherwise stdout holds it and nothing else
     captioned: bool = False  # a table has a caption
 

@@ -79,3 +79,13 @@ def test_any_number_of_columns_will_do(folder: Path) -> None:
     assert narrow.count("data digits") == 4 * wide.count("digits")  # a table a depth
     for depth in (8, 20, 56, 110):
         assert f"depth {depth}" in narrow
+
+
+def test_what_a_table_for_programs_cannot_say_is_said_beside_it(folder: Path) -> None:
+    words = ("compare", "results/synthetic", "--rows", "norm", "--cols", "model.depth")
+    answer = normlab(*words, "--format", "csv", cwd=folder)
+    assert answer.stderr == (
+        "runs that differ in model.residual, optimizer.lr share a cell; name it in --rows\n"
+    )
+    assert len(answer.stdout.splitlines()) == 1 + 3 * 4
+    assert normlab(*words, "--format", "md", cwd=folder).stderr == ""
