@@ -201,7 +201,7 @@ def execute_in_worker(config: Config, *, force: bool, stop: Callable[[], bool]) 
     """
     began, note = time.perf_counter(), ""
     summary = read_summary(run_folder(config))
-    if summary is not None and summary.final and not force:
+    if summary and summary.final and not force and not lacks_weights(config):
         return Outcome.from_summary(summary, seconds=time.perf_counter() - began)
     try:
         for event in execute(config, force=force, stop=stop):

@@ -10,14 +10,17 @@ from normlab.errors import BusyError, DataError
 from normlab.runs import (
     Outcome,
     execute,
+    execute_in_worker,
     labels,
     lacks_weights,
+    read_run,
     read_weights,
     run_folder,
     sweep,
     sweeping,
     without_data,
 )
+from normlab.runs.launchers.ray import Claimed, claim
 from normlab.runs.locks import RunLock, is_held
 from tests.runs.support import make, planned, write_run
 
@@ -92,10 +95,13 @@ def test_a_finished_run_is_made_again_for_weights_that_it_did_not_keep(tmp_path:
     asking = planned(tmp_path, "output.weights=true", "seed=0,1")
     assert (len(asking.pending), asking.finished, asking.weightless) == (2, 0, 1)
     config = asking.pending[0]
-    note, *_, finished = make(config)
-    assert note.text == "finished before, and made again to keep its weights"
-    assert finished.run.folder == before.folder
-    assert finished.run.metrics["train_loss"].equals(before.metrics["train_loss"])
+    claimed = claim(config, force=False)  # as Ray's driver asks before it sends a run away
+    assert isinstance(claimed, Claimed)
+    claimed.lock.release()
+    outcome = execute_in_worker(config, force=False, stop=lambda: False)
+    assert "finished before, and made again to keep its weights." in outcome.reason
+    again = read_run(before.folder)
+    assert again.metrics["train_loss"].equals(before.metrics["train_loss"])
     assert read_weights(before.folder)
     assert not lacks_weights(config)
     for overrides in ([], ["output.weights=true"]):  # and from then on it is finished

@@ -25,7 +25,7 @@ from normlab.config import (
 from normlab.errors import BusyError, ConfigError, RecordError
 from normlab.runs.environment import command_line
 from normlab.runs.files import unwritable, write_whole
-from normlab.runs.folder import CHECKPOINT_FILE, WEIGHTS_FILE, run_folder
+from normlab.runs.folder import CHECKPOINT_FILE, WEIGHTS_FILE, lacks_weights, run_folder
 from normlab.runs.launchers import available_cores, cluster_device
 from normlab.runs.locks import RunLock
 from normlab.runs.outcomes import Outcome
@@ -263,7 +263,7 @@ def claim(config: Config, *, force: bool) -> Claimed | Outcome:
     except OSError as error:
         return Outcome(identity, "failed", str(unwritable(folder, error)))
     summary = read_summary(folder)
-    if summary is not None and summary.final and not force:
+    if summary and summary.final and not force and not lacks_weights(config):
         lock.release()
         return Outcome.from_summary(summary)
     if force:
