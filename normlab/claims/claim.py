@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -22,6 +22,9 @@ from pydantic_core import PydanticCustomError
 from normlab.claims.messages import one_line
 from normlab.errors import ConfigError
 from normlab.registry import Registry
+
+if TYPE_CHECKING:
+    from normlab.results import Mixed
 
 Scale = Literal["small", "paper"]
 Statistic = Literal["mean", "geomean", "median", "min", "max"]
@@ -242,6 +245,7 @@ class Verdict:
     measured: tuple[Measured, ...] = ()
     reason: str = ""  # of INCOMPLETE
     folders: tuple[Path, ...] = ()  # of the runs that it is judged by
+    unlike: "tuple[Mixed, ...]" = ()  # what these were not all made alike with
     evidence: str = ""  # a digest of what it rests on, as that was when it was judged
 
     @property

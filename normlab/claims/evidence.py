@@ -37,6 +37,8 @@ class Evidence:
                 f"{metric}: no such metric; choices: {', '.join(metric_choices(self.runs))}"
             )
         chosen = where(self.runs, filters)
+        if chosen.empty:
+            raise ConfigError(f"{metric}({', '.join(map(repr, filters))}): no run is so")
         if chosen["seed"].duplicated().any():
             raise ConfigError(
                 f"{metric}({', '.join(map(repr, filters))}): {len(chosen)} runs of "

@@ -21,7 +21,7 @@ from normlab.claims.digest import evidence_digest
 from normlab.claims.evidence import Evidence, measured
 from normlab.config import Config, run_id
 from normlab.errors import NormlabError
-from normlab.results import read_results
+from normlab.results import mixed_origins, read_results
 from normlab.runs import run_folder
 from normlab.vocabulary import FINAL
 
@@ -38,7 +38,8 @@ def judge_runs(claim: Claim, scale: Scale, configs: Sequence[Config]) -> Verdict
     frame, _ = read_results([folder for folder in experiments if folder.is_dir()])
     runs = frame[frame["run_id"].isin(ids)].drop_duplicates("run_id")
     verdict = judge(claim, scale, runs, missing=len(ids) - len(runs))
-    return replace(verdict, folders=tuple(folders), evidence=evidence)
+    unlike = tuple(mixed_origins(runs, []))
+    return replace(verdict, folders=tuple(folders), unlike=unlike, evidence=evidence)
 
 
 def judge(claim: Claim, scale: Scale, runs: DataFrame, missing: int = 0) -> Verdict:

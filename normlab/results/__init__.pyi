@@ -24,6 +24,7 @@ from .keys import rank as rank
 from .keys import short_names as short_names
 from .listing import listed as listed
 from .listing import starts as starts
+from .origins import Mixed as Mixed
 from .origins import mixed_origins as mixed_origins
 from .pairing import paired as paired
 from .reading import read_results as read_results

@@ -104,6 +104,16 @@ CASES = [
 ]
 
 
+def test_a_verdict_knows_what_its_runs_were_not_all_made_alike_with(tmp_path):
+    figures = degradation()
+    assert doctored("C14", figures, tmp_path / "one").unlike == ()
+    found = doctored(
+        "C14", lambda config: figures(config) | {"threads": 1 + config.seed % 2}, tmp_path / "two"
+    )
+    assert found.verdict == "PASS"
+    assert found.unlike == (("threads", ("1", "2"), 1, 1),)
+
+
 @pytest.mark.parametrize(("name", "figures", "verdict"), CASES)
 def test_gates_let_through_what_holds_and_nothing_else(name, figures, verdict, tmp_path):
     found = doctored(name, figures, tmp_path)

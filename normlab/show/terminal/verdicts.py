@@ -17,6 +17,7 @@ from normlab.claims import (
     Measured,
     Verdict,
 )
+from normlab.show.comparisons.origins import unlike_runs
 from normlab.show.terminal.claim_figures import gate_text, spread_text, value_text
 from normlab.text import plural
 
@@ -44,6 +45,8 @@ def verdict_report(verdict: Verdict) -> Group:
         lines.append(Text(verdict.reason, style=style))
     if verdict.measured:
         lines.append(_measured_table(verdict.measured))
+    if verdict.unlike:
+        lines.append(Text(unlike_runs(verdict.unlike), style="dim"))
     return Group(head, Padding(Group(*lines), (0, 0, 1, 5)))
 
 

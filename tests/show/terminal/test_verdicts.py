@@ -5,6 +5,7 @@ import math
 import pytest
 
 from normlab.claims import FAIL, PASS, Claim, Measure, Measured, Protocol, Verdict
+from normlab.results import Mixed
 from normlab.show import TABLE_FORMATS, claim_page, claims_table, summary_line, verdict_report
 from normlab.show.terminal.claim_figures import spread_text, value_text
 from tests.show.terminal.printing import text_of
@@ -63,6 +64,16 @@ def test_a_verdict_has_its_figures_and_marks() -> None:
     every = TABLE_FORMATS["rich"].verdicts
     assert every is not None
     assert text_of(every([verdict, verdict]), 100) == 2 * text
+
+
+def test_a_verdict_by_runs_of_unlike_machines_says_so() -> None:
+    unlike = (Mixed("threads", ("1", "2"), 1, 1), Mixed("commit", ("a", "b"), 1, 1))
+    text = text_of(verdict_report(Verdict(CLAIM, "small", PASS, (HELD,), unlike=unlike)), 120)
+    assert (
+        "Its runs were made with unlike threads 1, 2; commit a, b: they may differ by that alone."
+        in text
+    )
+    assert "unlike" not in text_of(verdict_report(Verdict(CLAIM, "small", PASS, (HELD,))), 120)
 
 
 def test_verdicts_are_counted() -> None:
