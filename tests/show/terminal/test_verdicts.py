@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from normlab.claims import FAIL, PASS, Claim, Measure, Measured, Protocol, Verdict
+from normlab.claims import FAIL, PASS, Claim, Measure, Measured, Protocol, Remembered, Verdict
 from normlab.results import Mixed
 from normlab.show import TABLE_FORMATS, claim_page, claims_table, summary_line, verdict_report
 from normlab.show.terminal.claim_figures import spread_text, value_text
@@ -41,7 +41,7 @@ HELD = Measured(MEASURE, 0.125, 0.1, 0.15, 3)
 
 
 def test_a_claim_is_explained() -> None:
-    text = text_of(claim_page(CLAIM, {"verdict": PASS, "judged": "2026-01-02T03:04"}), 100)
+    text = text_of(claim_page(CLAIM, Remembered(PASS, "2026-01-02T03:04", holds=True)), 100)
     for words in (
         "two nets, three seeds (3 min on 2 cores)",
         "bn less [none]: ≥ 5 pp",
