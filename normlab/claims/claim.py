@@ -37,6 +37,7 @@ PASS, FAIL, CONFOUNDED, REPORTED, INCOMPLETE = (
     "REPORTED",
     "INCOMPLETE",
 )
+VERDICTS = (PASS, FAIL, CONFOUNDED, REPORTED, INCOMPLETE)
 
 # Functions of Evidence and named arguments, to a figure for every seed.
 MEASURES: Registry[Callable[..., dict[int, float]]] = Registry("measure", "normlab.claims.measures")

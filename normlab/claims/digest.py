@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from normlab import __version__
+from normlab.bounded_files import read_bounded
 from normlab.claims.claim import Claim, Scale
 from normlab.config import config_folder
 from normlab.runs import SUMMARY_FILE
@@ -42,6 +43,6 @@ def _configs() -> bytes:
 
 def _content(file: Path) -> bytes:
     try:
-        return hashlib.sha256(file.read_bytes()).digest()
-    except OSError:
+        return hashlib.sha256(read_bounded(file)).digest()
+    except (OSError, ValueError):
         return b"missing"

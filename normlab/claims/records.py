@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from normlab.claims.claim import Claim, Scale, Verdict
+from normlab.bounded_files import read_bounded
+from normlab.claims.claim import VERDICTS, Claim, Scale, Verdict
 from normlab.claims.digest import evidence_digest
 from normlab.runs import write_json
 
@@ -18,7 +19,7 @@ class Remembered(NamedTuple):
     """A verdict as it was kept."""
 
     verdict: str
-    judged: str  # when, in ISO 8601
+    judged: datetime
     holds: bool  # whether what it rests on, `evidence_digest`, is still the same
 
 
@@ -71,10 +72,12 @@ def remembered(root: Path, scale: Scale, claims: Iterable[Claim]) -> dict[str, R
     for claim in claims:
         file = root / VERDICTS_FOLDER / f"{claim.id}-{scale}.json"
         try:
-            row = json.loads(file.read_text(encoding="utf-8"))
+            row = json.loads(read_bounded(file))
             runs = [root / str(run) for run in row.get("runs", ())]
             holds = row.get("evidence") == evidence_digest(claim, scale, runs)
-            found[claim.id] = Remembered(str(row["verdict"]), str(row["judged"]), holds)
+            verdict, judged = row["verdict"], datetime.fromisoformat(row["judged"])
+            if verdict in VERDICTS:
+                found[claim.id] = Remembered(verdict, judged, holds)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return found

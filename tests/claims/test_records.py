@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,5 +88,9 @@ def test_an_old_verdict_beside_unrelated_runs_is_no_verdict(tmp_path):
         del row[key]
     kept.write_text(json.dumps({**row, "judged": "2020-01-01T00:00:00+00:00"}))
     assert not holds(tmp_path)
-    kept.write_text(json.dumps({**row, "runs": 3, "evidence": []}))
+    for bad in ({"runs": 3}, {"verdict": "\x1b[31mPASS"}, {"judged": "\x1b[0m"}, {"judged": 3}):
+        kept.write_text(json.dumps({**row, **bad}))
+        assert remembered(tmp_path, "small", [CLAIMS["C09"]]) == {}
+    kept.unlink()
+    os.mkfifo(kept)
     assert remembered(tmp_path, "small", [CLAIMS["C09"]]) == {}

@@ -79,7 +79,7 @@ def claim_page(claim: Claim, last: Remembered | None) -> Group:
     if claim.arm:
         facts.add_row("one arm", Text(claim.arm))
     if last:
-        judged = _last_verdict(last).append(f", {last.judged[:10]}")
+        judged = _last_verdict(last).append(f", {last.judged:%Y-%m-%d}")
         if not last.holds:
             judged.append(f": {WHY_OUTDATED}")
         facts.add_row("last verdict", judged)
