@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pandas import DataFrame
 
 from normlab.errors import ConfigError
-from normlab.results.best import AtBest, at_best, without_keys
+from normlab.results.best import AtBest, at_best, check_best, goes_with, without_keys
 from normlab.results.comparing import summarize
 from normlab.results.keys import known_key, layout
 from normlab.results.pairing import baseline_keys, paired
@@ -42,16 +42,17 @@ class Arranged:
 
 def arrange(frame: DataFrame, request: Request) -> Arranged:
     """The tidy rows of a comparison; raises ConfigError where a key or metric is not there."""
-    best = list(dict.fromkeys(known_key(frame, key) for key in request.best))
-    for key in (*(request.rows or ()), *(request.cols or ())):
-        if known_key(frame, key) in best:
-            raise ConfigError(f"--best {key}: is among the rows or columns; leave it out there")
+    best = check_best(frame, request.best)
+    against = baseline_keys(frame, request.baseline) if request.baseline else []
+    for option, keys in (("rows", request.rows), ("cols", request.cols), ("baseline", against)):
+        for key in keys or ():
+            if goes_with(known_key(frame, key), best):
+                raise ConfigError(f"--best {', '.join(best)}: leaves no {key} for --{option}")
     rows, cols = layout(without_keys(frame, best), request.rows, request.cols)
     chosen: AtBest | None = None
     if request.by and not best:
         raise ConfigError(f"--by {request.by}: says what --best KEY chooses by; name the key")
     if best:
-        against = baseline_keys(frame, request.baseline) if request.baseline else []
         cells = list(dict.fromkeys([*rows, *cols, *against]))
         chosen = at_best(frame, best, request.by or BY, cells)
         frame = chosen.runs

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from pandas import DataFrame
 
+from normlab.config import Config
 from normlab.errors import ConfigError
 from normlab.results.cells import cells_of
 from normlab.results.comparing import summarize
-from normlab.results.keys import known_metric
+from normlab.results.keys import SEEDS, known_key, known_metric, varying
 from normlab.vocabulary import METRICS
 
 
@@ -32,8 +33,22 @@ class AtBest(NamedTuple):
 
 def without_keys(frame: DataFrame, best: Sequence[str]) -> DataFrame:
     """A frame without the columns of keys, and those of the settings below a group."""
-    below = tuple(f"{key}." for key in best)
-    return frame.drop(columns=[c for c in frame if c in best or str(c).startswith(below)])
+    return frame.drop(columns=[column for column in map(str, frame) if goes_with(column, best)])
+
+
+def goes_with(key: str, best: Sequence[str]) -> bool:
+    """Whether a key is one of the best keys, or a setting below one that is a group."""
+    return key in best or key.startswith(tuple(f"{group}." for group in best))
+
+
+def check_best(frame: DataFrame, names: Sequence[str]) -> list[str]:
+    """The columns of best keys; raises ConfigError for what is no setting that one could choose."""
+    best = list(dict.fromkeys(known_key(frame, name) for name in names))
+    for key in best:
+        if key in SEEDS or key.split(".")[0] not in Config.model_fields:
+            choices = ", ".join(varying(frame))
+            raise ConfigError(f"--best {key}: is no setting to choose; choices: {choices}")
+    return best
 
 
 def at_best(frame: DataFrame, best: Sequence[str], by: str, keys: Sequence[str]) -> AtBest:

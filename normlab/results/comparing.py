@@ -60,7 +60,7 @@ def summarize(
     about = {
         "diverged": cells.count(frame["status"].eq("diverged").to_numpy(dtype=bool)),
         "left_out": cells.count(~final),
-        "verdict": usual_diagnosis(frame["verdict"], cells),
+        **({} if "verdict" in keys else {"verdict": usual_diagnosis(frame["verdict"], cells)}),
     }
     values = frame[keys].iloc[cells.first].reset_index(drop=True)
     tables = [
@@ -89,7 +89,7 @@ def _means(frame: DataFrame, metric: str, final: "np.ndarray", cells: Cells) -> 
             "mean": np.where(all_zero, 0.0, mean),
             "low": low,
             "high": high,
-            "std": np.exp(means.std) if logarithmic else means.std,
+            "std": means.spread(logarithmic=logarithmic),
             "n": means.n,
             "zeros": zeros,
             "missing": cells.count(final & ~finite & ~zero),

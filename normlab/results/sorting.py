@@ -32,6 +32,8 @@ def sorted_summary(
     there; `n`, `std` and the summary's other columns sort by those of the first metric. What has no
     value comes last. Raises ConfigError for what is none of these.
     """
+    if summary.empty:
+        return summary
     name = sort.removeprefix("-")
     metrics = list(dict.fromkeys(summary["metric"]))
     metric, _, column = name.rpartition("@") if "=" in name else ("", "", "")
@@ -44,7 +46,9 @@ def sorted_summary(
         example = [f"{col}={summary[col].iloc[0]}" for col in cols[:1]]
         others = [c for c in map(str, summary) if c not in (*rows, *cols, "metric")]
         raise _unknown(sort, [*rows, *metrics, *example, *others])
-    group = summary.groupby(list(rows), dropna=False, sort=False).ngroup()
+    group = pandas.Series(0, index=summary.index)
+    if rows:
+        group = summary.groupby(list(rows), dropna=False, sort=False).ngroup()
     scores = pandas.Series(_scores(summary, key), index=summary.index).where(chosen)
     return _ordered(summary, scores.groupby(group).transform("mean"), group, sort)
 

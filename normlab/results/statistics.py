@@ -76,6 +76,11 @@ class Means(NamedTuple):
                 return found
             return np.exp(found[0]), np.exp(found[1]), np.exp(found[2])
 
+    def spread(self, *, logarithmic: bool) -> "Values":
+        """The standard deviation; of logarithms transformed back, so that it is a factor."""
+        with np.errstate(over="ignore"):
+            return np.exp(self.std) if logarithmic else self.std
+
     def p_values(self) -> "Values":
         """Two-sided p of each mean's being 0, of t = mean·√n/s; NaN for n = 1 or s = 0."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

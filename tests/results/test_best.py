@@ -1,6 +1,8 @@
 """Each arm at its best against a choice by hand."""
 
 import math
+import re
+from typing import Any
 
 import pytest
 from pandas import DataFrame
@@ -101,11 +103,20 @@ def test_differences_of_arms_that_are_each_at_its_best() -> None:
     assert other.table["mean"].tolist() == pytest.approx([0.3])
 
 
-def test_a_best_key_is_no_row() -> None:
-    with pytest.raises(ConfigError, match=r"--best optimizer\.lr: is among the rows"):
-        arrange(runs(), Request(["optimizer.lr"], best=["optimizer.lr"]))
-    with pytest.raises(ConfigError, match=r"optimizer\.rate: no such key"):
-        arrange(runs(), Request(best=["optimizer.rate"]))
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"rows": ["optimizer.lr"], "best": ["optimizer.lr"]}, "leaves no optimizer.lr for --rows"),
+        ({"cols": ["optimizer.lr"], "best": ["optimizer"]}, "leaves no optimizer.lr for --cols"),
+        ({"baseline": "norm=none", "best": ["norm"]}, "leaves no norm for --baseline"),
+        ({"best": ["optimizer.rate"]}, "optimizer.rate: no such key"),
+        ({"best": ["seed"]}, "--best seed: is no setting to choose; choices: norm, optimizer.lr"),
+        ({"best": ["train_acc"]}, "--best train_acc: is no setting to choose"),
+    ],
+)
+def test_what_cannot_be_chosen(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        arrange(runs(), Request(**asked))
 
 
 def test_by_needs_a_key() -> None:

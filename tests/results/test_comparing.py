@@ -173,6 +173,13 @@ def test_the_majority_gives_the_verdict_and_the_worse_one_wins_a_tie() -> None:
         assert summarize(to_frame(runs), ["norm"], [], ["train_acc"])["verdict"][0] == expected
 
 
+def test_a_verdict_may_be_a_row() -> None:
+    runs = [row(seed=i, verdict=v, train_acc=float(i)) for i, v in enumerate(["trains", None])]
+    table = summarize(to_frame(runs), ["verdict"], [], ["train_acc"])
+    assert list(table).count("verdict") == 1
+    assert table["mean"].tolist() == [0.0, 1.0]
+
+
 def test_cells_agree_with_pandas(many: tuple[Path, DataFrame]) -> None:
     _, frame = many
     keys = ["norm", "model.residual", "model.depth"]

@@ -61,6 +61,11 @@ def test_by_any_column(frame: DataFrame, sort: str, expected: list[str]) -> None
     assert len(found) == 12
 
 
+def test_one_row_stays_as_it_is(frame: DataFrame) -> None:
+    found = arrange(frame, Request([], ["norm"], ["train_acc"], "-train_acc")).table
+    assert found["norm"].tolist() == ["none", "bn", "ln"]
+
+
 @pytest.mark.parametrize(
     ("sort", "message"),
     [
