@@ -21,6 +21,7 @@ LEAST_ROWS, LEAST_COLUMNS = 4, 12
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 Point = tuple[float, float]
+Scales = tuple[Scale, Scale]
 
 
 class Line(NamedTuple):
@@ -55,10 +56,23 @@ def line_chart(lines: Sequence[Line], x: Axis, y: Axis, width: int, height: int)
     marker still shows. Labels, axes, legend and a note of what has no place are among the rows; the
     drawing itself has at least `LEAST_ROWS` and `LEAST_COLUMNS`.
     """
+    scales = scales_of(lines, x, y)
+    below = [*legend(lines, width), *left_out(lines, scales)]
+    return Group(*drawn_lines(lines, (x, y), scales, (width, height - len(below))), *below)
+
+
+def scales_of(lines: Iterable[Line], x: Axis, y: Axis) -> Scales:
+    """The scales that hold all points."""
     points = [point for line in lines for point in line.points]
-    scales = x.scale(p[0] for p in points), y.scale(p[1] for p in points)
-    below = [*_legend(lines, width), *_left_out(lines, scales)]
-    rows = max(LEAST_ROWS, height - len(below) - 2 - bool(y.label))
+    return x.scale(p[0] for p in points), y.scale(p[1] for p in points)
+
+
+def drawn_lines(
+    lines: Sequence[Line], axes: tuple[Axis, Axis], scales: Scales, size: tuple[int, int]
+) -> list[Text]:
+    """The lines on their axes without a legend, in so many columns and rows of a terminal."""
+    (x, y), (width, height) = axes, size
+    rows = max(LEAST_ROWS, height - 2 - bool(y.label))
     y_ticks = {tick: tick_text(tick) for tick in ticks(scales[1], max(2, rows // 2))}
     margin = max(map(len, [x.label, *y_ticks.values()]))
     columns = max(LEAST_COLUMNS, width - margin - 1)
@@ -76,7 +90,7 @@ def line_chart(lines: Sequence[Line], x: Axis, y: Axis, width: int, height: int)
     head = [Text(y.label, no_wrap=True, overflow="ellipsis")] if y.label else []
     rule, values = _foot(x, scales[0], canvas)
     foot = [Text(" " * margin + rule), Text(f"{x.label:>{margin}}" + values)]
-    return Group(*head, *drawn, *foot, *below)
+    return [*head, *drawn, *foot]
 
 
 class _Canvas:
@@ -118,9 +132,6 @@ class _Canvas:
                 shown = chr(0x2800 + cell) if cell else " "
                 line.append(self._markers.get((column, row), shown), style=style or None)
             yield line
-
-
-Scales = tuple[Scale, Scale]
 
 
 def _stretches(line: Line, scales: Scales) -> list[list[Point]]:
@@ -190,7 +201,7 @@ def _foot(x: Axis, scale: Scale, canvas: _Canvas) -> tuple[str, str]:
     return "└" + "".join(line), "".join(values)
 
 
-def _legend(lines: Sequence[Line], width: int) -> list[Text]:
+def legend(lines: Sequence[Line], width: int) -> list[Text]:
     """The lines' markers and names, as many in a row as fit."""
     if len(lines) < 2:
         return []
@@ -203,7 +214,7 @@ def _legend(lines: Sequence[Line], width: int) -> list[Text]:
     return rows
 
 
-def _left_out(lines: Sequence[Line], scales: Scales) -> list[Text]:
+def left_out(lines: Sequence[Line], scales: Scales) -> list[Text]:
     """A note of the points that have no place."""
     missing = {
         line.name: count

@@ -12,6 +12,7 @@ from normlab.results import arms_in_words, counts, findings, layout, read_result
 from normlab.runs import Plan, run_folder
 from normlab.show.comparisons.comparing import Comparison
 from normlab.show.comparisons.origins import origin_notes
+from normlab.show.terminal.arm_gradients import MOST_ARMS, arm_gradients
 from normlab.show.terminal.arms_so_far import ArmsSoFar
 from normlab.show.terminal.comparison_tables import comparison_table
 from normlab.show.terminal.plain_tables import facts_table
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 SWEEP_METRICS = ("train_acc", "gradient_ratio_init", "gradient_ratio_end")
-# So many arms have a sentence each, and so many folders are named in a command.
-MOST_ARMS, MOST_NAMED = 8, 3
+# So many folders are named in a command.
+MOST_NAMED = 3
 
 
 def sweep_report(plan: Plan, width: int) -> Group:
@@ -35,6 +36,7 @@ def sweep_report(plan: Plan, width: int) -> Group:
         _table(frame, width, counts_line(counts(frame)), origins=True),
         Text(),
         *_in_words(frame),
+        *_picture(frame, width),
         *next_lines(_folders(plan)),
     )
 
@@ -49,6 +51,11 @@ def _in_words(frame: "DataFrame") -> list[RenderableType]:
         table.add_row(Text(name), Text(sentence))
     on_depth = [part for sentence in sentences[1:] for part in (Text(), Text(sentence))]
     return [table, *on_depth]
+
+
+def _picture(frame: "DataFrame", width: int) -> list[RenderableType]:
+    drawn = arm_gradients(frame, width)
+    return [] if drawn is None else [Text(), drawn, Text()]
 
 
 def next_lines(folders: Sequence[str]) -> list[Text]:
