@@ -50,6 +50,19 @@ def test_run_then_show_then_run_again(tmp_path: Path) -> None:
         assert_frame_equal(table[timeless], again_table[timeless], check_exact=True)
 
 
+def test_what_is_finished_in_another_experiment_is_told_and_made_anew(tmp_path: Path) -> None:
+    words = (*TINY, "output.experiment=one")
+    assert "finished in" not in normlab("run", *words, cwd=tmp_path).stdout
+    (folder,) = tmp_path.glob("results/one/*")
+    second = normlab("run", *TINY, "output.experiment=two", cwd=tmp_path)
+    line = f"finished in results/one/{folder.name} too, made anew for two"
+    assert second.stdout.splitlines()[0] == line
+    assert (tmp_path / "results" / "two" / folder.name / "summary.json").is_file()
+    quiet = normlab("run", *TINY, "output.experiment=three", "--format", "json", cwd=tmp_path)
+    assert json.loads(quiet.stdout)["run_id"] == folder.name
+    assert "finished in" not in normlab("run", *words, "--force", cwd=tmp_path).stdout
+
+
 def test_json_is_one_object_and_nothing_else(tmp_path: Path) -> None:
     first = normlab("run", *TINY, "--format", "json", cwd=tmp_path)
     assert (first.returncode, first.stderr) == (0, "")
