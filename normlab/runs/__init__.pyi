@@ -27,6 +27,7 @@ from .locks import LOCK_FILE as LOCK_FILE
 from .locks import is_running as is_running
 from .locks import read_lock as read_lock
 from .outcomes import Outcome as Outcome
+from .provenance import of_other_data as of_other_data
 from .provenance import read_environment as read_environment
 from .provenance import start_of as start_of
 from .provenance import with_origin as with_origin

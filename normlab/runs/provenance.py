@@ -2,12 +2,14 @@
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from normlab.bounded_files import read_bounded
+from normlab.config import Config, DataSet
+from normlab.errors import DataError
 from normlab.runs.summary import Summary
 
 ENVIRONMENT_FILE = "environment.json"
@@ -40,6 +42,27 @@ def with_origin(summary: Summary, environment: Mapping[str, Any]) -> Summary:
     told = made_with({**threads, **environment})
     lacking = {key: value for key, value in told.items() if getattr(summary, key) is None}
     return summary.model_copy(update=lacking)
+
+
+def of_other_data(summaries: Sequence[tuple[Config, Summary]]) -> int:
+    """How many runs were made of other data than their files hold on this machine now."""
+    here: dict[tuple[str, str | None], str | None] = {}
+    found = 0
+    for config, summary in summaries:
+        place = (config.data.name, getattr(config.data, "root", None))
+        if summary.data_sha256 is None or not config.launcher.on_this_machine:
+            continue
+        if place not in here:
+            here[place] = _content_here(config.data, place[1])
+        found += here[place] not in (None, summary.data_sha256)
+    return found
+
+
+def _content_here(data: DataSet, root: str | None) -> str | None:
+    """The hash of what a data set's files hold; None where they are not here or damaged."""
+    with contextlib.suppress(DataError):
+        return data.content() if data.locate(root) else None
+    return None
 
 
 def start_of(folder: Path) -> float:

@@ -17,7 +17,8 @@ from normlab.runs.folder import lacks_weights, remove_leftovers, run_folder
 from normlab.runs.launchers import launch
 from normlab.runs.locks import is_held
 from normlab.runs.outcomes import Outcome, recorded_outcome
-from normlab.runs.summary import read_summary
+from normlab.runs.provenance import of_other_data
+from normlab.runs.summary import Summary, read_summary
 from normlab.vocabulary import FINAL
 
 BUSY_SECONDS = 2.0
@@ -36,6 +37,7 @@ class Plan:
     equal: int = 0  # points that are equal to another in everything
     elsewhere: tuple[Path, ...] = ()  # finished runs of other experiments that are to be made again
     weightless: int = 0  # finished runs that are to be made again for their weights
+    of_other_data: int = 0  # finished runs of other data than are there now
 
     @property
     def seconds(self) -> float:
@@ -93,6 +95,7 @@ def plan_configs(
     unique = {identity: configs[-1] for identity, configs in same.items()}
     summaries = {identity: read_summary(run_folder(c)) for identity, c in unique.items()}
     pending: list[Config] = []
+    finished: list[tuple[Config, Summary]] = []
     states: Counter[str] = Counter()
     for identity, config in unique.items():
         summary = summaries[identity]
@@ -100,6 +103,8 @@ def plan_configs(
         if status in FINAL and lacks_weights(config):
             status = "weightless"
         states[status] += 1
+        if summary and status in FINAL:
+            finished.append((config, summary))
         again = force or (status == "failed" and retry_failed)
         if again or (status not in FINAL and status != "failed"):
             pending.append(config)
@@ -107,8 +112,9 @@ def plan_configs(
     return Plan(
         configs=tuple(unique.values()),
         pending=tuple(pending),
+        of_other_data=0 if force else of_other_data(finished),
         weightless=0 if force else states["weightless"],
-        finished=sum(states[status] for status in FINAL) if not force else 0,
+        finished=len(finished) if not force else 0,
         failed=0 if force or retry_failed else states["failed"],
         merged=distinct - len(unique),
         known=known,

@@ -9,6 +9,7 @@ from normlab.config import DATA_SETS, Config, DataSet, compose, compose_grids, g
 from normlab.errors import BusyError, DataError
 from normlab.runs import (
     Outcome,
+    Summary,
     execute,
     execute_in_worker,
     labels,
@@ -108,6 +109,23 @@ def test_a_finished_run_is_made_again_for_weights_that_it_did_not_keep(tmp_path:
         assert planned(tmp_path, *overrides).pending == ()
     with pytest.raises(BusyError, match="finished already"):
         make(config)
+
+
+def test_finished_runs_of_other_data_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = ["data=digits", "model=mlp", f"output.root='{tmp_path}'", "seed=range(3)"]
+    several = grids(overrides)
+    contents = [compose(["data=digits"]).data.content(), "0" * 16, None]
+    for config, content in zip(compose_grids(several), contents, strict=True):
+        summary = Summary.pending(config, "finished", data_sha256=content)
+        run_folder(config).mkdir(parents=True)
+        (run_folder(config) / "summary.json").write_text(json.dumps(summary.to_plain()))
+    found = sweeping.plan(several)
+    assert (found.finished, found.of_other_data) == (3, 1)
+    assert sweeping.plan(several, force=True).of_other_data == 0
+    monkeypatch.setattr(DATA_SETS["digits"], "locate", lambda *_: None)
+    assert sweeping.plan(several).of_other_data == 0
 
 
 def test_points_of_equal_values_are_told_apart_from_those(tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ def run(
             )
         sweep(overrides, force=force, config_dir=config_dir)
         return
+    from normlab.runs import of_other_data
+
     config = api.compose(*overrides or (), config_dir=config_dir)
     tell_of_sweep(config, overrides or [], config_dir)
     if cfg:
@@ -62,6 +64,9 @@ def run(
     finished = None if force else api.finished_run(config)
     if finished is not None and is_for_people(output_format):
         make_console().print("Finished before, shown from its files; --force runs it again.\n")
+    if finished is not None and of_other_data([(config, finished.summary)]):
+        told = "this run was made of other data than are there now; --force makes it again"
+        print(told, file=sys.stderr)
     print_run(finished or make_run(config, output_format, force=force), output_format)
 
 

@@ -27,6 +27,11 @@ def plan_lines(plan: Plan) -> list[str]:
             f"{plan.merged} more of the grid would be the same runs again: output, runtime, "
             "launcher and data.root make no other run"
         )
+    if plan.of_other_data:
+        lines.append(
+            f"{plan.of_other_data} finished before of other data than are there now; --force makes "
+            "all runs again"
+        )
     if plan.weightless:
         verb = "is" if plan.weightless == 1 else "are"
         lines.append(

@@ -161,3 +161,14 @@ def test_theory_beside_the_measurement(tmp_path: Path) -> None:
     assert re.search(
         r"theory\s+δ ×1 per layer towards the input predicted at init, ×[\d.]+ meas", page
     )
+
+
+def test_a_finished_run_of_other_data_says_so(tmp_path: Path) -> None:
+    words = ("run", "model=mlp", "model.depth=2", "training.steps=1", "probes=none")
+    assert normlab(*words, cwd=tmp_path).returncode == 0
+    assert normlab(*words, cwd=tmp_path).stderr == ""
+    (file,) = tmp_path.glob("results/runs/*/summary.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"data_sha256": "0" * 16}))
+    shown = normlab(*words, "--format", "json", cwd=tmp_path)
+    assert shown.stderr.startswith("this run was made of other data than are there now; --force")
+    assert json.loads(shown.stdout)["data_sha256"] == "0" * 16

@@ -32,6 +32,13 @@ OTHER = Work.of(CONFIGS[0])._replace(width=4 * CONFIGS[0].model.width)
             ],
         ),
         (
+            Plan(CONFIGS[:3], CONFIGS[:2], 1, 0, 0, {}, of_other_data=1),
+            [
+                "3 runs: 2 to make, 1 finished before",
+                "1 finished before of other data than are there now; --force makes all runs again",
+            ],
+        ),
+        (
             Plan(CONFIGS[:3], CONFIGS[:2], 1, 0, 0, {}, weightless=1),
             [
                 "3 runs: 2 to make, 1 finished before",
