@@ -41,13 +41,15 @@ def above_zero(evidence: Evidence, expression: Expression) -> BySeed:
 
 
 @MEASURES.register("nielsen_ratio")
-def nielsen_ratio(evidence: Evidence, hidden: int) -> BySeed:
-    """Last over first of so many hidden layers' mean δ at initialization (Nielsen 2015, ch. 5)."""
+def nielsen_ratio(evidence: Evidence, hidden: int, step: int = 0) -> BySeed:
+    """Last over first of so many hidden layers' mean δ at a step (Nielsen 2015, ch. 5)."""
     found = {}
     for seed, folder in _by_seed(where(evidence.runs, [f"model.depth={hidden + 1}"])):
         layers = evidence.layers(folder)
-        start = layers[layers["step"] == 0].sort_values("layer")["mean_delta"].to_numpy()
-        found[seed] = float(start[hidden - 1] / start[0])
+        rows = layers[layers["step"] == step].sort_values("layer")["mean_delta"].to_numpy()
+        if not len(rows):
+            raise LookupError(f"snapshot at step {step}")
+        found[seed] = float(rows[hidden - 1] / rows[0])
     return found
 
 

@@ -75,14 +75,14 @@ def nielsen(**ratios):
     return figures
 
 
-def nielsen_training(*ratios):
-    """C06 at the paper's scale: last over first hidden layer's mean δ, an epoch after another."""
+def nielsen_training(ratios):
+    """C06 at the paper's scale: last over first hidden layer's mean δ by epoch."""
 
     def figures(config):
         hidden = config.model.depth - 1
         rows = [
             row | {"step": step}
-            for step, ratio in enumerate(ratios)
+            for step, ratio in ratios.items()
             for row in deltas(0.01, *[0.02] * (hidden - 2), 0.01 * ratio)
         ]
         return {"layers": rows, "train_acc": 0.9}

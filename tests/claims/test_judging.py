@@ -137,14 +137,19 @@ def test_gates_of_the_papers_scale(name, figures, verdict, tmp_path):
     assert doctored(name, figures, tmp_path, "paper").verdict == verdict
 
 
+RATIOS = {0: 100, 1: 70, 10: 50, 100: 140, 499: 60, 500: 80}
+
+
 def test_the_papers_epochs_are_told_by_their_least_and_greatest_ratio(tmp_path):
     """Last over first hidden layer, as Nielsen's 95.8 at the start."""
-    found = doctored("C06", nielsen_training(100, 50, 140, 60), tmp_path, "paper")
+    found = doctored("C06", nielsen_training(RATIOS), tmp_path, "paper")
     figures = {part.measure.name: part.value for part in found.measured}
     least, greatest = "4 hidden layers, least of 500 epochs", "4 hidden layers, greatest"
     assert figures[least] == pytest.approx(50)
     assert figures[greatest] == pytest.approx(140)
     assert figures["4 hidden layers, last/first"] == pytest.approx(100)
+    at = {epoch: figures[f"4 hidden layers, epoch {epoch}"] for epoch in (10, 100, 499)}
+    assert at == pytest.approx({10: 50, 100: 140, 499: 60})
 
 
 def test_growth_is_judged_by_the_grown_networks_error(tmp_path, monkeypatch):
