@@ -1,11 +1,13 @@
 """The README's four runs, the two deep ones with fewer epochs: what the project exists to show."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from normlab.config import compose
 from normlab.runs import Finished, Summary, execute
+from tests.cli.invoking import normlab
 
 SIGMOID = ("model=mlp", "model.depth=20", "model.activation=sigmoid")
 DEEP = ("model.depth=56", "norm=bn", "training.epochs=6")
@@ -78,3 +80,18 @@ def test_a_deep_plain_net_trains_badly_though_its_gradient_lives(
 def test_its_residual_twin_trains(summaries: dict[str, Summary]) -> None:
     assert summaries["residual"].verdict == "trains"
     assert summaries["residual"].parameters == summaries["plain"].parameters
+
+
+@pytest.mark.slow
+def test_the_readme_shows_what_the_quickstart_prints_at_its_end(tmp_path: Path) -> None:
+    """Word for word; its figures are those of one machine."""
+    done = normlab("sweep", "experiment=quickstart", cwd=tmp_path, COLUMNS="80")
+    assert done.returncode == 0, done.stderr
+    _, _, printed = done.stdout.partition("24/24  ")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```text\n(norm .*?)```", readme, re.DOTALL)
+
+    def words(text: str) -> list[str]:
+        return re.findall(r"[a-z_]{3,}", text.lower())
+
+    assert words(shown) == words(printed.partition("\n")[2])

@@ -61,8 +61,16 @@ def _picture(frame: "DataFrame", width: int) -> list[RenderableType]:
 def next_lines(folders: Sequence[str]) -> list[Text]:
     """Where the files lie, and the commands that show more of them."""
     place = shlex.join(folders if len(folders) <= MOST_NAMED else [str(Path(folders[0]).parent)])
-    commands = f"normlab plot gradients {place}   normlab report {place}"
-    return [Text(f"files  {', '.join(folders)}", style="dim"), Text(f"next   {commands}")]
+    lines = [
+        ("files", ", ".join(folders), "dim"),
+        ("next", f"normlab plot gradients {place}", ""),
+        ("", f"normlab report {place}", ""),
+    ]
+    # However long, so that they can be copied.
+    return [
+        Text(f"{head:<7}{text}", style, no_wrap=True, overflow="ignore")
+        for head, text, style in lines
+    ]
 
 
 def interrupted_report(plan: Plan, arms: ArmsSoFar, width: int) -> Group:
