@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normlab.claims.claim import DEMONSTRATIONS, Claim, Scale
-from normlab.config import Config, Grid, compose_grids, grids, run_id
+from normlab.config import Config, Grid, compose_grids, grids, run_id, size
 from normlab.errors import ConfigError
 
 if TYPE_CHECKING:
     from normlab.runs import Plan
 
+# Of one claim; they are held in memory.
+MOST_RUNS = 10_000
 # Of an override: what cannot change a run's outcome.
 _ALLOWED = ("runtime.", "launcher=", "launcher.", "output.root=")
 
@@ -53,6 +55,10 @@ def plan_claims(
         key = key_of[claim.id] = experiment if isinstance(experiment, str) else (claim.id,)
         if key not in experiments:
             own = claim_grids(claim, scale, overrides, config_dir)
+            if size(own) > MOST_RUNS:
+                raise ConfigError(
+                    f"{claim.id}: its experiment has {size(own):,} runs, above {MOST_RUNS:,}"
+                )
             experiments[key] = list(compose_grids(own, config_dir))
     if all(claim.protocol(scale).experiment is None for claim in claims):
         return None, {claim.id: [] for claim in claims}

@@ -11,6 +11,8 @@ from normlab.errors import InterruptedRunError, NormlabError
 
 USAGE_ERROR = 2
 UNFORESEEN_ERROR = 3
+# Of one error; what a person types or writes into a file may be longer.
+MOST_CHARACTERS = 2000
 
 
 def main() -> None:
@@ -79,6 +81,9 @@ def is_usage_error(error: Exception) -> bool:
 
 def print_error(message: str) -> None:
     """Print one line on stderr."""
+    if len(message) > MOST_CHARACTERS:  # of what was typed, between what tells where and why
+        half = MOST_CHARACTERS // 2
+        message = f"{message[:half]} … {message[-half:]}"
     # It may repeat what was typed, and must not control the terminal with it.
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(message.split()))
     print(f"normlab: {shown}", file=sys.stderr)

@@ -52,6 +52,11 @@ def axes_of(overrides: Sequence[str], config_dir: Path | None) -> Grid:
     groups = group_choices(config_dir)
     axes = []
     for text in overrides:
+        if len(text) > MOST_CHARACTERS:
+            raise ConfigError(
+                f"{text[:40]}…: an override has at most {MOST_CHARACTERS:,} characters; write many "
+                "values as a range"
+            )
         inner = re.fullmatch(r"zip\((.*)\)", text.strip(), re.DOTALL)
         if inner is None:
             axes.append(_axis(text, groups))
@@ -204,7 +209,9 @@ def _named_otherwise(group: str, value: str) -> str:
 
 
 # Of one range; it is held in memory, and no grid is meant to be larger.
-MOST_VALUES = 1_000_000
+MOST_VALUES = 100_000
+# Hydra's parser takes a second for so many.
+MOST_CHARACTERS = 10_000
 
 
 def _range_values(swept: "RangeSweep", text: str) -> list[int | float]:

@@ -107,5 +107,12 @@ def test_the_runs_of_claims_are_composed_once(monkeypatch, tmp_path):
     }
 
 
+def test_a_claim_of_very_many_runs_is_refused_before_they_are_composed(tmp_path):
+    (tmp_path / "a.yaml").write_text(MINE.replace('"seed=range(3)"', '"seed=range(9999)", "~x"'))
+    (claim,) = find_claims([str(tmp_path / "a.yaml")])
+    with pytest.raises(ConfigError, match="a: its experiment has 19,998 runs, above 10,000"):
+        plan_claims([claim], "small")
+
+
 def test_claims_without_runs_need_no_sweep():
     assert plan_claims([CLAIMS["C01"], CLAIMS["C02"]], "small") == (None, {"C01": [], "C02": []})

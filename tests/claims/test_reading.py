@@ -19,6 +19,12 @@ def own_claim(tmp_path, text=MINE):
     return file
 
 
+# Nine lines that stand for sixteen million.
+LAUGHS = "a: &a [1,1,1,1,1,1,1,1]\n" + "".join(
+    f"{y}: &{y} [{','.join([f'*{x}'] * 8)}]\n" for x, y in zip("abcdefg", "bcdefgh", strict=True)
+)
+
+
 @pytest.mark.parametrize(("gap", "verdict"), [(0.01, "PASS"), (0.03, "FAIL"), (-0.03, "FAIL")])
 def test_a_claim_of_ones_own_is_judged_like_any(tmp_path, gap, verdict):
     (claim,) = find_claims([str(own_claim(tmp_path))])
@@ -49,6 +55,9 @@ def test_a_claim_of_ones_own_is_judged_like_any(tmp_path, gap, verdict):
         ),
         ((MINE, "- a\n- list\n"), "must be a mapping"),
         ((MINE, "statement: [\n"), "not valid YAML"),
+        ((MINE, "three\n"), "must be a mapping"),
+        ((MINE, LAUGHS), "its anchors stand for more than 500,000 characters"),
+        ((MINE, "a: " + "x" * 70_000), "too large, above 65,536 bytes"),
         (("gate:", "statistic: mode\ngate:"), "statistic=mode: no such choice; choices: mean"),
         (("gate:", "id: c14\ngate:"), "id=c14: must be letters.*no id of normlab's own"),
         (("gate:", "id: ../up\ngate:"), "id=../up: must be letters"),

@@ -124,3 +124,11 @@ def test_help(tmp_path: Path, command: list[str]) -> None:
     assert "Usage: " in done.stdout
     if command[:1] in (["run"], ["show"]):
         assert f"normlab {command[0]} " in done.stdout.split("Examples")[1]
+
+
+def test_a_long_error_keeps_its_beginning_and_its_end(tmp_path: Path) -> None:
+    done = normlab("run", f"model.{'x' * 9000}=3", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("normlab: model.xxx")
+    assert "no such key; model has model.name" in done.stderr
+    assert len(done.stderr) < 2100

@@ -251,6 +251,7 @@ def test_the_id_does_not_depend_on_order_or_spelling() -> None:
 REFUSED = {
     "model.dept=3": "model.dept=3: no such key; did you mean model.depth?",
     "nrom=bn": "nrom=bn: no such key; did you mean norm?",
+    f"data.root={'[' * 10_000}": "an override has at most 10,000 characters",
     "norm=batchnorm": "norm=bn is BatchNorm",
     "optimizer=SGD": "choices: adam, adamw, sgd; did you mean sgd?",
     "data=CIFAR-10": "did you mean cifar10?",
@@ -269,9 +270,9 @@ REFUSED = {
     "model.depth=8,20": "model.depth=8,20: one run takes one value for model.depth",
     "seed=range(3)": "seed=range(3): one run takes one value for seed",
     **{
-        text: f"{text}: its range must have an end, and at most 1,000,000 values"
+        text: f"{text}: its range must have an end, and at most 100,000 values"
         for text in (
-            *("seed=range(0,1e9)", "seed=shuffle(range(1000001))", "seed=range(0,1,0)"),
+            *("seed=range(0,1e9)", "seed=shuffle(range(100001))", "seed=range(0,1,0)"),
             *("optimizer.lr=range(nan,1)", "optimizer.lr=range(0,inf)", "seed=range(0,1,1e-400)"),
             f"seed=range(1{'0' * 99})",
         )
