@@ -40,6 +40,15 @@ settings.load_profile("normlab")
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _signals_are_heard():
+    """Jobs that a shell keeps in the background ignore Ctrl-C, and so would what they start."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, usual)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     """Tensors this small are faster so, and every sum has one order."""
     threads = torch.get_num_threads()
