@@ -36,6 +36,7 @@ from .terminal.run_views import watch as watch
 from .terminal.sweep_views import Aside as Aside
 from .terminal.sweep_views import watch_sweep as watch_sweep
 from .terminal.sweeps import interrupted_report as interrupted_report
+from .terminal.sweeps import next_lines as next_lines
 from .terminal.sweeps import sweep_report as sweep_report
 from .terminal.verdicts import summary_line as summary_line
 from .terminal.verdicts import verdict_report as verdict_report

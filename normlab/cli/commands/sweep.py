@@ -48,7 +48,13 @@ def sweep(
     The same command again makes only what is missing.
     """
     from normlab.runs import run_folder
-    from normlab.show import ArmsSoFar, interrupted_report, left_alone_line, sweep_report
+    from normlab.show import (
+        ArmsSoFar,
+        interrupted_report,
+        left_alone_line,
+        next_lines,
+        sweep_report,
+    )
     from normlab.vocabulary import FINAL
 
     if report_file is not None:
@@ -74,6 +80,8 @@ def sweep(
         console.print(interrupted_report(planned, arms, console.width))
         raise
     console.print(sweep_report(planned, console.width))
+    for line in next_lines(planned):
+        console.print(line, soft_wrap=True)
     if planned.failed:
         console.print(left_alone_line(planned))
     if report_file is not None:

@@ -1,7 +1,6 @@
 """A sweep's runs: what is read at its end, whole or stopped."""
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ MOST_NAMED = 3
 
 def sweep_report(plan: Plan, width: int) -> Group:
     """What a person reads at a sweep's end: the comparison, each arm in a sentence, what depth did,
-    and where to go on from there."""
+    and a picture of the gradients."""
     frame = _runs_of(plan)
     if frame.empty:
         return Group(Text("no run has ended yet"))
@@ -37,7 +36,6 @@ def sweep_report(plan: Plan, width: int) -> Group:
         Text(),
         *_in_words(frame),
         *_picture(frame, width),
-        *next_lines(_folders(plan)),
     )
 
 
@@ -58,18 +56,15 @@ def _picture(frame: "DataFrame", width: int) -> list[RenderableType]:
     return [] if drawn is None else [Text(), drawn, Text()]
 
 
-def next_lines(folders: Sequence[str]) -> list[Text]:
-    """Where the files lie, and the commands that show more of them."""
+def next_lines(plan: Plan) -> list[Text]:
+    """Where the files lie, and the commands that show more of them; to be printed however long, so
+    that they can be copied."""
+    folders = _folders(plan)
     place = shlex.join(folders if len(folders) <= MOST_NAMED else [str(Path(folders[0]).parent)])
-    lines = [
-        ("files", ", ".join(folders), "dim"),
-        ("next", f"normlab plot gradients {place}", ""),
-        ("", f"normlab report {place}", ""),
-    ]
-    # However long, so that they can be copied.
     return [
-        Text(f"{head:<7}{text}", style, no_wrap=True, overflow="ignore")
-        for head, text, style in lines
+        Text(f"files  {', '.join(folders)}", "dim"),
+        Text(f"next   normlab plot gradients {place}"),
+        Text(f"       normlab report {place}"),
     ]
 
 

@@ -39,7 +39,7 @@ def test_sweep_then_compare_then_export(tmp_path: Path) -> None:
     assert not CONTROL.search(done.stdout)
     assert "8/8  " in done.stdout
     assert "8 runs: 8 finished" in done.stdout
-    assert "files: results/runs" in done.stdout
+    assert "files  results/runs\nnext   normlab plot gradients results/runs\n" in done.stdout
     again = normlab("run", "-m", *grid[1:], cwd=tmp_path)
     assert again.returncode == 0
     assert again.stdout.startswith("8 runs: 0 to make, 8 finished before")

@@ -6,7 +6,7 @@ from typing import Any
 
 from normlab.config import Config, compose_grids, grids
 from normlab.runs import Plan, Summary, run_folder
-from normlab.show import ArmsSoFar, interrupted_report, sweep_report
+from normlab.show import ArmsSoFar, interrupted_report, next_lines, sweep_report
 from normlab.show.terminal.sweeps import MOST_ARMS
 from tests.conftest import TINY, replacing
 from tests.show.terminal.printing import printed
@@ -47,8 +47,11 @@ def test_each_arm_has_a_sentence_and_the_next_commands_are_named(tmp_path: Path)
     ) in text
     assert "bn trains at every depth (8 and 56)." in text
     assert "confounded: no-norm at 56 (vanishing)" in text
-    folder = f"{root}/runs".replace(str(root), f"'{root}") + "'"
-    assert f"next normlab plot gradients {folder} normlab report {folder}" in text
+    assert [line.plain for line in next_lines(plan)] == [
+        f"files  {root}/runs",
+        f"next   normlab plot gradients '{root}/runs'",
+        f"       normlab report '{root}/runs'",
+    ]
 
 
 def test_of_many_arms_the_gradients_have_one_sentence(tmp_path: Path) -> None:
