@@ -44,7 +44,7 @@ def test_variants_keep_their_colours_where_a_picture_holds_only_some():
     all_of_them = colours(gradients.chart(whole, subject(whole)).to_dict())
     some = profile(names[3:], (8,))
     among = subject(some, "delta_rms", names)
-    curve = some.assign(epoch=some["layer"])
+    curve = some.assign(epoch=some["layer"], runs=some["n"])
     for chart in (
         gradients.chart(some, among),
         gradients.history_chart(some, among),

@@ -1,6 +1,7 @@
 """Claims and verdicts as a person reads them."""
 
 import math
+from datetime import datetime
 
 import pytest
 
@@ -41,7 +42,7 @@ HELD = Measured(MEASURE, 0.125, 0.1, 0.15, 3)
 
 
 def test_a_claim_is_explained() -> None:
-    text = text_of(claim_page(CLAIM, Remembered(PASS, "2026-01-02T03:04", holds=True)), 100)
+    text = text_of(claim_page(CLAIM, Remembered(PASS, datetime(2026, 1, 2, 3, 4), holds=True)), 100)
     for words in (
         "two nets, three seeds (3 min on 2 cores)",
         "bn less [none]: ≥ 5 pp",
