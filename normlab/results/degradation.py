@@ -65,8 +65,8 @@ def depth_sentence(nets: Sequence[Net]) -> str:
     if worse:
         but = f"; not in {some_of(kept)}" if kept else ""
         said = (
-            "Depth degraded the train error with a healthy gradient (speed evidence, no full "
-            f"schedule): {some_of(worse)}{but}."
+            "Depth itself made the train error worse, with a healthy gradient: "
+            f"{some_of(worse)}{but}. (Evidence of speed, not of a full schedule.)"
         )
     elif any(ladder.compared for ladder in ladders):
         said = "Depth degraded no train error by more than 5 points where the gradient was healthy."
