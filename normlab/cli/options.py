@@ -1,5 +1,6 @@
 """Arguments and options that several commands have, and how a command's examples are written."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,13 @@ def examples(*lines: str) -> str:
     return "\n\n".join(("[bold]Examples[/]", *lines))
 
 
+def at_home(folder: Path | None) -> Path | None:
+    """A folder whose ~ the shell has left, as it does behind `--root=`."""
+    with contextlib.suppress(RuntimeError):  # no such user: a folder that is called so
+        return folder and folder.expanduser()
+    return folder
+
+
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
@@ -27,7 +35,10 @@ Overrides = Annotated[
 ]
 ConfigDir = Annotated[
     Path | None,
-    typer.Option(help="A folder of your own YAML groups, such as [cyan]DIR/model/mine.yaml[/]."),
+    typer.Option(
+        help="A folder of your own YAML groups, such as [cyan]DIR/model/mine.yaml[/].",
+        callback=at_home,
+    ),
 ]
 Format = Annotated[
     AnswerFormat,
@@ -60,7 +71,7 @@ Where = Annotated[
         autocompletion=complete_where,
     ),
 ]
-IdRoot = Annotated[Path, typer.Option("--root", help="Where to look for ids.")]
+IdRoot = Annotated[Path, typer.Option("--root", help="Where to look for ids.", callback=at_home)]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Name the folders that are no sound runs.")
 ]

@@ -132,3 +132,15 @@ def test_a_long_error_keeps_its_beginning_and_its_end(tmp_path: Path) -> None:
     assert done.stderr.startswith("normlab: model.xxx")
     assert "no such key; model has model.name" in done.stderr
     assert len(done.stderr) < 2100
+
+
+def test_a_home_that_the_shell_has_left_is_found(tmp_path: Path) -> None:
+    own = tmp_path / "own" / "model"
+    own.mkdir(parents=True)
+    (own / "wide.yaml").write_text("defaults: [mlp, _self_]\nwidth: 512\n")
+    home = {"HOME": str(tmp_path), "cwd": tmp_path}
+    done = normlab("run", "model=wide", "--cfg", "--config-dir=~/own", **home)
+    assert "width: 512" in done.stdout
+    assert f"in {tmp_path / 'runs'}\n" in normlab("show", "a", "--root=~/runs", **home).stderr
+    refused = normlab("show", "a", "--root=~no-one/runs", **home)
+    assert f"in {tmp_path / '~no-one/runs'}\n" in refused.stderr

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from normlab.cli.completing import complete_claims
-from normlab.cli.options import RESULTS, examples
+from normlab.cli.options import RESULTS, at_home, examples
 from normlab.cli.output import make_console
 
 EXAMPLES = examples("normlab claims C14", "normlab claims mine.yaml")
@@ -22,7 +22,9 @@ def claims(
             show_default=False,
         ),
     ] = None,
-    root: Annotated[Path, typer.Option(help="Where verdicts are looked for.")] = RESULTS,
+    root: Annotated[
+        Path, typer.Option(help="Where verdicts are looked for.", callback=at_home)
+    ] = RESULTS,
 ) -> None:
     """Explain claims: what is compared, which trap is avoided, how to repeat a single arm."""
     from normlab.claims import CLAIMS, find_claims, remembered
