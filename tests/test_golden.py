@@ -21,7 +21,15 @@ def kept(name: str) -> str:
 
 
 def test_run_ids_stay() -> None:
+    """A key that is added to the config needs a line in config/migrations.py."""
     assert golden.as_json(golden.run_ids()) == kept("ids.json")
+
+
+def test_ids_of_every_part_stay() -> None:
+    """Of parts that are there no longer, or not yet, nothing is asked."""
+    kept_ids, now = json.loads(kept("choice_ids.json")), golden.choice_ids()
+    moved = {choice for choice, identity in kept_ids.items() if now.get(choice) != identity}
+    assert moved <= kept_ids.keys() - now.keys(), "a new key needs a line in config/migrations.py"
 
 
 def test_help_stays() -> None:

@@ -97,6 +97,19 @@ def run_ids() -> dict[str, list[str]]:
     return found
 
 
+def choice_ids() -> dict[str, str]:
+    """The run id of the default config with each choice of each group."""
+    from normlab.config import compose, group_choices, run_id
+    from normlab.config.schema import GROUPS
+
+    return {
+        f"{group}={choice}": run_id(compose([f"{group}={choice}"]))
+        for group, choices in group_choices().items()
+        if group in GROUPS
+        for choice in choices
+    }
+
+
 def commands() -> list[tuple[str, ...]]:
     """Every command, subcommands too."""
     import typer.main
@@ -213,6 +226,7 @@ def write_all(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "ids.json": as_json(run_ids()),
+        "choice_ids.json": as_json(choice_ids()),
         "help.txt": f"{help_maker()}\n{helps()}",
         "bits.json": as_json(bits()),
         **comparisons(),
