@@ -56,7 +56,7 @@ def watch_sweep(
 def _watch_plainly(
     outcomes: Iterable[Outcome], plan: Plan, console: Console, aside: Aside
 ) -> list[Outcome]:
-    names = labels(plan.configs)
+    names = {**labels(plan.configs), **aside.names}
     seen: list[Outcome] = []
     for outcome in outcomes:
         seen.append(outcome)

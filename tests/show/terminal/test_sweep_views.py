@@ -56,7 +56,7 @@ def test_elsewhere_a_line_an_outcome() -> None:
     first, second = text.splitlines()
     assert first.startswith("1/2  ")
     assert first.endswith(": vanishing  1.3 s")
-    assert second.endswith(": failed  0.5 s  out of memory")
+    assert second == "2/2  the second: failed  0.5 s  out of memory"
 
 
 def test_in_a_terminal_a_bar_and_what_is_beside() -> None:
