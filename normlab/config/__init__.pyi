@@ -26,6 +26,7 @@ from .network_parts import NORMS as NORMS
 from .network_parts import PROBES as PROBES
 from .network_parts import Activation as Activation
 from .network_parts import Initializer as Initializer
+from .network_parts import InParts as InParts
 from .network_parts import Model as Model
 from .network_parts import Norm as Norm
 from .network_parts import Probe as Probe

@@ -163,11 +163,24 @@ class Model(Part):
 
 
 @dataclass(frozen=True)
+class InParts:
+    """How a measurement is made of parts of a batch whose samples do not depend on each other.
+
+    `gather(seen)` of an `Observation` of a part, `join` of what two parts gave, and `finish` of
+    what all gave together. ∂L/∂z is always of the whole batch's loss.
+    """
+
+    gather: "Callable[[Any], tuple[Tensor, ...]]"
+    join: "Callable[[tuple[Tensor, ...], tuple[Tensor, ...]], tuple[Tensor, ...]]"
+    finish: "Callable[[tuple[Tensor, ...]], Tensor]"
+
+
+@dataclass(frozen=True)
 class Probe:
     """A measurement of every layer: a name, and a pure function of what the layer did.
 
     `measure` takes an `Observation` of a snapshot; None for what the training step measures of
-    itself.
+    itself. Without `parts` it needs the whole batch at once.
     """
 
     name: str
@@ -176,6 +189,7 @@ class Probe:
     logarithmic: bool = False  # spans decades and is not negative
     gradient: bool = False  # the size of a gradient
     diagnosed: bool = False  # by it a vanishing gradient is told from an exploding one
+    parts: InParts | None = None
 
 
 NORMS: Choices[Norm] = Choices("norm", "normlab.networks.norms")

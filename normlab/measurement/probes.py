@@ -1,57 +1,77 @@
 """Measurements of a layer: each a name, a label, and a pure function of what the layer did.
 
-`grad_norm` and `update_ratio` are of the training step itself; all others are of a snapshot.
+`grad_norm` and `update_ratio` are of the training step itself; all others are of a snapshot. They
+are made of what is gathered from the parts of a batch, joined and finished, so a snapshot takes
+no more memory than a part.
 """
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from normlab.config import PROBES, Probe
+from normlab.config import PROBES, InParts, Probe
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from normlab.measurement.observation import Observation
 
-    Measure = Callable[[Observation], Tensor]
+    Gathered = tuple[Tensor, ...]
+    Gather = Callable[[Observation], Gathered]
+    Finish = Callable[[Gathered], Tensor]
 
 # A unit whose nonlinearity has a smaller slope than this lets next to no gradient through:
 # exactly 0 for a rectifier, |tanh| > 0.995, a sigmoid within 0.0102 of 0 or 1.
 DEAD_SLOPE = 0.01
 
 
-def probe(
-    label: str, *, logarithmic: bool = False, gradient: bool = False, diagnosed: bool = False
-) -> "Callable[[Measure], Measure]":
-    """Register a function of an observation as the probe of its name."""
+def added(one: "Gathered", other: "Gathered") -> "Gathered":
+    """Sums of two parts of a batch to those of both."""
+    return tuple(a + b for a, b in zip(one, other, strict=True))
 
-    def enter(measure: "Measure") -> "Measure":
-        name = measure.__name__
-        PROBES.add(name, Probe(name, label, measure, logarithmic, gradient, diagnosed))
-        return measure
 
-    return enter
+def _enter(name: str, label: str, parts: InParts, **facts: bool) -> None:
+    def measure(seen: "Observation") -> "Tensor":
+        return parts.finish(parts.gather(seen))
+
+    measure.__doc__ = parts.finish.__doc__
+    PROBES.add(name, Probe(name, label, measure, parts=parts, **facts))
 
 
 PROBES.add("grad_norm", Probe("grad_norm", "‖∂L/∂W‖", None, logarithmic=True, gradient=True))
 
+# ------------------------------------------------------------------------------- gradients
 
-@probe("δ (root mean square gradient at z)", logarithmic=True, gradient=True, diagnosed=True)
-def delta_rms(seen: "Observation") -> "Tensor":
+
+def _delta_norm(seen: "Observation") -> "Gathered":
+    """‖∂L/∂z‖ over samples and units, and how many samples and entries it is of."""
+    from normlab.measurement.norms import norm
+
+    found = norm(seen.delta)
+    return found, found.new_tensor(len(seen.delta)), found.new_tensor(seen.delta.numel())
+
+
+def _joined_norms(one: "Gathered", other: "Gathered") -> "Gathered":
+    import torch
+
+    return torch.hypot(one[0], other[0]), one[1] + other[1], one[2] + other[2]
+
+
+def delta_rms(gathered: "Gathered") -> "Tensor":
     """sqrt(Σᵢ ‖B·∂L/∂zᵢ‖² / (B·n)) over B samples and n units (C·H·W of a convolution).
 
     The root mean square of a sample's own ∂ℓᵢ/∂z: independent of width and batch size, and what
     mean field theory predicts (Schoenholz et al. 2017). Under BatchNorm, where samples are coupled,
     ℓᵢ's derivative is B times the batch loss's.
     """
-    from normlab.measurement.norms import norm
+    found, samples, entries = gathered
+    return found * samples / entries.sqrt()
 
-    return norm(seen.delta) * len(seen.delta) / math.sqrt(seen.delta.numel())
+
+def _delta_sum(seen: "Observation") -> "Gathered":
+    return (seen.delta.sum(dim=0),)
 
 
-@probe("‖mean δ‖", logarithmic=True, gradient=True)
-def mean_delta(seen: "Observation") -> "Tensor":
+def mean_delta(gathered: "Gathered") -> "Tensor":
     """‖Σᵢ ∂L/∂zᵢ‖, the norm of the samples' mean δ as Nielsen (2015, ch. 5) takes it.
 
     Samples cancel each other here, and under BatchNorm the sum is 0: only for comparison with his
@@ -59,38 +79,102 @@ def mean_delta(seen: "Observation") -> "Tensor":
     """
     from normlab.measurement.norms import norm
 
-    return norm(seen.delta.sum(dim=0))
+    return norm(gathered[0])
 
+
+_enter(
+    "delta_rms",
+    "δ (root mean square gradient at z)",
+    InParts(_delta_norm, _joined_norms, delta_rms),
+    logarithmic=True,
+    gradient=True,
+    diagnosed=True,
+)
+_enter(
+    "mean_delta",
+    "‖mean δ‖",
+    InParts(_delta_sum, added, mean_delta),
+    logarithmic=True,
+    gradient=True,
+)
+
+# --------------------------------------------------------------------------------- weights
 
 PROBES.add("update_ratio", Probe("update_ratio", "‖ΔW‖/‖W‖", None, logarithmic=True))
 
 
-@probe("‖W‖", logarithmic=True)
-def weight_norm(seen: "Observation") -> "Tensor":
-    """‖W‖, Frobenius."""
+def _weight_norm(seen: "Observation") -> "Gathered":
     from normlab.measurement.norms import norm
 
-    return norm(seen.weight)
+    return (norm(seen.weight),)
 
 
-@probe("mean activation")
-def act_mean(seen: "Observation") -> "Tensor":
+def weight_norm(gathered: "Gathered") -> "Tensor":
+    """‖W‖, Frobenius."""
+    return gathered[0]
+
+
+_enter(
+    "weight_norm",
+    "‖W‖",
+    InParts(_weight_norm, lambda one, _: one, weight_norm),
+    logarithmic=True,
+)
+
+# ----------------------------------------------------------------------------- activations
+
+
+def _moments(seen: "Observation") -> "Gathered":
+    """How many entries the activations have, their mean, and their deviation with that divisor."""
+    from normlab.measurement.norms import accumulator
+
+    a = seen.activation.to(accumulator(seen.activation))
+    return a.new_tensor(a.numel()), a.mean(), a.std(correction=0)
+
+
+def _joined_moments(one: "Gathered", other: "Gathered") -> "Gathered":
+    """Those of both parts (Chan et al. 1979)."""
+    (n, mean, deviation), (m, other_mean, other_deviation) = one, other
+    share, apart = m / (n + m), other_mean - mean
+    within = (1 - share) * deviation**2 + share * other_deviation**2
+    return n + m, mean + share * apart, (within + share * (1 - share) * apart**2).sqrt()
+
+
+def act_mean(gathered: "Gathered") -> "Tensor":
     """Mean of the activations over samples and units."""
-    from normlab.measurement.norms import accumulator
-
-    return seen.activation.to(accumulator(seen.activation)).mean()
+    return gathered[1]
 
 
-@probe("deviation of activations", logarithmic=True)
-def act_std(seen: "Observation") -> "Tensor":
+def act_std(gathered: "Gathered") -> "Tensor":
     """Standard deviation of the activations over samples and units, with divisor B·n."""
-    from normlab.measurement.norms import accumulator
-
-    return seen.activation.to(accumulator(seen.activation)).std(correction=0)
+    return gathered[2]
 
 
-@probe("dead units")
-def dead_fraction(seen: "Observation") -> "Tensor":
+_enter("act_mean", "mean activation", InParts(_moments, _joined_moments, act_mean))
+_enter(
+    "act_std",
+    "deviation of activations",
+    InParts(_moments, _joined_moments, act_std),
+    logarithmic=True,
+)
+
+
+def _steepest(seen: "Observation") -> "Gathered":
+    """The largest |φ′| of every unit, NaN where any is."""
+    import torch
+
+    if seen.slope is None:
+        return (seen.delta.new_full((), torch.nan),)
+    return (seen.slope.abs().amax(dim=0),)
+
+
+def _larger(one: "Gathered", other: "Gathered") -> "Gathered":
+    import torch
+
+    return (torch.maximum(one[0], other[0]),)  # NaN where either is
+
+
+def dead_fraction(gathered: "Gathered") -> "Tensor":
     """Share of units whose |φ′| is below `DEAD_SLOPE` for every sample: zero or saturated units.
 
     NaN for the output layer, which has no nonlinearity, and where a slope is NaN.
@@ -99,28 +183,34 @@ def dead_fraction(seen: "Observation") -> "Tensor":
 
     from normlab.measurement.norms import accumulator
 
-    if seen.slope is None:
-        return seen.delta.new_full((), torch.nan)
-    steepest = seen.slope.abs().amax(dim=0)  # NaN where any is
-    dead = (steepest < DEAD_SLOPE).to(accumulator(seen.delta)).mean()
+    (steepest,) = gathered
+    dead = (steepest < DEAD_SLOPE).to(accumulator(steepest)).mean()
     return torch.where(steepest.isnan().any(), torch.nan, dead)
 
 
-@probe("cosine between samples")
-def sample_cosine(seen: "Observation") -> "Tensor":
-    """Mean cosine between different samples' activations a: mean over i ≠ j of aᵢ·aⱼ/(‖aᵢ‖‖aⱼ‖).
+_enter("dead_fraction", "dead units", InParts(_steepest, _larger, dead_fraction))
 
-    Near 1 the layers up to here have forgotten the input. Two zero vectors, being alike, count 1;
-    a zero and another vector count 0.
-    """
+
+def _directions(seen: "Observation") -> "Gathered":
+    """Σᵢ aᵢ/‖aᵢ‖ over samples whose activations are not all zero, how many others, and all, are."""
     import torch
 
     from normlab.measurement.norms import accumulator
 
     a = seen.activation.flatten(1).to(accumulator(seen.activation))
     norms = torch.linalg.vector_norm(a, dim=1)
-    zeros = (norms == 0).sum()
-    total = torch.where(norms == 0, 0, 1 / norms) @ a  # Σᵢ aᵢ/‖aᵢ‖ of those that are not zero
-    batch = len(a)
-    pairs: Tensor = total.square().sum() - (batch - zeros) + zeros * (zeros - 1)
-    return pairs / (batch * (batch - 1))
+    return torch.where(norms == 0, 0, 1 / norms) @ a, (norms == 0).sum(), norms.new_tensor(len(a))
+
+
+def sample_cosine(gathered: "Gathered") -> "Tensor":
+    """Mean cosine between different samples' activations a: mean over i ≠ j of aᵢ·aⱼ/(‖aᵢ‖‖aⱼ‖).
+
+    Near 1 the layers up to here have forgotten the input. Two zero vectors, being alike, count 1;
+    a zero and another vector count 0.
+    """
+    total, zeros, samples = gathered
+    pairs: Tensor = total.square().sum() - (samples - zeros) + zeros * (zeros - 1)
+    return pairs / (samples * (samples - 1))
+
+
+_enter("sample_cosine", "cosine between samples", InParts(_directions, added, sample_cosine))

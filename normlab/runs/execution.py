@@ -185,10 +185,11 @@ def _failure_reason(error: Exception, config: Config) -> str:
     text = str(error)
     memory = ("allocate memory", "out of memory", "not enough memory")
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(m in text for m in memory):
-        batch = config.training.batch_size
+        probed = f"probes.batch_size={config.probes.batch_size}, " if config.probes.measure else ""
         return (
-            f"out of memory with training.batch_size={batch}, model.width={config.model.width}, "
-            f"model.depth={config.model.depth}; make one of them, or the data set, smaller"
+            f"out of memory with training.batch_size={config.training.batch_size}, {probed}"
+            f"model.width={config.model.width}, model.depth={config.model.depth}; "
+            "make one of them, or the data set, smaller"
         )
     return error_line(error)
 

@@ -29,8 +29,17 @@ from normlab.training.streams import batches_from, draw_probe_batch
 # Training steps between two readings of the loss: at each one the CPU waits for the GPU.
 READ_EVERY = {"cpu": 1, "gpu": 50}
 
+# Samples of a snapshot's part, however small the batches of training are: fewer would be slow.
+LEAST_PART = 32
+
 # A probe's values of all layers, by the probe's name, still on the device.
 Columns = dict[str, Tensor]
+
+
+def probe_part(config: Config) -> int | None:
+    """How many samples a snapshot looks at together: no more than a training step, where a norm
+    leaves samples independent; None, all of them, under a norm over the batch."""
+    return None if config.norm.over_batch else max(config.training.batch_size, LEAST_PART)
 
 
 class Session:
@@ -141,7 +150,11 @@ class Session:
             return {}
         with matrix_products("fp32"):
             measured = snapshot(
-                self.network.model, self.network.layers, self.probe_batch, self.probes
+                self.network.model,
+                self.network.layers,
+                self.probe_batch,
+                self.probes,
+                probe_part(self.config),
             )
         return dict(zip(self.probes, measured.unbind(dim=1), strict=True))
 

@@ -4,7 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from normlab.measurement import gradient_norms, watched_weights
+from normlab.config import PROBES as REGISTERED
+from normlab.config import Probe
+from normlab.measurement import gradient_norms, observation, watched_weights
 from normlab.networks import build_model, weight_layers
 from tests.measurement.reference import (
     ACTIVATIONS,
@@ -107,6 +109,48 @@ def test_instance_norm_right_before_pooling_shuts_the_image_out(configure, netwo
     delta, cosine = snapshot(model, weight_layers(model), images, labels, names).T
     assert delta[:-1].max() < 1e-10 < 0.1 < delta[-1]
     assert cosine[-1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("network", "norm", "activation"),
+    [
+        (MLPS[1], ("none", {}), "relu"),  # with activations that are zero vectors
+        (CNNS[1], ("ln", {"position": "before"}), "tanh"),
+        (CNNS[4], ("wn", {}), "sigmoid"),
+        (CNNS[5], ("gn", {"groups": 2, "position": "after"}), "gelu"),
+    ],
+)
+def test_in_parts_the_figures_are_those_of_the_whole_batch(
+    configure, network, norm, activation, size
+):
+    """Up to the order in which float64 numbers are added; 6 samples in parts of 1, 2 and 5 + 1."""
+    config = configure(network[0], norm[0], activation=activation, **network[1], **norm[1])
+    model = stirred(config)
+    layers, (images, labels) = weight_layers(model), probe_batch()
+    images[1:3] = 0 if network[0] == "mlp" else images[1:3]
+    batch = observation.ProbeBatch(images, labels, "softmax")
+    expected = observation.snapshot(model, layers, batch, PROBES)
+    measured = observation.snapshot(model, layers, batch, PROBES, size)
+    torch.testing.assert_close(measured, expected, rtol=1e-12, atol=1e-13, equal_nan=True)
+    assert not torch.equal(measured[:-1], expected[:-1])  # it was in parts
+
+
+def test_a_probe_that_needs_the_whole_batch_gets_it(configure):
+    sizes = []
+
+    def noted(seen):
+        sizes.append(len(seen.delta))
+        return seen.delta.sum()
+
+    REGISTERED.add("noted", Probe("noted", "noted", noted))
+    try:
+        model = stirred(configure("mlp", "none", depth=3, width=4))
+        batch = observation.ProbeBatch(*probe_batch(), "softmax")
+        observation.snapshot(model, weight_layers(model), batch, ["noted", "delta_rms"], 2)
+    finally:
+        REGISTERED.remove("noted")
+    assert sizes == [6, 6, 6]
 
 
 @pytest.mark.parametrize("names", [["act_std", "delta_rms"], ["weight_norm"]])

@@ -198,7 +198,7 @@ def test_out_of_memory_in_the_process(tmp_path):
     code, _, err = normlab("run", *words, cwd=tmp_path, preexec_fn=limit)
     assert code == 3
     assert is_one_line(err)
-    assert "out of memory with training.batch_size=16, model.width=100000" in err
+    assert "out of memory with training.batch_size=16, probes.batch_size=8, model.width=1000" in err
     (folder,) = (tmp_path / "results" / "runs").iterdir()
     summary = read_summary(folder)
     assert summary.status == "failed"
