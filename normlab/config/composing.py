@@ -110,7 +110,7 @@ def _compose_point(
     mappings = tuple(f"{setting.key}." for setting in settings if isinstance(setting.value, dict))
     if mappings and any(setting.key.startswith(mappings) for setting in patching):
         patching = []  # of a mapping and one of its keys the later counts
-    composing = tuple(setting.text for setting in settings if setting not in patching)
+    composing = tuple(s.text for s in settings if not (s.patches and patching))
     if composing not in bases:
         composed = _load_known(composing, settings, load)
         bases[composing] = None if _interpolates(composed) else _without_sweep(plain(composed))
