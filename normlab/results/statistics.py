@@ -112,14 +112,7 @@ def means_by_cell(values: "Values", cell: "Numbers", size: int, rounding: "Value
         widest = np.where(widest * unit > 2 * _greatest(rounding, cell, size), widest, 0.0)
         squares = np.bincount(cell, weights=(deviation / widest[cell]) ** 2, minlength=size)
         std = np.where(widest > 0, unit * widest * np.sqrt(squares / (n - 1)), 0.0)
-    first = np.full(size, np.nan)
-    first[cell[::-1]] = values[::-1]
-    return Means(
-        # The mean of equal values is the value itself, without what summing them would round.
-        np.where(widest > 0, unit * mean, first),
-        np.where(n > 1, std, np.nan),
-        n,
-    )
+    return Means(unit * mean, np.where(n > 1, std, np.nan), n)
 
 
 def _greatest(values: "Values", cell: "Numbers", size: int) -> "Values":

@@ -53,6 +53,15 @@ def test_means_of_figures_of_any_size(values: list[float], unit: float) -> None:
         assert bounds == pytest.approx([np.mean(values), *test.confidence_interval()], abs=1e-6)
 
 
+@pytest.mark.parametrize("noise", [1e-3, 1e-6, 1e-12])
+def test_a_p_is_never_0_by_rounding(noise: float) -> None:
+    figures = 1 + noise * np.array([-1.0, 0.5, 1.0, -0.25, 0.75, -1.0, 0.0, 0.5, -0.5, 0.25])
+    cell = np.zeros(len(figures), dtype=np.int64)
+    p = means_by_cell(figures, cell, 1, rounding_of(figures, log=False)).p_values()[0]
+    assert 0 < p < 1e-20
+    assert p == pytest.approx(stats.ttest_1samp(figures, 0).pvalue, rel=1e-6)
+
+
 @pytest.mark.parametrize("value", [0.0, 0.1, -3.3e-300, 1e308])
 @pytest.mark.parametrize("n", [1, 2, 3, 7])
 def test_of_equal_figures_nothing_can_be_inferred(value: float, n: int) -> None:
