@@ -21,6 +21,8 @@ STATUSES: dict[str, Status] = {
     for status in (
         Status("finished", final=True),
         Status("diverged", final=True, style="red"),
+        Status("stopped", final=True),  # early, at training.stop_value
+        Status("timeout", style="yellow"),  # at training.max_seconds
         Status("failed", style="red"),
         Status("interrupted", style="yellow"),
         Status("running", style="cyan"),

@@ -81,7 +81,7 @@ def slope_over_chi(evidence: Evidence, init_gain: float, bias_std: float) -> ByS
 def _best_rate(evidence: Evidence, norm: str) -> float:
     """The learning rate with the best final test accuracy on average; a diverged run has none."""
     runs = where(evidence.runs, [f"norm={norm}"])
-    scores = runs["test_acc"].where(runs["status"] == "finished", 0.0)
+    scores = runs["test_acc"].where(runs["status"] != "diverged", 0.0)
     means = scores.groupby(runs["optimizer.lr"]).mean()
     return float(means.index.to_numpy()[means.argmax()])
 
@@ -136,7 +136,7 @@ def reaches_baseline(evidence: Evidence) -> BySeed:
 def largest_rate(evidence: Evidence, norm: str) -> BySeed:
     """The largest learning rate at which a net ends above half of train accuracy."""
     runs = where(evidence.runs, [f"norm={norm}"])
-    usable = runs[(runs["status"] == "finished") & (runs["train_acc"] > USABLE_ACCURACY)]
+    usable = runs[(runs["status"] != "diverged") & (runs["train_acc"] > USABLE_ACCURACY)]
     largest = usable.groupby("seed")["optimizer.lr"].max()
     return {int(seed): float(largest.get(seed, math.nan)) for seed in runs["seed"].unique()}
 

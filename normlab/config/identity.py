@@ -18,6 +18,8 @@ _OUTSIDE_IDENTITY: dict[str, Any] = {
     "launcher": True,
     "output": True,
     "data": {"root"},
+    # A run that is out of time is no result, and goes on with a larger limit.
+    "training": {"max_seconds"},
 }
 # Where their defaults lie, in configs/.
 _OUTSIDE_FILES = {

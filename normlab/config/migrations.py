@@ -4,7 +4,7 @@ To add a key: give its part the field and its YAML in configs/ the default, and 
 the value that the program had behaved as before. Runs made before then keep their ids, are not made
 again, and stand in one cell with new runs of that value; any other value is another run. A line
 stays for good, and keeps its value where the default changes later: without it every run renames
-itself. What is outside a run's identity (runtime, launcher, output) needs no line.
+itself. Groups outside a run's identity (runtime, launcher, output) need none.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,11 @@ from normlab.config.schema import GROUPS, Config
 
 # By dotted key, such as "norm.noise": 0.0, in the types of JSON. A key of a group means all parts
 # of the group that have it.
-ADDED: dict[str, Any] = {}
+ADDED: dict[str, Any] = {
+    "training.max_seconds": None,
+    "training.stop_metric": None,
+    "training.stop_value": None,
+}
 
 
 def completed(values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -32,6 +32,9 @@ class Training(Settings):
     loss: Literal["softmax", "sigmoid"]
     clip_norm: Positive | None
     precision: Literal["fp32", "tf32", "bf16"]
+    max_seconds: Positive | None
+    stop_metric: Literal["train_acc", "train_loss", "test_acc", "test_loss"] | None
+    stop_value: NonNegative | None
     evaluate_every_epochs: Count
 
     @model_validator(mode="before")
@@ -46,6 +49,16 @@ class Training(Settings):
     def _check_length(self) -> Self:
         if self.epochs is None and self.steps is None:
             raise ValueError("training.epochs=null: give training.epochs or training.steps")
+        if self.stop_metric is None and self.stop_value is not None:
+            raise ValueError(
+                f"training.stop_value={self.stop_value}: of which metric; "
+                "add training.stop_metric=train_acc"
+            )
+        if self.stop_metric is not None and self.stop_value is None:
+            raise ValueError(
+                f"training.stop_metric={self.stop_metric}: at which value; "
+                "add training.stop_value=0.99"
+            )
         return self
 
 

@@ -99,7 +99,7 @@ def _diagnosis_and_reason(
 ) -> tuple[str | None, str]:
     if ending.status == "diverged":
         return "diverged", sentence_of_divergence(ending.step, init, end)
-    if ending.status != "finished":
+    if ending.status not in ("finished", "stopped"):
         return None, f"So far {described(end)}." if end.diagnosis else ""
     if ending.step == 0:
         return init.diagnosis, f"At init {described(init)}." if init.diagnosis else ""

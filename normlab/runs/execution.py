@@ -29,6 +29,7 @@ from normlab.training import (
     select_device,
     train,
 )
+from normlab.vocabulary import FINAL, METRICS
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,27 @@ class _RunInProgress:
                 recorder.save_checkpoint(state)
                 self._checkpoint_step = state["step"]
             case Ended(status, step, model):
-                if self._config.output.weights:
+                if self._config.output.weights and status in FINAL:
                     recorder.save_weights(model)
                 self._status, self._step = status, step  # not before its weights are there
+                self.reason = self._reason_of_early_end(event)
+
+    def _reason_of_early_end(self, ended: Ended) -> str:
+        training = self._config.training
+        if ended.status == "stopped":
+            better = METRICS[training.stop_metric or ""].better
+            most = "at most" if better == "lower" else "at least"
+            return (
+                f"Stopped early at step {ended.step}, where {training.stop_metric} was {most} "
+                f"training.stop_value={training.stop_value:g}."
+            )
+        if ended.status == "timeout":
+            on = "goes on from there" if self._checkpoint_step else "begins anew"
+            return (
+                f"Out of time at step {ended.step}, training.max_seconds={training.max_seconds:g}. "
+                f"The same command with a larger limit {on}."
+            )
+        return ""
 
     def fail(self, reason: str) -> None:
         """Note that the run has failed."""

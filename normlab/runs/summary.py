@@ -15,7 +15,7 @@ SUMMARY_FILE = "summary.json"
 # a key more is no new version. 0 for files older than the key.
 SUMMARY_VERSION = 1
 # How a run can have ended; `running` and `unfinished` are never written.
-ENDED = (*FINAL, "failed", "interrupted")
+ENDED = (*FINAL, "failed", "interrupted", "timeout")
 
 # None where it was not measured, and where it was not finite, for which JSON has no number.
 Figure = float | None

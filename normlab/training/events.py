@@ -93,7 +93,11 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Ended:
-    """The last event: `finished`, or `diverged` at the step of a loss or gradient not finite."""
+    """The last event, of a status in the vocabulary and the step at which it came to it.
+
+    `finished`; `diverged` at the step of a loss or gradient that is not finite; `stopped` where
+    training.stop_metric came to its value; `timeout` at training.max_seconds.
+    """
 
     status: str
     step: int

@@ -22,8 +22,9 @@ def train(
     An event of step s is about the weights after s optimizer steps: its evaluation, its snapshot,
     and the gradient and update of the training step taken from there. `resume` is a checkpoint's
     state, from which a CPU yields what a training without a stop would; `stop`, asked every
-    `progress_seconds` between two steps and within an evaluation, ends it without an Ended. See
-    `Session` for what is raised.
+    `progress_seconds` between two steps and within an evaluation, ends it without an Ended; it can
+    end before its last step by training.max_seconds or training.stop_value, too. See `Session` for
+    what is raised.
     """
     session = Session(config, resume)
 
@@ -33,6 +34,9 @@ def train(
     yield session.started()
     session.start_clock()
     steps = session.cadence.steps
+    if session.first_step and session.is_late(session.first_step):
+        yield from session.end_late(session.first_step)
+        return
     for step in range(session.first_step, steps + 1):
         evaluating = session.cadence.evaluates(step)
         if (evaluating or step in session.cadence.snapshots) and session.has_diverged(step):
@@ -44,12 +48,15 @@ def train(
                 yield from session.end_stopped(step)
                 return
             yield evaluation
+            if session.has_come_to_value(evaluation):
+                yield from session.end_early(step)
+                return
         measured = session.snapshot(step)
-        stopped = False
+        stopped = late = False
         if step < steps:
             measured |= session.train(step)
-            stopped = stopping()
-            if not stopped and not session.must_read(step, measured):
+            stopped, late = stopping(), session.is_late(step + 1)
+            if not (stopped or late or session.must_read(step, measured)):
                 continue
             session.read_losses(step + 1)
         if measured and session.broken_step in (None, step):
@@ -57,8 +64,9 @@ def train(
         if session.broken_step is not None:
             yield from session.end_diverged(step + 1, stopping)
             return
-        if stopped:
-            yield from session.end_stopped(step + 1)
+        if stopped or late:
+            ending = session.end_stopped if stopped else session.end_late
+            yield from ending(step + 1)
             return
         if step < steps and session.progress_due(progress_seconds):
             yield session.progress(step + 1)

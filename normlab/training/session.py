@@ -25,6 +25,7 @@ from normlab.training.events import (
 from normlab.training.schedules import learning_rate
 from normlab.training.step import build_network, checkpoint_state, restore, training_step
 from normlab.training.streams import batches_from, draw_probe_batch
+from normlab.vocabulary import METRICS
 
 # Training steps between two readings of the loss: at each one the CPU waits for the GPU.
 READ_EVERY = {"cpu": 1, "gpu": 50}
@@ -144,9 +145,9 @@ class Session:
             seconds=self.seconds,
         )
 
-    def snapshot(self, step: int) -> Columns:
+    def snapshot(self, step: int, *, due: bool = False) -> Columns:
         """What the layers do with the probe batch, if a snapshot is due."""
-        if step not in self.cadence.snapshots or not self.probes:
+        if not (due or step in self.cadence.snapshots) or not self.probes:
             return {}
         with matrix_products("fp32"):
             measured = snapshot(
@@ -215,6 +216,34 @@ class Session:
         """All that training needs to go on from here."""
         state = checkpoint_state(self.network, steps_done, self.batch_loss, self.seconds)
         return Checkpoint(state)
+
+    # --------------------------------------------------------------------- ending early
+
+    def is_late(self, steps_done: int) -> bool:
+        """Whether training.max_seconds are over and there are steps left."""
+        limit = self.config.training.max_seconds
+        return limit is not None and steps_done < self.cadence.steps and self.seconds >= limit
+
+    def has_come_to_value(self, evaluation: Evaluation) -> bool:
+        """Whether training.stop_metric is at training.stop_value or better, with steps left."""
+        training = self.config.training
+        if training.stop_metric is None or evaluation.step == self.cadence.steps:
+            return False
+        assert training.stop_value is not None  # Config refuses it
+        found: float = getattr(evaluation, training.stop_metric)
+        lower = METRICS[training.stop_metric].better == "lower"
+        return found <= training.stop_value if lower else found >= training.stop_value
+
+    def end_early(self, step: int) -> Iterator[Measurement | Ended]:
+        """The last events of a training that has come to its value: the layers' state, its end."""
+        if columns := self.snapshot(step, due=True):
+            yield self.measurement(step, columns)
+        yield Ended("stopped", step, self.network.model)
+
+    def end_late(self, steps_done: int) -> Iterator[Progress | Checkpoint | Ended]:
+        """The last events of a training that is out of time: its state, from which it goes on."""
+        yield from self.end_stopped(steps_done)
+        yield Ended("timeout", steps_done, self.network.model)
 
     def end_stopped(self, steps_done: int) -> Iterator[Progress | Checkpoint]:
         """The last events of a training that is stopped: how far it has come, and its state."""

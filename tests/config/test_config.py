@@ -120,6 +120,8 @@ OTHER_VALUES = {
     "data.crop_padding": 1,
     "data.flip": True,
     "model.name": None,  # another name is another schema
+    "training.stop_metric": None,  # neither goes without the other: test_ending_early
+    "training.stop_value": None,
     "model.depth": 26,
     "model.width": 16,
     "model.activation": "gelu",
@@ -163,6 +165,7 @@ OTHER_VALUES = {
 NO_PART = ("runtime", "launcher", "experiment")  # of what a group choice alone decides
 OUTSIDE = {
     "data.root": "/elsewhere",
+    "training.max_seconds": 60.0,
     "runtime.device": "cpu",
     "runtime.threads": 2,
     "runtime.checkpoint_seconds": 5,

@@ -26,6 +26,8 @@ def id_of(values: dict[str, Any]) -> str:
     """The id as it has always been made, of the keys there are."""
     identity = {k: v for k, v in values.items() if k not in ("runtime", "launcher", "output")}
     identity["data"] = {k: v for k, v in identity["data"].items() if k != "root"}
+    training = identity["training"]
+    identity["training"] = {k: v for k, v in training.items() if k != "max_seconds"}
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
