@@ -56,7 +56,8 @@ def in_terminal(
     child, master = pty.fork()
     if child == 0:  # pragma: no cover
         os.chdir(cwd)
-        os.execve(SCRIPT, [str(SCRIPT), *args], clean_environment(COLUMNS=str(width)))
+        program = list(map(str, PATIENT if args[0] == "sweep" else (SCRIPT,)))
+        os.execve(program[0], [*program, *args], clean_environment(COLUMNS=str(width)))
     output, status = b"", None
     deadline = time.monotonic() + NEVER_SECONDS
     try:
