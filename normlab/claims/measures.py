@@ -67,10 +67,14 @@ def nielsen_extreme(evidence: Evidence, hidden: int, extreme: Literal["min", "ma
 
 @MEASURES.register("slope_over_chi")
 def slope_over_chi(evidence: Evidence, init_gain: float, bias_std: float) -> BySeed:
-    """The squared factor of tanh networks' gradients over χ₁, at one point of the grid."""
+    """The squared factor of networks' gradients over χ₁, at one point of the grid.
+
+    With weights of variance init_gain²/fan-in, as LeCun's, and all of one nonlinearity.
+    """
     runs = where(evidence.runs, [f"model.init_gain={init_gain}", f"model.bias_std={bias_std}"])
     variance = init_gain**2  # 1/fan_in times the gain's square
-    chi_1 = chi("tanh", fixed_point("tanh", variance, bias_std**2), variance)
+    (activation,) = runs["model.activation"].unique()
+    chi_1 = chi(activation, fixed_point(activation, variance, bias_std**2), variance)
     squared = runs.set_index("seed")["gradient_factor_init"] ** 2 / chi_1
     return {int(s): float(v) for s, v in zip(squared.index, squared, strict=True)}
 
@@ -95,41 +99,42 @@ def best_rate(evidence: Evidence, norm: str) -> BySeed:
 
 @MEASURES.register("best_rates_at_edge")
 def best_rates_at_edge(evidence: Evidence) -> BySeed:
-    """How many of the arms without norm and with BatchNorm are best at an end of the grid."""
+    """How many norms are best at an end of the grid."""
     rates = evidence.runs["optimizer.lr"]
     edges = {float(rates.min()), float(rates.max())}
-    count = sum(_best_rate(evidence, norm) in edges for norm in ("none", "bn"))
+    count = sum(_best_rate(evidence, norm) in edges for norm in evidence.runs["norm"].unique())
     return {int(seed): float(count) for seed in evidence.runs["seed"].unique()}
 
 
 @MEASURES.register("share_of_steps")
-def share_of_steps(evidence: Evidence) -> BySeed:
-    """The share of the steps after which BatchNorm has the baseline's final test accuracy.
+def share_of_steps(evidence: Evidence, norm: str, baseline: str) -> BySeed:
+    """The share of the steps after which a norm has the baseline's final test accuracy.
 
-    Each at its best learning rate; ∞ where BatchNorm never has it.
+    Each at its best learning rate; ∞ where the norm never has it.
     """
-    curves = {}
-    for norm in ("none", "bn"):
-        rate = _best_rate(evidence, norm)
-        runs = where(evidence.runs, [f"norm={norm}"])
-        for seed, folder in _by_seed(runs[runs["optimizer.lr"] == rate]):
-            curves[norm, seed] = evidence.metrics(folder)
+    quick, slow = (_curves_at_best_rate(evidence, name) for name in (norm, baseline))
     found = {}
-    for seed in {seed for _, seed in curves}:
-        if ("none", seed) not in curves or ("bn", seed) not in curves:
-            continue
-        baseline, bn = curves["none", seed], curves["bn", seed]
-        final = baseline["test_acc"].iloc[-1]
-        reached = bn.loc[bn["test_acc"] >= final, "step"]
-        share = reached.iloc[0] / baseline["step"].iloc[-1] if len(reached) else math.inf
+    for seed in quick.keys() & slow.keys():
+        final = slow[seed]["test_acc"].iloc[-1]
+        reached = quick[seed].loc[quick[seed]["test_acc"] >= final, "step"]
+        share = reached.iloc[0] / slow[seed]["step"].iloc[-1] if len(reached) else math.inf
         found[seed] = float(share)
     return found
 
 
+def _curves_at_best_rate(evidence: Evidence, norm: str) -> dict[int, DataFrame]:
+    """metrics.parquet by seed."""
+    rate = _best_rate(evidence, norm)
+    runs = where(evidence.runs, [f"norm={norm}"])
+    best = runs[runs["optimizer.lr"] == rate]
+    return {seed: evidence.metrics(folder) for seed, folder in _by_seed(best)}
+
+
 @MEASURES.register("reaches_baseline")
-def reaches_baseline(evidence: Evidence) -> BySeed:
-    """1 for a seed in which BatchNorm comes to the baseline's final test accuracy, else 0."""
-    return {seed: float(share <= 1) for seed, share in share_of_steps(evidence).items()}
+def reaches_baseline(evidence: Evidence, norm: str, baseline: str) -> BySeed:
+    """1 for a seed in which a norm comes to the baseline's final test accuracy, else 0."""
+    shares = share_of_steps(evidence, norm, baseline)
+    return {seed: float(share <= 1) for seed, share in shares.items()}
 
 
 @MEASURES.register("largest_rate")
@@ -142,15 +147,15 @@ def largest_rate(evidence: Evidence, norm: str) -> BySeed:
 
 
 @MEASURES.register("largest_rate_ratio")
-def largest_rate_ratio(evidence: Evidence) -> BySeed:
-    """The largest usable learning rate with BatchNorm over that without norm.
+def largest_rate_ratio(evidence: Evidence, norm: str, baseline: str) -> BySeed:
+    """The largest usable learning rate with a norm over the baseline's.
 
-    NaN where the net without norm learns at no rate, or still at the largest of the grid.
+    NaN where the baseline learns at no rate, or still at the largest of the grid.
     """
-    bn, none = largest_rate(evidence, "bn"), largest_rate(evidence, "none")
+    larger, smaller = largest_rate(evidence, norm), largest_rate(evidence, baseline)
     top = float(evidence.runs["optimizer.lr"].max())
-    known = {seed: rate if rate < top else math.nan for seed, rate in none.items()}
-    return {seed: bn[seed] / known[seed] for seed in bn if seed in known}
+    known = {seed: rate if rate < top else math.nan for seed, rate in smaller.items()}
+    return {seed: larger[seed] / known[seed] for seed in larger if seed in known}
 
 
 # -------------------------------------------------------------------- trained networks

@@ -29,7 +29,10 @@ class Nonlinearity(nn.Module):
 
 
 class NormActivation(nn.Module):
-    """A normalization and a nonlinearity, in the order that `norm.position` says."""
+    """A normalization and a nonlinearity, in the order that `norm.position` says.
+
+    A skip is added before the nonlinearity: φ(N(x) + s), or N(φ(x + s)).
+    """
 
     def __init__(self, config: Config, channels: int, *, spatial: bool):
         super().__init__()
@@ -37,11 +40,12 @@ class NormActivation(nn.Module):
         self.activation = Nonlinearity(config.model.activation)
         self.norm_first = config.norm.before_activation
 
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = (
-            self.activation(self.norm(x)) if self.norm_first else self.norm(self.activation(x))
-        )
-        return y
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
+        y: Tensor = self.norm(x) if self.norm_first else x
+        if skip is not None:
+            y = y + skip
+        y = self.activation(y)
+        return y if self.norm_first else self.norm(y)
 
 
 class ZeroPadShortcut(nn.Module):
@@ -100,14 +104,9 @@ class PostActivationBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv2(self.unit1(self.conv1(x)))
-        norm, activation = self.unit2.norm, self.unit2.activation
-        if self.unit2.norm_first:
-            y = norm(y)
-        if self.shortcut is not None:
-            y = y + self.shortcut(x)
-        y = activation(y)
-        return y if self.unit2.norm_first else norm(y)
+        z: Tensor = self.conv2(self.unit1(self.conv1(x)))
+        y: Tensor = self.unit2(z, None if self.shortcut is None else self.shortcut(x))
+        return y
 
 
 class PreActivationBlock(nn.Module):

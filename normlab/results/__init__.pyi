@@ -8,7 +8,6 @@ from .arranging import arrange as arrange
 from .comparing import counts as counts
 from .comparing import summarize as summarize
 from .conclusions import findings as findings
-from .degradation import DEGRADED_ASYMPTOTE as DEGRADED_ASYMPTOTE
 from .degradation import DEGRADED_SPEED as DEGRADED_SPEED
 from .exporting import Exported as Exported
 from .exporting import RowKind as RowKind

@@ -84,7 +84,6 @@ def test_findings_without_measurements() -> None:
 def test_degraded_is_beyond_the_claims_gap() -> None:
     assert not degraded(0.0, 0.05)
     assert degraded(0.0, 0.051)
-    assert degraded(0.0, 0.016, full_schedule=True)
 
 
 def test_a_deep_net_is_compared_with_the_best_shallower_one() -> None:
