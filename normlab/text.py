@@ -2,7 +2,10 @@
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
 
 
 def number(value: float) -> str:
@@ -75,6 +78,23 @@ def error_line(error: BaseException) -> str:
     """An error that was not foreseen: `kind: first line`, or its kind where it has no message."""
     kind, line = type(error).__name__, first_line(error)
     return kind if line == kind else f"{kind}: {line}"
+
+
+def printable(value: T) -> T:
+    """A text, or all texts in lists and mappings, without what would control a terminal.
+
+    Control characters, marks of direction and halves of characters are written as in source code:
+    `\\x1b`. Any other value is as it was.
+    """
+    shown: Any = value
+    if isinstance(value, str):
+        if not value.isprintable():
+            shown = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in value)
+    elif isinstance(value, Mapping):
+        shown = {printable(key): printable(item) for key, item in value.items()}
+    elif isinstance(value, list | tuple):
+        shown = type(value)(printable(item) for item in value)
+    return cast("T", shown)
 
 
 def did_you_mean(word: str, choices: Sequence[str]) -> str:

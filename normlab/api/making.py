@@ -51,9 +51,9 @@ def finished_run(named: "Config") -> "Run | None":
     """The run of a configuration from its files, or None where it is not finished, or kept no
     weights where the configuration asks for them."""
     folder = run_files.run_folder(named)
+    run_files.remove_leftovers(folder)
     if not run_files.is_final(folder) or run_files.lacks_weights(named):
         return None
-    run_files.remove_leftovers(folder)
     return run_files.read_run(folder)
 
 

@@ -21,8 +21,8 @@ from .folder import lacks_weights as lacks_weights
 from .folder import read_run as read_run
 from .folder import read_table as read_table
 from .folder import read_weights as read_weights
-from .folder import remove_leftovers as remove_leftovers
 from .folder import run_folder as run_folder
+from .holding import remove_leftovers as remove_leftovers
 from .locks import LOCK_FILE as LOCK_FILE
 from .locks import is_running as is_running
 from .locks import read_lock as read_lock
@@ -31,6 +31,7 @@ from .provenance import of_other_data as of_other_data
 from .provenance import read_environment as read_environment
 from .provenance import start_of as start_of
 from .provenance import with_origin as with_origin
+from .replacing import working_folder as working_folder
 from .signals import stop_on_signals as stop_on_signals
 from .summary import SUMMARY_FILE as SUMMARY_FILE
 from .summary import SUMMARY_VERSION as SUMMARY_VERSION

@@ -1,26 +1,28 @@
 """checkpoint.pt: what an unfinished run goes on from."""
 
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from normlab.bounded_files import open_regular
 from normlab.config import Config, run_id
 from normlab.runs.environment import git_state, processor, versions
 from normlab.runs.files import write_whole
-from normlab.runs.folder import CHECKPOINT_FILE, run_folder
+from normlab.runs.folder import CHECKPOINT_FILE, TENSOR_BYTES
+from normlab.runs.tables import TABLES, Position, TableName, holds, stream_file
 from normlab.text import first_line
 
 
 @dataclass(frozen=True)
 class SavedRun:
-    """The state of a training at a step, and the rows of both tables measured until then."""
+    """The state of a training at a step, and how much of both tables was measured until then."""
 
     state: Mapping[str, Any]  # as training yields it: tensors and numbers
-    metrics: list[dict[str, Any]]
-    layers: list[dict[str, Any]]
+    tables: Mapping[TableName, Position]
 
     @property
     def step(self) -> int:
@@ -36,8 +38,12 @@ class SavedRun:
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> Self:
-        """What a file's content says, its maker aside."""
-        return cls(content["state"], content["metrics"], content["layers"])
+        """What a file's content says, its maker aside; raises ValueError or KeyError."""
+        state, tables = content["state"], content["tables"]
+        kinds = {"step": int, "seconds": float, "batch_loss": float}
+        if any(type(state[key]) is not kind for key, kind in kinds.items()) or state["step"] < 1:
+            raise ValueError("its state has no step")
+        return cls(state, {name: Position.from_content(tables[name]) for name in TABLES})
 
 
 def write_checkpoint(folder: Path, saved: SavedRun, maker: Mapping[str, Any]) -> None:
@@ -45,33 +51,49 @@ def write_checkpoint(folder: Path, saved: SavedRun, maker: Mapping[str, Any]) ->
     content = {
         "maker": dict(maker),
         "state": dict(saved.state),
-        "metrics": saved.metrics,
-        "layers": saved.layers,
+        "tables": {name: tuple(position) for name, position in saved.tables.items()},
     }
     save_tensors(folder / CHECKPOINT_FILE, content)
 
 
-def read_checkpoint(config: Config, device: str) -> tuple[SavedRun | None, str]:
-    """A run's checkpoint, or None, and words about one that cannot be used on such a device."""
-    import torch
-
-    file = run_folder(config) / CHECKPOINT_FILE
-    if not file.exists():
+def read_checkpoint(folder: Path, config: Config, device: str) -> tuple[SavedRun | None, str]:
+    """A folder's checkpoint of a config's run, or None, and words about one that cannot be used on
+    such a device."""
+    file = folder / CHECKPOINT_FILE
+    if not os.path.lexists(file):
         return None, ""
     try:
-        with zipfile.ZipFile(file) as archive:  # torch.load does not look at its checksums
-            if broken := archive.testzip():
-                raise ValueError(f"checksum of {broken}")
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = _load(file)
     except Exception as error:  # torch.load names no kinds of its own
         return None, f"{file}: damaged ({first_line(error)[:80]}); the run starts over"
-    if not isinstance(content, dict) or set(content) != {"maker", "state", "metrics", "layers"}:
-        return None, f"{file}: not normlab's; the run starts over"
+    if not isinstance(content, dict) or set(content) != {"maker", "state", "tables"}:
+        return None, f"{file}: not of this version; the run starts over"
     here, maker = checkpoint_maker(config, device), content["maker"]
     other = [key for key in here if not isinstance(maker, dict) or maker.get(key) != here[key]]
     if other:
         return None, f"{file}: made with another {', '.join(other)}; the run starts over"
-    return SavedRun.from_content(content), ""
+    try:
+        saved = SavedRun.from_content(content)
+    except (TypeError, ValueError, LookupError):
+        return None, f"{file}: not normlab's; the run starts over"
+    for name in TABLES:
+        if not holds(folder, name, saved.tables[name]):
+            return None, f"{stream_file(folder, name)}: lacks rows; the run starts over"
+    return saved, ""
+
+
+def _load(file: Path) -> Any:
+    """A file's content; raises whatever is wrong with it."""
+    import torch
+
+    with os.fdopen(open_regular(file, TENSOR_BYTES), "rb") as opened:
+        with zipfile.ZipFile(opened) as archive:  # torch.load does not look at its checksums
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("compressed, as none of normlab's is")
+            if broken := archive.testzip():
+                raise ValueError(f"checksum of {broken}")
+        opened.seek(0)
+        return torch.load(opened, map_location="cpu", weights_only=True)
 
 
 def checkpoint_maker(config: Config, device: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """One run from config to finished folder: training, records and diagnosis together."""
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from normlab.errors import BusyError, NormlabError, RunError
 from normlab.runs.checkpoint import SavedRun, read_checkpoint
 from normlab.runs.conclusion import Conclusion, Ending, conclude
 from normlab.runs.environment import command_line
-from normlab.runs.folder import Run, lacks_weights, run_folder
+from normlab.runs.folder import CHECKPOINT_FILE, Run, lacks_weights, run_folder
 from normlab.runs.outcomes import Outcome
 from normlab.runs.recorder import Recorder, record_failure
+from normlab.runs.replacing import working_folder
 from normlab.runs.signals import deferred_signals
 from normlab.runs.summary import Summary, read_summary
 from normlab.text import error_line
@@ -69,15 +70,19 @@ def execute(
     """
     entered = time.perf_counter()
     device = select_device(config.runtime.device)
-    checkpoint, note = (None, "") if force else read_checkpoint(config, str(device))
-    if not note and not force and lacks_weights(config):
+    again = force or lacks_weights(config)
+    place = working_folder(run_folder(config), force=again)
+    # With `force` only a replacement that was interrupted goes on, never the run itself.
+    goes_on = not again or place != run_folder(config)
+    checkpoint, note = read_checkpoint(place, config, str(device)) if goes_on else (None, "")
+    if again and not force and not note:
         note = "finished before, and made again to keep its weights"
     if note:
         yield Note(note)
     progress = _RunInProgress(config, checkpoint, force=force)
     failure: Exception | None = None
     try:
-        for event in train(config, resume=checkpoint.state if checkpoint else None, stop=stop):
+        for event in _training(config, checkpoint, stop):
             progress.record(event)
             if isinstance(event, Ended):
                 break
@@ -100,6 +105,28 @@ def execute(
     yield Finished(progress.finished_run(conclusion.summary))
 
 
+def _training(
+    config: Config, checkpoint: SavedRun | None, stop: Callable[[], bool]
+) -> Iterator[Event | Note]:
+    """A training's events; from its beginning where a checkpoint's state does not fit the network.
+
+    No such state is normlab's, and the run could never get past it.
+    """
+    if checkpoint is not None:
+        events = train(config, resume=checkpoint.state, stop=stop)
+        try:
+            started = next(events)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if _is_out_of_memory(error):
+                raise
+            yield Note(f"{CHECKPOINT_FILE}: not of this network; the run starts over")
+        else:
+            yield started
+            yield from events
+            return
+    yield from train(config, stop=stop)
+
+
 class _RunInProgress:
     """How far a run has come, and the files to which its events are written."""
 
@@ -107,11 +134,13 @@ class _RunInProgress:
         self.reason = ""
         self._config, self._checkpoint, self._force = config, checkpoint, force
         self._status, self._step = "interrupted", 0
-        self._checkpoint_step = checkpoint.step if checkpoint else 0
+        self._checkpoint_step = 0
         self._recorder: Recorder | None = None
 
-    def record(self, event: Event) -> None:
+    def record(self, event: Event | Note) -> None:
         """Write what an event says; raises as `Recorder` does."""
+        if isinstance(event, Note):
+            return
         if isinstance(event, Started):
             self._start(event)
             return
@@ -165,10 +194,12 @@ class _RunInProgress:
         if self._status == "interrupted":
             self.reason = f"Stopped at step {self._step}."
             if self._checkpoint_step:
+                without = "" if self._recorder.replacing else ", without --force,"
                 self.reason += (
-                    " The same command, without --force, goes on from step "
-                    f"{self._checkpoint_step}."
+                    f" The same command{without} goes on from step {self._checkpoint_step}."
                 )
+            if self._recorder.replacing:
+                self.reason += " Until its end, the finished run of before stays."
         with deferred_signals():
             seconds = time.perf_counter() - self._began
             ending = Ending(self._status, self._step, self.reason, seconds)
@@ -185,25 +216,25 @@ class _RunInProgress:
         return self._recorder.finished_run(summary)
 
     def _start(self, event: Started) -> None:
-        before = self._checkpoint.seconds if self._checkpoint else 0.0
+        checkpoint = self._checkpoint if event.resumed else None
+        before = checkpoint.seconds if checkpoint else 0.0
         self._started, self._began = event, time.perf_counter() - before
-        self._step = event.resumed
-        self._recorder = Recorder(
-            self._config,
-            device=event.device,
-            command=command_line(),
-            force=self._force,
-            checkpoint=self._checkpoint,
-        )
+        self._step = self._checkpoint_step = event.resumed
+        with deferred_signals():  # whoever holds a lock must know of it, to release it
+            self._recorder = Recorder(
+                self._config,
+                device=event.device,
+                command=command_line(),
+                force=self._force,
+                checkpoint=checkpoint,
+            )
         stage = {"step": self._step, "steps": event.steps, "resumed": event.resumed}
         self._recorder.lock.progress |= stage
 
 
 def _failure_reason(error: Exception, config: Config) -> str:
     """An unforeseen error in one line, out of memory with what to do."""
-    text = str(error)
-    memory = ("allocate memory", "out of memory", "not enough memory")
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(m in text for m in memory):
+    if _is_out_of_memory(error):
         probed = f"probes.batch_size={config.probes.batch_size}, " if config.probes.measure else ""
         return (
             f"out of memory with training.batch_size={config.training.batch_size}, {probed}"
@@ -211,6 +242,13 @@ def _failure_reason(error: Exception, config: Config) -> str:
             "make one of them, or the data set, smaller"
         )
     return error_line(error)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    memory = ("allocate memory", "out of memory", "not enough memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        words in str(error) for words in memory
+    )
 
 
 def execute_in_worker(config: Config, *, force: bool, stop: Callable[[], bool]) -> Outcome:

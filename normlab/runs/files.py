@@ -51,12 +51,26 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(path)
+        push_to_disk(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise unwritable(path, error) from error
         raise
+
+
+def push_to_disk(folder: Path) -> None:
+    """Make a folder's names outlast a loss of power, as what was renamed in it does not by itself.
+
+    Does nothing on systems and file systems that cannot.
+    """
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def unwritable(path: Path, error: OSError) -> RecordError:

@@ -12,8 +12,6 @@ from normlab.errors import RecordError
 from normlab.runs.folder import (
     CHECKPOINT_FILE,
     CONFIG_FILE,
-    LAYERS_FILE,
-    METRICS_FILE,
     WEIGHTS_FILE,
     is_final,
     run_folder,
@@ -26,7 +24,8 @@ from normlab.text import first_line, some_of
 # A link to a results folder leads to its runs in so many steps; one to / must not lead to all.
 _BELOW_LINK = 2
 # Other folders may hold whatever they like, pictures and verdicts.
-_ONLY_A_RUNS = (ENVIRONMENT_FILE, METRICS_FILE, LAYERS_FILE, WEIGHTS_FILE, CHECKPOINT_FILE)
+_TABLES = ("metrics.parquet", "layers.parquet", "metrics.arrows", "layers.arrows")
+_ONLY_A_RUNS = (ENVIRONMENT_FILE, *_TABLES, WEIGHTS_FILE, CHECKPOINT_FILE)
 
 
 class Found(NamedTuple):

@@ -5,15 +5,15 @@ layers.parquet and summary.json. Every file is written beside and renamed; summa
 so a folder without one is an unfinished run.
 """
 
-import contextlib
 import json
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from normlab.bounded_files import open_regular, read_bounded
 from normlab.config import Config, from_yaml, run_id
-from normlab.errors import BusyError, ConfigError, RecordError
-from normlab.runs.locks import LOCK_FILE, RunLock
+from normlab.errors import ConfigError, RecordError
 from normlab.runs.provenance import ENVIRONMENT_FILE, with_origin
 from normlab.runs.summary import (
     SUMMARY_FILE,
@@ -22,18 +22,18 @@ from normlab.runs.summary import (
     parse_summary,
     read_summary,
 )
-from normlab.text import first_line
-from normlab.training import LAYER_COLUMNS, METRIC_COLUMNS
+from normlab.runs.tables import TableName, read_rows, table_file
+from normlab.text import first_line, printable
 
 if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor
 
 CONFIG_FILE = "config.yaml"
-METRICS_FILE = "metrics.parquet"
-LAYERS_FILE = "layers.parquet"
 WEIGHTS_FILE = "weights.pt"
 CHECKPOINT_FILE = "checkpoint.pt"
+TENSOR_BYTES = 1 << 36  # of a network's weights and its optimizer's memory
+_ENVIRONMENT_BYTES = 1 << 20  # the command of a sweep may name thousands of values
 # What every summary that normlab wrote has said.
 SUMMARY_KEYS = ("run_id", "name", "status", "verdict", "steps", "seconds", "parameters", "device")
 
@@ -68,43 +68,26 @@ def lacks_weights(config: Config) -> bool:
     return wanted and is_final(folder)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the lock and the checkpoint of a finished run whose process was killed just then."""
-    # A folder that cannot be read or written, or that another process is at, stays as it is.
-    with contextlib.suppress(OSError, BusyError):
-        left = any((folder / name).exists() for name in (LOCK_FILE, CHECKPOINT_FILE))
-        if (left or any(folder.glob(f".{LOCK_FILE}.*.tmp"))) and is_final(folder):
-            lock = RunLock(folder)
-            try:
-                if is_final(folder):
-                    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-            finally:
-                lock.release()
-
-
 def read_run(folder: Path) -> Run:
     """A run's files; raises RecordError where they are missing, damaged or unfinished."""
-    from pandas import read_parquet
-    from pyarrow import ArrowException
-
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such run folder")
     file = folder / CONFIG_FILE
     try:
-        config = from_yaml(file.read_text(encoding="utf-8"))
+        config = from_yaml(read_bounded(file).decode())
         file = folder / SUMMARY_FILE
-        text = file.read_bytes()
+        text = read_bounded(file)
         file = folder / ENVIRONMENT_FILE
-        environment = json.loads(file.read_text(encoding="utf-8"))
-        file = folder / METRICS_FILE
-        metrics = read_parquet(file)
-        file = folder / LAYERS_FILE
-        layers = read_parquet(file)
+        environment = parse_environment(read_bounded(file, _ENVIRONMENT_BYTES))
+        file = table_file(folder, "metrics")
+        metrics = read_rows(folder, "metrics")
+        file = table_file(folder, "layers")
+        layers = read_rows(folder, "layers")
     except FileNotFoundError as error:
         if file.name == SUMMARY_FILE:
             raise RecordError(f"{folder}: unfinished, it has no {SUMMARY_FILE} yet") from error
         raise RecordError(f"{folder}: not a whole run, {file.name} is missing") from error
-    except (OSError, ValueError, ConfigError, ArrowException) as error:
+    except (OSError, ValueError, RecursionError, ConfigError) as error:
         raise RecordError(
             f"{file}: damaged ({first_line(error)}); run it again with --force"
         ) from error
@@ -114,35 +97,26 @@ def read_run(folder: Path) -> Run:
         raise RecordError(f"{folder}: {error}") from error
     except ValueError as error:
         raise RecordError(f"{folder}: {error}; run it again with --force") from error
-    run = Run(folder, config, environment, metrics, layers, summary)
-    _check_keys(run)
-    return replace(run, summary=with_origin(summary, environment))
+    if not summary.model_fields_set.issuperset(SUMMARY_KEYS):
+        raise RecordError(f"{folder}: its summary is not normlab's; run it again with --force")
+    summary = with_origin(summary, environment)
+    return Run(folder, config, environment, metrics, layers, summary)
 
 
-def _check_keys(run: Run) -> None:
-    """Raise RecordError where a run's files lack what normlab writes into them."""
-    lacking = not run.summary.model_fields_set.issuperset(SUMMARY_KEYS)
-    if lacking or not isinstance(run.environment, dict) or "command" not in run.environment:
-        raise RecordError(
-            f"{run.folder}: its summary or environment is not normlab's; run it again with --force"
-        )
-    missing = [
-        *(column for column in METRIC_COLUMNS if column not in run.metrics),
-        *(column for column in LAYER_COLUMNS if column not in run.layers),
-    ]
-    if missing:
-        raise RecordError(f"{run.folder}: its tables lack {', '.join(missing)}; not normlab's")
+def parse_environment(text: bytes) -> dict[str, Any]:
+    """What environment.json says, its command a list of words; raises ValueError."""
+    found = json.loads(text)
+    if not isinstance(found, dict) or not isinstance(found.get("command"), list):
+        raise ValueError(f"{ENVIRONMENT_FILE} is not normlab's")
+    return {**printable(found), "command": [printable(str(word)) for word in found["command"]]}
 
 
-def read_table(folder: Path, name: Literal["metrics", "layers"]) -> "DataFrame":
+def read_table(folder: Path, name: TableName) -> "DataFrame":
     """One of a run's tables; raises RecordError where it is missing or damaged."""
-    from pandas import read_parquet
-    from pyarrow import ArrowException
-
-    file = folder / f"{name}.parquet"
     try:
-        return read_parquet(file)
-    except (OSError, ValueError, ArrowException) as error:
+        return read_rows(folder, name)
+    except (OSError, ValueError) as error:
+        file = table_file(folder, name)
         raise RecordError(
             f"{file}: cannot be read ({first_line(error)}); run it again with --force"
         ) from error
@@ -154,7 +128,8 @@ def read_weights(folder: Path) -> "dict[str, Tensor]":
 
     file = folder / WEIGHTS_FILE
     try:
-        state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+        with os.fdopen(open_regular(file, TENSOR_BYTES), "rb") as opened:
+            state: dict[str, Tensor] = torch.load(opened, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise RecordError(
             f"{folder}: {WEIGHTS_FILE} is missing; run it again with output.weights=true --force"

@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from normlab.bounded_files import read_bounded
 from normlab.errors import BusyError, check_platform
 
 LOCK_FILE = "lock.json"
@@ -142,12 +144,25 @@ class RunLock:
 
 
 def read_lock(folder: Path) -> dict[str, Any] | None:
-    """A lock's content: token, machine, pid and progress; None where there is no lock to read."""
+    """A lock's content: token, machine, pid and progress; None where there is no lock to read.
+
+    What a file says that no normlab wrote leads nowhere: a token names files, progress is drawn.
+    """
     try:
-        content = json.loads((folder / LOCK_FILE).read_bytes())
-    except (OSError, ValueError):
+        content = json.loads(read_bounded(folder / LOCK_FILE))
+    except (OSError, ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        return None
+    token, progress = content.get("token"), content.get("progress")
+    if not isinstance(token, str) or not re.fullmatch(r"\w{1,64}", token, re.ASCII):
+        content.pop("token", None)
+    content["progress"] = {
+        key: value
+        for key, value in (progress.items() if isinstance(progress, dict) else ())
+        if type(value) in (int, float) and 0 <= value < 2**53
+    }
+    return content
 
 
 def is_running(folder: Path) -> bool:

@@ -3,45 +3,55 @@
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from normlab.config import Config, to_yaml
 from normlab.errors import BusyError, NormlabError, RecordError
 from normlab.runs.checkpoint import SavedRun, checkpoint_maker, save_tensors, write_checkpoint
 from normlab.runs.environment import command_line, environment
-from normlab.runs.files import unwritable, write_json, write_text, write_whole
+from normlab.runs.files import unwritable, write_json, write_text
 from normlab.runs.folder import (
     CHECKPOINT_FILE,
     CONFIG_FILE,
-    LAYERS_FILE,
-    METRICS_FILE,
     WEIGHTS_FILE,
     Run,
     is_final,
     lacks_weights,
     run_folder,
 )
-from normlab.runs.locks import LOCK_FILE, RunLock, read_lock
+from normlab.runs.holding import hold
+from normlab.runs.locks import LOCK_FILE, read_lock
 from normlab.runs.provenance import ENVIRONMENT_FILE, made_with
+from normlab.runs.replacing import drop_replacement, exchange, make_replacement, working_folder
 from normlab.runs.signals import deferred_signals
 from normlab.runs.summary import SUMMARY_FILE, Summary, read_summary
-from normlab.training import LAYER_COLUMNS, METRIC_COLUMNS
+from normlab.runs.tables import (
+    NOTHING,
+    TABLES,
+    TableStream,
+    columns_of,
+    complete_table,
+    stream_file,
+    table_file,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
     from torch.nn import Module
 
 FLUSH_SECONDS = 5.0
+# Rows that are not yet written, some ten megabytes.
+MOST_ROWS = 20_000
 
 
 class Recorder:
     """Collects one run's rows and writes them to its folder, every few seconds and at the end.
 
     Making one creates and locks the folder, removes an older summary, and writes config.yaml and
-    environment.json. Raises RecordError where the folder cannot be written, and BusyError where
-    another process is making the same run, or has finished it and `force` is not set. The rows of
-    a `checkpoint` are the first.
+    environment.json; where a finished run is to be made again, all is written beside it. Raises
+    RecordError where the folder cannot be written, and BusyError where another process is making
+    the same run, or has finished it and `force` is not set. The rows that a `checkpoint` was made
+    beside are the first.
     """
 
     def __init__(
@@ -56,100 +66,142 @@ class Recorder:
         self.folder = run_folder(config)
         self.config = config
         self.device = device
-        self.metrics: list[dict[str, Any]] = list(checkpoint.metrics) if checkpoint else []
-        self.layers: list[dict[str, Any]] = list(checkpoint.layers) if checkpoint else []
         self._flushed = time.monotonic()
+        self._frames: tuple[DataFrame, DataFrame] | None = None
+        self._streams: list[TableStream] = []
+        self.lock = hold(config)
+        again = force or lacks_weights(config)
+        self._place = working_folder(self.folder, force=again)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.lock = RunLock(self.folder)
-        except OSError as error:
-            raise unwritable(self.folder, error) from error
-        try:
-            if is_final(self.folder) and not force and not lacks_weights(config):
+            if is_final(self.folder) and not again:
                 raise BusyError(f"{self.folder}: finished already; --force runs it again")
-            self._remove_older_files(force=force)
-            write_text(self.folder / CONFIG_FILE, to_yaml(config))
+            if self.replacing:
+                make_replacement(self.folder)
+            self._remove_older_files(checkpoint)
+            for name in TABLES:
+                start = checkpoint.tables[name] if checkpoint else NOTHING
+                columns = columns_of(config, name)
+                self._streams.append(TableStream(self._place, name, columns, start))
+            write_text(self._place / CONFIG_FILE, to_yaml(config))
             self.environment = environment(config, device, command)
-            write_json(self.folder / ENVIRONMENT_FILE, self.environment)
+            write_json(self._place / ENVIRONMENT_FILE, self.environment)
         except BaseException:
-            self.lock.release()
+            self._abandon()
+            self._close()
             raise
+
+    @property
+    def replacing(self) -> bool:
+        """Whether a finished run lies in the folder, and stays there until this one is whole."""
+        return self._place != self.folder
 
     def add_metrics(self, row: Mapping[str, Any]) -> None:
         """Keep a row of metrics.parquet."""
-        self.metrics.append(dict(row))
-        self._flush_when_due()
+        self._add(0, [row])
 
     def add_layers(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep rows of layers.parquet."""
-        self.layers.extend(dict(row) for row in rows)
-        self._flush_when_due()
+        self._add(1, rows)
+
+    def _add(self, table: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._frames = None
+        self._streams[table].add(rows)
+        due = time.monotonic() - self._flushed > FLUSH_SECONDS
+        if due or sum(map(len, self._streams)) > MOST_ROWS:
+            self.flush()
 
     def frames(self) -> tuple["DataFrame", "DataFrame"]:
-        """The metrics and layers kept so far, with every column that the files have."""
-        from pandas import DataFrame
-
-        layer_columns = [*LAYER_COLUMNS, *self.config.probes.measure]
-        return (
-            DataFrame(self.metrics, columns=list(METRIC_COLUMNS)),
-            DataFrame(self.layers, columns=layer_columns),
-        )
+        """The metrics and layers so far, with every column that the files have."""
+        if self._frames is None:
+            metrics, layers = (stream.frame() for stream in self._streams)
+            self._frames = metrics, layers
+        return self._frames
 
     def flush(self) -> None:
-        """Write the tables as they stand; RecordError where another process took the run over."""
+        """Write the rows that are new; RecordError where another process took the run over."""
         self._check_lock()
-        for name, table in zip((METRICS_FILE, LAYERS_FILE), self.frames(), strict=True):
-            write_whole(self.folder / name, partial(table.to_parquet, index=False))
+        for stream in self._streams:
+            stream.write()
         self._flushed = time.monotonic()
 
     def save_weights(self, model: "Module") -> None:
         """Write weights.pt: the state dict of the trained network, running statistics included."""
         state = {name: value.cpu() for name, value in model.state_dict().items()}
         self._check_lock()
-        save_tensors(self.folder / WEIGHTS_FILE, state)
+        save_tensors(self._place / WEIGHTS_FILE, state)
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Write checkpoint.pt: a training's state with the rows measured until then."""
+        """Write checkpoint.pt: a training's state, and how many rows were measured until then."""
         self._check_lock()
-        saved = SavedRun(state, self.metrics, self.layers)
-        write_checkpoint(self.folder, saved, checkpoint_maker(self.config, self.device))
+        tables = {name: s.write() for name, s in zip(TABLES, self._streams, strict=True)}
+        maker = checkpoint_maker(self.config, self.device)
+        write_checkpoint(self._place, SavedRun(state, tables), maker)
 
-    def finish(self, summary: Summary, *, keep_tables: bool = False) -> None:
+    def finish(self, summary: Summary) -> None:
         """Write the tables, then the summary, which makes the run whole, and release the lock.
 
-        A run with a result keeps no checkpoint. With `keep_tables` those that the folder has
-        already stay.
+        A run with a result keeps no checkpoint. One that was to replace a finished run and has no
+        result leaves that run as it is, and itself only a checkpoint to go on from.
         """
-        tables = (METRICS_FILE, LAYERS_FILE)
         try:
-            if not (keep_tables and all((self.folder / name).exists() for name in tables)):
+            self._check_lock()
+            if self.replacing and not summary.final:
                 self.flush()
-            write_json(self.folder / SUMMARY_FILE, summary.to_plain())
-            if summary.final:
-                (self.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+                self._abandon()
+                return
+            self._write_whole(summary)
+            if self.replacing:
+                exchange(self.folder)
         finally:
-            self.lock.release()
+            self._close()
+
+    def _write_whole(self, summary: Summary) -> None:
+        checkpoint = self._place / CHECKPOINT_FILE
+        try:
+            for name, stream in zip(TABLES, self._streams, strict=True):
+                stream.save(table_file(self._place, name))
+            if summary.final:
+                checkpoint.unlink(missing_ok=True)
+            if not checkpoint.exists():
+                for name in TABLES:
+                    stream_file(self._place, name).unlink(missing_ok=True)
+            write_json(self._place / SUMMARY_FILE, summary.to_plain())
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        """Leave a finished run as it is, and of what was to replace it what can go on."""
+        if self.replacing and not (self._place / CHECKPOINT_FILE).exists():
+            drop_replacement(self.folder)
 
     def finished_run(self, summary: Summary) -> Run:
         """What the files say of the run, without reading them."""
         metrics, layers = self.frames()
         return Run(self.folder, self.config, self.environment, metrics, layers, summary)
 
-    def _remove_older_files(self, *, force: bool) -> None:
+    def _remove_older_files(self, checkpoint: SavedRun | None) -> None:
         """Remove the result of an earlier start, and what a killed process left half written."""
-        for name in (SUMMARY_FILE, WEIGHTS_FILE, *([CHECKPOINT_FILE] if force else [])):
-            (self.folder / name).unlink(missing_ok=True)
-        for left in self.folder.glob(".*.tmp"):
-            if not left.name.startswith(f".{LOCK_FILE}"):  # others may be asking for the lock
-                left.unlink(missing_ok=True)
+        place = self._place
+        older = [place / SUMMARY_FILE, place / WEIGHTS_FILE]
+        older += [table_file(place, name) for name in TABLES]
+        older += [] if checkpoint else [place / CHECKPOINT_FILE]
+        # Others may be asking for the lock.
+        older += [f for f in place.glob(".*.tmp") if not f.name.startswith(f".{LOCK_FILE}")]
+        for file in older:
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                raise unwritable(file, error) from error
 
     def _check_lock(self) -> None:
         if self.lock.lost:
             raise RecordError(f"{self.folder}: another process took this run over, or deleted it")
 
-    def _flush_when_due(self) -> None:
-        if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self.flush()
+    def _close(self) -> None:
+        for stream in self._streams:
+            stream.close()
+        self.lock.release()
 
 
 def record_failure(config: Config, reason: str, seconds: float) -> None:
@@ -157,15 +209,31 @@ def record_failure(config: Config, reason: str, seconds: float) -> None:
 
     A run that is finished, or that a live process is making, is left as it is.
     """
+    folder, device = run_folder(config), config.runtime.device
     # How far the dead process has come, by its lock or by the summary that it wrote itself.
-    lock, before = read_lock(run_folder(config)) or {}, read_summary(run_folder(config))
-    steps = lock.get("progress", {}).get("step", before.steps if before else 0)
-    device = config.runtime.device
+    lock, before = read_lock(folder), read_summary(folder)
+    steps = (lock or {}).get("progress", {}).get("step", before.steps if before else 0)
     # Where nothing can be written, the outcome alone must say it.
-    with contextlib.suppress(NormlabError), deferred_signals():
-        recorder = Recorder(config, device=device, command=command_line())
-        known = made_with(recorder.environment)
-        summary = Summary.pending(
-            config, "failed", reason=reason, steps=steps, seconds=seconds, **known
-        )
-        recorder.finish(summary, keep_tables=True)
+    with contextlib.suppress(NormlabError, OSError), deferred_signals():
+        held = hold(config)
+        try:
+            if is_final(folder):
+                return
+            known = environment(config, device, command_line())
+            write_text(folder / CONFIG_FILE, to_yaml(config))
+            write_json(folder / ENVIRONMENT_FILE, known)
+            for name in TABLES:
+                complete_table(folder, name, columns_of(config, name))
+                if not (folder / CHECKPOINT_FILE).exists():
+                    stream_file(folder, name).unlink(missing_ok=True)
+            summary = Summary.pending(
+                config,
+                "failed",
+                reason=reason,
+                steps=steps if isinstance(steps, int) else None,
+                seconds=seconds,
+                **made_with(known),
+            )
+            write_json(folder / SUMMARY_FILE, summary.to_plain())
+        finally:
+            held.release()

@@ -13,7 +13,8 @@ from normlab.config import Config, Grid, compose_grids, flatten, run_id
 from normlab.errors import ConfigError, DataError
 from normlab.runs.estimates import Known, Work, estimate, finished_runs
 from normlab.runs.finding import finished_elsewhere
-from normlab.runs.folder import lacks_weights, remove_leftovers, run_folder
+from normlab.runs.folder import lacks_weights, run_folder
+from normlab.runs.holding import remove_leftovers
 from normlab.runs.launchers import launch
 from normlab.runs.locks import is_held
 from normlab.runs.outcomes import Outcome, recorded_outcome

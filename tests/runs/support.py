@@ -20,8 +20,8 @@ from normlab.runs import (
     read_weights,
     run_folder,
 )
-from normlab.runs.folder import METRIC_COLUMNS
 from normlab.runs.recorder import Recorder
+from normlab.training import METRIC_COLUMNS
 from tests.conftest import TINY, replacing
 
 ENDLESS = "training.epochs=1000000"

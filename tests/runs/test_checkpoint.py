@@ -12,7 +12,6 @@ from normlab.config import Config, from_yaml
 from normlab.errors import RunError
 from normlab.runs import (
     CHECKPOINT_FILE,
-    SUMMARY_VERSION,
     Note,
     read_run,
     run_folder,
@@ -112,6 +111,20 @@ def damage(name, file):
             torch.save({**good, "maker": None}, file)
         case "a list":
             torch.save([1, 2], file)
+        case "of no step":
+            torch.save({**good, "state": {**good["state"], "step": "3"}}, file)
+        case "of another net":
+            torch.save({**good, "state": {**good["state"], "model": {"x": 1}}}, file)
+        case "without rows":
+            (file.parent / "layers.arrows").write_bytes(b"")
+        case "with other rows":
+            table = file.parent / "metrics.arrows"
+            table.write_bytes(table.read_bytes().replace(b"a", b"b"))
+        case "without tables":
+            torch.save({**good, "tables": {"metrics": [1, "2"]}}, file)
+        case "a pipe":
+            file.unlink()
+            os.mkfifo(file)
         case "hostile":
             torch.save({**good, "state": Hostile()}, file)
 
@@ -120,7 +133,9 @@ def damage(name, file):
 @pytest.mark.parametrize(
     "name",
     ["truncated", "empty", "flipped", "text", "of another run", "of another version",
-     "of another commit", "of other threads", "of other data", "of no maker", "a list", "hostile"],
+     "of another commit", "of other threads", "of other data", "of no maker", "a list",
+     "of no step", "of another net", "without rows", "with other rows", "without tables",
+     "a pipe", "hostile"],
 )  # fmt: skip
 def test_an_unusable_checkpoint_is_told_and_the_run_starts_over(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
@@ -143,8 +158,9 @@ def test_a_checkpoint_is_of_a_kind_of_device(tmp_path):
     config = config_in(tmp_path, "runtime.device=auto")
     cpu = config.model_copy(update={"runtime": config.runtime.model_copy(update={"device": "cpu"})})
     make(cpu, stop=stopped_at(5))
-    assert read_checkpoint(config, "cpu")[0].step == 5
-    found, note = read_checkpoint(config, "cuda:1")
+    folder = run_folder(cpu)
+    assert read_checkpoint(folder, config, "cpu")[0].step == 5
+    found, note = read_checkpoint(folder, config, "cuda:1")
     assert found is None
     assert note.endswith("made with another device, processor; the run starts over")
 
@@ -166,31 +182,16 @@ def test_a_failed_run_goes_on_too(tmp_path, monkeypatch):
     assert [e.resumed for e in make(config) if isinstance(e, Started)] == [5]
 
 
-# ----------------------------------------------------------- made by the version before this
-
-
-def old_interrupted(root: Path) -> Config:
-    """An interrupted run of the old version, its checkpoint as though made by this one."""
+def test_an_old_checkpoint_is_told_and_the_run_starts_over(tmp_path: Path) -> None:
+    """It held the rows of both tables itself, which a checkpoint of today does not."""
     config = from_yaml((OLD_INTERRUPTED / "config.yaml").read_text())
-    output = config.output.model_copy(update={"root": str(root)})
+    output = config.output.model_copy(update={"root": str(tmp_path)})
     config = config.model_copy(update={"output": output})
     folder = run_folder(config)
     shutil.copytree(OLD_INTERRUPTED, folder)
     content = torch.load(folder / CHECKPOINT_FILE, weights_only=True)
     content["maker"] = checkpoint_maker(config, "cpu")
     torch.save(content, folder / CHECKPOINT_FILE)
-    return config
-
-
-def test_an_old_checkpoint_goes_on_to_the_end(tmp_path: Path) -> None:
-    config = old_interrupted(tmp_path)
-    before = read_run(run_folder(config))
-    assert before.summary.status == "interrupted"
-    events = make(config)
-    assert [e.resumed for e in events if isinstance(e, Started)] == [before.summary.steps]
-    after = read_run(run_folder(config))
-    assert (after.summary.version, after.summary.status) == (SUMMARY_VERSION, "finished")
-    assert after.summary.steps == 1600
-    kept = after.metrics[: len(before.metrics) - 1]  # the last was of the moment it was stopped
-    assert kept.equals(before.metrics[: len(kept)])
-    assert not (run_folder(config) / CHECKPOINT_FILE).exists()
+    found, note = read_checkpoint(folder, config, "cpu")
+    assert found is None
+    assert note.endswith("checkpoint.pt: not of this version; the run starts over")

@@ -71,7 +71,7 @@ def test_damaged_tables(tmp_path: Path, name: str) -> None:
 def test_a_foreign_table(tmp_path: Path) -> None:
     folder = write_run(config_in(tmp_path))
     (folder / "layers.parquet").write_bytes((folder / "metrics.parquet").read_bytes())
-    with pytest.raises(RecordError, match="lack layer, name, kind"):
+    with pytest.raises(RecordError, match="lacks layer, name, kind"):
         read_run(folder)
 
 

@@ -192,9 +192,12 @@ def test_a_lock_that_is_taken_over_names_its_holder_from_the_start(
 def test_a_lock_expires_in_a_folder_that_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError
+    def refuse(path: Path, flags: int, *mode: int) -> int:
+        if flags & os.O_CREAT:
+            raise PermissionError
+        return real(path, flags, *mode)
 
+    real = os.open
     monkeypatch.setattr(os, "open", refuse)
     dead_lock(tmp_path, pid=1, machine="elsewhere", age=1)
     assert is_running(tmp_path)

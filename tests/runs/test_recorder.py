@@ -12,6 +12,7 @@ from normlab.errors import BusyError, RecordError
 from normlab.runs import is_final, read_run, read_summary, run_folder, with_origin
 from normlab.runs.locks import RunLock
 from normlab.runs.recorder import Recorder, record_failure
+from normlab.runs.tables import read_rows
 from tests.runs.support import SUMMARY, config_in, layer_rows, make, metric_row, write_run
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -53,17 +54,24 @@ def test_a_run_is_unfinished_until_its_summary_is_there(tmp_path: Path) -> None:
     assert is_final(recorder.folder)
 
 
-def test_a_new_start_takes_the_old_summary_away_first(tmp_path: Path) -> None:
+def test_a_new_start_takes_an_old_summary_without_a_result_away_first(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
+    write_run(config, "interrupted")
+    Recorder(config, device="cpu", command=[])
+    assert read_summary(run_folder(config)) is None
+
+
+def test_a_finished_run_is_made_again_only_with_force(tmp_path: Path) -> None:
     config = config_in(tmp_path)
     write_run(config)
     with pytest.raises(BusyError, match="finished already"):
         Recorder(config, device="cpu", command=[])
     assert is_final(run_folder(config))
     Recorder(config, device="cpu", command=[], force=True)
-    assert not is_final(run_folder(config))
+    assert is_final(run_folder(config))  # until the new one is whole
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(
+def test_a_failed_write_leaves_the_old_run_and_no_other_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = config_in(tmp_path)
@@ -78,11 +86,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
     recorder.add_metrics(metric_row(1))
     with pytest.raises(RecordError, match=r"No space left on device.*output.root"):
         recorder.finish(SUMMARY)
-    after = {file.name: file.read_bytes() for file in folder.iterdir()}
-    before.pop("summary.json")
-    for files in (before, after):
-        files.pop("environment.json")  # its start time is new
-    assert after == before
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
 def test_an_unwritable_place_is_one_line(tmp_path: Path) -> None:
@@ -135,14 +139,16 @@ def test_nothing_is_written_into_a_run_that_another_process_took_over(tmp_path: 
     """As a process does that slept longer than its lock lasts: neither tables nor tensors."""
     config = config_in(tmp_path)
     slow = Recorder(config, device="cpu", command=[])
+    slow.add_metrics(metric_row(0))
     slow.lock.path.unlink()
     other = Recorder(config, device="cpu", command=[])
+    before = {file.name: file.stat().st_size for file in slow.folder.iterdir()}
     model = torch.nn.Linear(2, 2)
     for write in (slow.flush, lambda: slow.save_checkpoint({}), lambda: slow.save_weights(model)):
         with pytest.raises(RecordError, match="another process took this run over"):
             write()
-    written = {file.name for file in slow.folder.iterdir()}
-    assert written == {"config.yaml", "environment.json", "lock.json"}
+    assert {file.name: file.stat().st_size for file in slow.folder.iterdir()} == before
+    assert not {"checkpoint.pt", "weights.pt", "metrics.parquet"} & set(before)
     other.lock.release()
 
 
@@ -154,3 +160,23 @@ def test_weights_of_an_earlier_run_do_not_stay_beside_another(tmp_path: Path) ->
     make(config_in(tmp_path), force=True)
     assert read_run(folder).summary.status == "finished"
     assert not (folder / "weights.pt").exists()
+
+
+def test_rows_reach_the_disk_every_few_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a process that is killed has measured until then can be read."""
+    now = 100.0
+    monkeypatch.setattr("normlab.runs.recorder.time.monotonic", lambda: now)
+    recorder = Recorder(config_in(tmp_path), device="cpu", command=[])
+    for seconds, kept in ((1.0, 0), (4.9, 0), (5.1, 3), (6.0, 3), (10.3, 5)):
+        now = 100.0 + seconds
+        recorder.add_layers(layer_rows(int(seconds), 0.5)[:1])
+        stream = recorder.folder / "layers.arrows"
+        if kept:
+            assert len(read_rows(recorder.folder, "layers")) == kept
+        else:
+            with pytest.raises(ValueError, match="holds no rows yet"):
+                read_rows(recorder.folder, "layers")
+        assert stream.exists()
+    recorder.lock.release()

@@ -99,7 +99,7 @@ def print_config(config: "Config", output_format: str) -> None:
 def make_run(config: "Config", output_format: str, *, force: bool) -> "Run":
     """Make a run and show it as it goes; raises InterruptedRunError with what is kept of it."""
     from normlab.config import describe
-    from normlab.runs import CHECKPOINT_FILE, finished_elsewhere, read_summary, run_folder
+    from normlab.runs import finished_elsewhere, run_folder
 
     name, console = describe(config), console_beside(output_format)
     for folder in [] if force else finished_elsewhere([config])[:1]:
@@ -112,14 +112,25 @@ def make_run(config: "Config", output_format: str, *, force: bool) -> "Run":
     try:
         return api.run_config(config, force=force, follow=lambda made: watch(made, console, name))
     except KeyboardInterrupt:
-        folder = run_folder(config)
-        summary = read_summary(folder)
-        kept = summary is not None and summary.status == "interrupted"
-        advice = f"; normlab show {folder} prints what was measured" if kept else ""
-        if (folder / CHECKPOINT_FILE).exists():
-            command = "the same command without --force" if force else "the same command"
-            advice = f"; {command} goes on from there{advice}"
-        raise InterruptedRunError(f"interrupted{advice}") from None
+        advice = kept_of(run_folder(config), force=force)
+        raise InterruptedRunError("; ".join(("interrupted", *advice))) from None
+
+
+def kept_of(folder: Path, *, force: bool) -> list[str]:
+    """What there is of a run that was interrupted, and how to go on with it."""
+    from normlab.runs import CHECKPOINT_FILE, read_summary, working_folder
+
+    found = []
+    place = working_folder(folder, force=True)  # also one that is made again for its weights
+    if (place / CHECKPOINT_FILE).exists():
+        without = " without --force" if force and place == folder else ""
+        found.append(f"the same command{without} goes on from there")
+    summary = read_summary(folder)
+    if summary is not None and summary.status == "interrupted":
+        found.append(f"normlab show {folder} prints what was measured")
+    elif summary is not None and summary.final:
+        found.append("the finished run of before is as it was")
+    return found
 
 
 def console_beside(output_format: str) -> "Console":
