@@ -156,6 +156,8 @@ def write_claim_runs(root: Path) -> None:
             folder = root / name / run_id(config)
             folder.mkdir(parents=True)
             (folder / "summary.json").write_text(json.dumps(content), encoding="utf-8")
+            if config.output.weights:  # without them it would be made again
+                (folder / "weights.pt").touch()
 
 
 def comparisons() -> dict[str, str]:
