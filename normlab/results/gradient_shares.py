@@ -40,7 +40,7 @@ def gradient_shares(frame: DataFrame, depth: Any) -> DataFrame:
     means: DataFrame = by["share"].mean().reset_index()
     # A layer that the first run has none of came late.
     arm = pandas.factorize(means["variant"])[0]
-    order = np.lexsort((means["layer"], means["place"] == "end", arm))
+    order = np.lexsort((means["layer"], arm))
     return means.assign(share=np.exp(means["share"])).iloc[order].reset_index(drop=True)
 
 

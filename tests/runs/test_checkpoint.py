@@ -1,5 +1,6 @@
 """What an unfinished run goes on from; that its numbers stay the same is in test_resume.py."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -13,6 +14,9 @@ from normlab.errors import RunError
 from normlab.runs import (
     CHECKPOINT_FILE,
     Note,
+    execute,
+    locks,
+    read_lock,
     read_run,
     run_folder,
 )
@@ -21,6 +25,7 @@ from normlab.runs.recorder import Recorder
 from normlab.training import Checkpoint, Started
 from tests.runs import support
 from tests.runs.support import assert_same, make, stopped_at
+from tests.tools.processes import wait_for
 
 OLD_INTERRUPTED = Path(__file__).parents[1] / "golden" / "old" / "a03784ee9a"
 
@@ -52,6 +57,17 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(tmp_path):
     ]  # fmt: skip
     seconds = read_run(folder).metrics["seconds"].tolist()
     assert seconds == sorted(seconds)
+
+
+@pytest.mark.usefixtures("at_every_step")
+def test_others_see_where_a_run_stands_and_from_where_it_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 0.01)
+    config = config_in(tmp_path)
+    make(config, stop=stopped_at(3))
+    with contextlib.closing(execute(config)) as events:
+        assert resumed([next(events)]) == [3]
+        stage = {"step": 3, "steps": 8, "resumed": 3}
+        wait_for(lambda: (read_lock(run_folder(config)) or {}).get("progress") == stage)
 
 
 @pytest.mark.usefixtures("at_every_step")

@@ -24,12 +24,10 @@ class Job(NamedTuple):
 def jobs_at_work(folders: Iterable[Path]) -> dict[str, Job]:
     """Those of the runs whose lock is held, by run id, with what the lock tells of them."""
     locks = ((folder.name, read_lock(folder)) for folder in folders)
-    return {name: _job(lock.get("progress", {})) for name, lock in locks if lock is not None}
+    return {name: _job(lock["progress"]) for name, lock in locks if lock is not None}
 
 
-def _job(progress: Any) -> Job:
-    if not isinstance(progress, Mapping):
-        return Job()
+def _job(progress: Mapping[str, Any]) -> Job:
     steps = [progress.get(key, 0) for key in ("step", "steps", "resumed")]
     accuracy = progress.get("train_acc")
     known = all(isinstance(step, int) for step in steps) and 0 <= steps[2] <= steps[0] <= steps[1]

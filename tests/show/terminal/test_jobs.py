@@ -62,7 +62,7 @@ def test_too_long_names_keep_what_sets_them_apart(
         ({"step": 3, "steps": 9}, Job(Stage(3, 9, 0))),
         ({}, Job()),
         ({"step": 9, "steps": 3}, Job()),
-        ({"step": "3", "steps": 9, "train_acc": "much"}, Job()),
+        ({"step": "3", "steps": 9, "train_acc": "much"}, Job(Stage(0, 9, 0))),
         ({"step": 0, "steps": 0}, Job()),
         ([1], Job()),
     ],
