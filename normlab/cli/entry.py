@@ -7,6 +7,7 @@ import signal
 import sys
 
 from normlab.cli.application import Invocation, app
+from normlab.cli.streams import prepare_streams
 from normlab.errors import InterruptedRunError, NormlabError
 
 USAGE_ERROR = 2
@@ -19,6 +20,7 @@ def main() -> None:
     """Run the command line and end the process with its exit code."""
     # Python's last garbage collection would walk all of torch: half a second for nothing.
     atexit.register(gc.freeze)
+    prepare_streams()
     received = signals_as_ctrl_c()
     code = run_command_line()
     sys.exit(128 + received[0] if received and code == InterruptedRunError.exit_code else code)
