@@ -24,11 +24,13 @@ from normlab.config import (
 )
 from normlab.errors import BusyError, ConfigError, RecordError
 from normlab.runs.environment import command_line
-from normlab.runs.files import unwritable, write_whole
-from normlab.runs.folder import CHECKPOINT_FILE, WEIGHTS_FILE, lacks_weights, run_folder
+from normlab.runs.files import write_whole
+from normlab.runs.folder import CHECKPOINT_FILE, WEIGHTS_FILE, is_final, lacks_weights, run_folder
+from normlab.runs.holding import hold
 from normlab.runs.launchers import available_cores, cluster_device
 from normlab.runs.locks import RunLock
 from normlab.runs.outcomes import Outcome
+from normlab.runs.replacing import drop_replacement, exchange, make_replacement, working_folder
 from normlab.runs.summary import SUMMARY_FILE, read_summary
 from normlab.text import error_line, first_line
 
@@ -256,12 +258,11 @@ def claim(config: Config, *, force: bool) -> Claimed | Outcome:
     """The lock of a run's folder, or the run's outcome where it is finished, busy or impossible."""
     identity, folder = run_id(config), run_folder(config)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = RunLock(folder)
+        lock = hold(config)
     except BusyError as error:
         return Outcome(identity, "busy", str(error))
-    except OSError as error:
-        return Outcome(identity, "failed", str(unwritable(folder, error)))
+    except RecordError as error:
+        return Outcome(identity, "failed", str(error))
     summary = read_summary(folder)
     if summary and summary.final and not force and not lacks_weights(config):
         lock.release()
@@ -279,9 +280,19 @@ def _give_up(claimed: Claimed) -> None:
 
 
 def _store(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a run's files, and last the summary that makes it whole."""
-    if files:
-        for name in (SUMMARY_FILE, CHECKPOINT_FILE, WEIGHTS_FILE):
-            (folder / name).unlink(missing_ok=True)
+    """Write a run's files, and last the summary that makes it whole; a finished run that is there
+    stays until then."""
+    if not files:
+        return
+    place = working_folder(folder, force=True)
+    if place != folder:
+        make_replacement(folder)
+    for name in (SUMMARY_FILE, CHECKPOINT_FILE, WEIGHTS_FILE):
+        (place / name).unlink(missing_ok=True)
     for name in sorted(files, key=lambda name: name == SUMMARY_FILE):
-        write_whole(folder / name, functools.partial(Path.write_bytes, data=files[name]))
+        write_whole(place / name, functools.partial(Path.write_bytes, data=files[name]))
+    if place != folder:
+        if is_final(place):
+            exchange(folder)
+        else:
+            drop_replacement(folder)

@@ -17,11 +17,13 @@ import pandas as pd
 import pytest
 
 from normlab.config import Config, compose, from_yaml, run_id
-from normlab.errors import ConfigError
+from normlab.errors import ConfigError, RecordError
 from normlab.runs import (
     CHECKPOINT_FILE,
     LOCK_FILE,
+    Outcome,
     execute,
+    is_final,
     read_lock,
     read_run,
     run_folder,
@@ -32,7 +34,7 @@ from normlab.runs.launchers.ray import Claimed, RayLauncher
 from normlab.runs.locks import RunLock
 from normlab.training import Ended
 from tests.conftest import TINY
-from tests.runs.support import status_kept
+from tests.runs.support import status_kept, write_run
 from tests.tools.processes import NEVER_SECONDS, wait_for
 
 # Before Ray is imported: it would otherwise use, and perhaps make, a token in the home folder.
@@ -269,6 +271,49 @@ def test_force_takes_a_checkpoint_away_before_the_run(tmp_path: Path) -> None:
         assert isinstance(claimed, Claimed)
         claimed.lock.release()
         assert (folder / CHECKPOINT_FILE).exists() is not force
+
+
+def test_a_finished_run_stays_until_the_files_of_the_new_one_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where the disk fills as the last of them is written."""
+    [config] = configs_in(tmp_path, 1)
+    folder = write_run(config)
+    old = (folder / "metrics.parquet").read_bytes()
+    write_run(config.model_copy(update={"seed": 7}))  # another's files stand for the new ones
+    other = run_folder(config.model_copy(update={"seed": 7}))
+    new = {file.name: file.read_bytes() for file in other.iterdir()}
+    new["metrics.parquet"] = new["layers.parquet"]
+    write_whole = ray_launcher.write_whole
+
+    def full(file: Path, write: Any) -> None:
+        if file.name == "summary.json":
+            raise RecordError("no space left")
+        write_whole(file, write)
+
+    monkeypatch.setattr(ray_launcher, "write_whole", full)
+    with pytest.raises(RecordError):
+        ray_launcher._store(folder, new)
+    assert is_final(folder)
+    assert (folder / "metrics.parquet").read_bytes() == old
+    monkeypatch.undo()
+    ray_launcher._store(folder, new)
+    assert is_final(folder)
+    assert (folder / "metrics.parquet").read_bytes() == new["metrics.parquet"]
+    assert not list(folder.glob(".*"))
+
+
+def test_a_run_folder_that_leads_out_of_the_results_is_not_written(tmp_path: Path) -> None:
+    [config] = configs_in(tmp_path / "results", 1)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    run_folder(config).parent.mkdir(parents=True)
+    run_folder(config).symlink_to(elsewhere)
+    claimed = ray_launcher.claim(config, force=False)
+    assert isinstance(claimed, Outcome)
+    assert claimed.status == "failed"
+    assert "a link that leads out" in claimed.reason
+    assert not list(elsewhere.iterdir())
 
 
 def at_work(config: Config) -> bool:
