@@ -41,24 +41,31 @@ class Diagnosis:
     name: str
     mark: str  # after a cell's figures, as colour alone would not reach a pipe
     style: str  # rich's
+    colour: str  # in pictures, for the colour-blind too
     meaning: str = ""  # what was seen, in a few words, of one with a mark
+    sound: bool = False  # nothing is wrong with the network
 
 
 # From the best to the worst; where two are equally frequent, the worse one is shown.
 DIAGNOSES: dict[str, Diagnosis] = {
     diagnosis.name: diagnosis
     for diagnosis in (
-        Diagnosis("trains", "", "green"),
-        Diagnosis("healthy", "", "green"),
-        Diagnosis("undertrained", "u", "yellow", "the gradient is alive"),
-        Diagnosis("collapsed", "c", "magenta", "all samples look alike to the last hidden layer"),
+        Diagnosis("trains", "", "green", "#66C2A5", sound=True),
+        Diagnosis("healthy", "", "green", "#B8E3D6", sound=True),
+        Diagnosis("undertrained", "u", "yellow", "#F0E442", "the gradient is alive"),
         Diagnosis(
-            "vanishing", "v", "blue", "layer 1 gets under 1% of the last hidden layer's gradient"
+            *("collapsed", "c", "magenta", "#CC79A7"),
+            "all samples look alike to the last hidden layer",
         ),
         Diagnosis(
-            "exploding", "e", "red", "layer 1 gets over 100 times the last hidden layer's gradient"
+            *("vanishing", "v", "blue", "#5B9BD5"),
+            "layer 1 gets under 1% of the last hidden layer's gradient",
         ),
-        Diagnosis("diverged", "d", "red", "the loss or a gradient was not finite"),
+        Diagnosis(
+            *("exploding", "e", "red", "#E69F00"),
+            "layer 1 gets over 100 times the last hidden layer's gradient",
+        ),
+        Diagnosis("diverged", "d", "red", "#D55E00", "the loss or a gradient was not finite"),
     )
 }
 

@@ -35,7 +35,7 @@ from normlab.config import (
 )
 from normlab.networks import NormActivation
 from normlab.results import series
-from normlab.show import PICTURES, TABLE_FORMATS, Picture, Subject, TableFormat
+from normlab.show import PICTURES, TABLE_FORMATS, Picture, Screen, Subject, TableFormat
 
 
 class Centred(Norm):
@@ -123,13 +123,13 @@ def bar_chart(table: DataFrame, _: Subject) -> Any:
     return altair.Chart(table).mark_bar(color="#654321").encode(x="variant:N", y="value:Q")
 
 
-def listed_bars(table: DataFrame, _: Subject, width: int) -> Group:
-    return Group(Text(f"{len(table)} bars, {width} wide"))
+def listed_bars(table: DataFrame, _: Subject, screen: Screen) -> Group:
+    return Group(Text(f"{len(table)} bars, {screen.width} wide"))
 
 
 BARS = Picture(
     about="errors as {name}",
-    rows=lambda subject: series.errors(subject.runs),
+    rows=lambda subject: series.finals(subject.runs, "train_error"),
     chart=bar_chart,
     sketch=listed_bars,
 )

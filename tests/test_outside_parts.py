@@ -12,7 +12,7 @@ from normlab.config import compose
 from normlab.measurement import predict
 from normlab.results import read_results
 from normlab.runs import read_run, run_folder
-from normlab.show import ComparisonOptions, PictureOptions, comparison, draw, sketch
+from normlab.show import ComparisonOptions, PictureOptions, Screen, comparison, draw, sketch
 from tests import outside_parts
 from tests.show.terminal.printing import text_of
 from tests.tools.golden import answer, in_folder
@@ -49,7 +49,7 @@ def test_run_compare_and_plot() -> None:
     assert "seed" not in found
     assert "2 runs: 2 finished" in found
     sketch = answer(["plot", "gradients", "--probe", "largest"])
-    assert "largest of the hidden layers" in sketch
+    assert "Largest activation by layer" in sketch
     answer(["plot", "gradients", "--probe", "largest", "-o", "largest.svg"])
     picture = Path("largest.svg").read_text(encoding="utf-8")
     assert "largest activation" in picture
@@ -68,7 +68,7 @@ def test_a_picture_and_a_format_are_used_as_normlabs_own(parts: Path) -> None:
     frame, _ = read_results([Path("results")])
     draw("bars", frame, PictureOptions(), parts / "bars.svg")
     assert "#654321" in (parts / "bars.svg").read_text(encoding="utf-8")
-    assert "1 bars, 60 wide" in text_of(sketch("bars", frame, PictureOptions(), 60), 60)
+    assert "1 bars, 60 wide" in text_of(sketch("bars", frame, PictureOptions(), Screen(60, 24)), 60)
     written = comparison(frame, ComparisonOptions(), "lines")
     assert isinstance(written, str)
     assert written.startswith(f"{frame['train_acc'].iloc[0]:.3f}*")

@@ -73,7 +73,11 @@ def test_a_module_that_fails_is_tried_again(tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("first", "registry", "names"),
     [
-        ("normlab.show.pictures.heatmap", "show.PICTURES", "gradients heatmap curves depth theory"),
+        (
+            "normlab.show.pictures.heatmap",
+            "show.PICTURES",
+            "gradients heatmap curves depth phase theory",
+        ),
         ("normlab.runs.launchers.ray", "config.LAUNCHERS", "local ray slurm"),
         (
             "normlab.data.cifar",

@@ -86,31 +86,40 @@ def plot(
     picture: str,
     *names: str,
     output: Place,
-    probe: str = "delta_rms",
-    metric: str = "train_acc",
+    probe: str | None = None,
+    metric: str | None = None,
+    x: str | None = None,
+    title: str | None = None,
+    size: tuple[int, int] | None = None,
     where: Sequence[str] = (),
 ) -> Path:
     """Draw the runs of `runs_to_draw` into FILE.png, .svg, .pdf or .html.
 
-    A picture takes a probe, a metric of curves or neither. Raises ConfigError where there is
-    nothing to draw.
+    Some pictures take a probe, a metric or the key of their x axis; two keys stand before the names
+    for `phase`. `size` is the file's width and height in pixels, of which a PNG has two by two for
+    one. Raises ConfigError where there is nothing to draw.
     """
-    frame = runs_to_draw(picture, *names, where=where)
-    show.draw(picture, frame, show.PictureOptions(probe, metric), Path(output))
+    keys, runs = show.split_keys(picture, names)
+    options = show.PictureOptions(probe, metric, x, keys, title, size)
+    show.draw(picture, runs_to_draw(picture, *runs, where=where), options, Path(output))
     return Path(output)
 
 
 def sketch(
     picture: str,
     *names: str,
-    width: int = 80,
-    probe: str = "delta_rms",
-    metric: str = "train_acc",
+    screen: tuple[int, int] = (80, 24),
+    probe: str | None = None,
+    metric: str | None = None,
+    x: str | None = None,
+    title: str | None = None,
     where: Sequence[str] = (),
 ) -> "Group":
-    """What `plot` draws, as characters for rich to print, so many columns wide."""
-    frame = runs_to_draw(picture, *names, where=where)
-    return show.sketch(picture, frame, show.PictureOptions(probe, metric), width)
+    """What `plot` draws, as characters for rich to print, in so many columns and rows."""
+    keys, runs = show.split_keys(picture, names)
+    options = show.PictureOptions(probe, metric, x, keys, title)
+    frame = runs_to_draw(picture, *runs, where=where)
+    return show.sketch(picture, frame, options, show.Screen(*screen))
 
 
 def runs_to_draw(

@@ -16,12 +16,16 @@ from .filters import check_where as check_where
 from .filters import where as where
 from .gradient_shares import gradient_shares as gradient_shares
 from .keys import DEPTH as DEPTH
+from .keys import NORM as NORM
+from .keys import RESIDUAL as RESIDUAL
+from .keys import known_key as known_key
 from .keys import label as label
 from .keys import layout as layout
 from .keys import metric_choices as metric_choices
 from .keys import pooled as pooled
 from .keys import rank as rank
 from .keys import short_names as short_names
+from .keys import varying as varying
 from .listing import listed as listed
 from .listing import starts as starts
 from .origins import Mixed as Mixed

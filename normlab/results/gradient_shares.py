@@ -10,11 +10,12 @@ from pandas import DataFrame
 from normlab.errors import RecordError
 from normlab.results.cells import cells_of, distinct_runs
 from normlab.results.keys import DEPTH
-from normlab.results.variants import Variant, variant_keys, variants_of
+from normlab.results.variants import variant_keys, variants_of, with_looks
 from normlab.runs import read_table
 from normlab.vocabulary import FINAL
 
-_COLUMNS = ("variant", "norm", "residual", "plain_variant", "place", "layer", "share")
+_LOOKS = ("variant", "residual", "hue", "rest", "ordered")
+_COLUMNS = (*_LOOKS, "place", "layer", "share")
 
 
 def gradient_shares(frame: DataFrame, depth: Any) -> DataFrame:
@@ -29,11 +30,9 @@ def gradient_shares(frame: DataFrame, depth: Any) -> DataFrame:
     # In the order of a comparison's rows.
     frame = frame.iloc[cells_of(frame, keys).number.argsort(kind="stable")]
     parts = []
-    for variant, at, folder in zip(
-        variants_of(frame, keys), frame[DEPTH].tolist(), frame["folder"].tolist(), strict=True
-    ):
-        if at == depth:
-            parts += _of_run(variant, Path(folder))
+    frame = with_looks(frame, variants_of(frame, keys))
+    for run in frame[frame[DEPTH] == depth].to_dict("records"):
+        parts += _of_run({name: run[name] for name in _LOOKS}, Path(run["folder"]))
     found = pandas.concat(parts) if parts else DataFrame(columns=list(_COLUMNS))
     found["share"] = np.log(found["share"].astype(float))
     by = found.groupby(list(_COLUMNS[:-1]), sort=False, dropna=False)
@@ -44,7 +43,7 @@ def gradient_shares(frame: DataFrame, depth: Any) -> DataFrame:
     return means.assign(share=np.exp(means["share"])).iloc[order].reset_index(drop=True)
 
 
-def _of_run(variant: Variant, folder: Path) -> list[DataFrame]:
+def _of_run(looks: dict[str, Any], folder: Path) -> list[DataFrame]:
     """The rows of one run, at init and at the end; none where its tables cannot be read."""
     try:
         table = read_table(folder, "layers")
@@ -52,7 +51,6 @@ def _of_run(variant: Variant, folder: Path) -> list[DataFrame]:
     except (RecordError, KeyError):
         return []
     hidden = measured[measured["layer"] < table["layer"].max()]
-    about = (variant.name, variant.norm, variant.residual, variant.plain)
     parts = []
     for place, step in (("init", hidden["step"].min()), ("end", hidden["step"].max())):
         rows = hidden[hidden["step"] == step].sort_values("layer")
@@ -61,5 +59,5 @@ def _of_run(variant: Variant, folder: Path) -> list[DataFrame]:
             share = delta / delta[-1] if len(delta) else delta
         sound = np.isfinite(share) & (share > 0)
         part = DataFrame({"layer": rows["layer"].to_numpy()[sound], "share": share[sound]})
-        parts.append(part.assign(**dict(zip(_COLUMNS, (*about, place), strict=False))))
+        parts.append(part.assign(**looks, place=place))
     return parts

@@ -17,11 +17,11 @@ from pandas import DataFrame
 from normlab.config import PROBES, from_plain
 from normlab.errors import ConfigError, RecordError
 from normlab.measurement import predict
-from normlab.results.cells import best_first, training_numbers
+from normlab.results.cells import best_first, cells_of, training_numbers, usual_diagnosis
 from normlab.results.keys import DEPTH, NORM, RESIDUAL, rank
-from normlab.results.variants import variant_keys, variants_of
+from normlab.results.variants import variant_keys, variants_of, with_looks
 from normlab.runs import read_summary, read_table
-from normlab.vocabulary import FINAL
+from normlab.vocabulary import DIAGNOSES, FINAL, METRICS
 
 Progress = Callable[[int, int], None]  # hears how many of how many tables are read
 
@@ -33,26 +33,22 @@ class _Line(NamedTuple):
     depth: int
 
 
-def with_variants(frame: DataFrame) -> DataFrame:
+def with_variants(frame: DataFrame, apart: Sequence[str] = ()) -> DataFrame:
     """The finished and diverged runs, each with its variant in further columns.
 
-    `variant` is its name, `residual` whether it has skips, `plain_variant` whether norm and skips
-    are all that sets it apart; its norm is the column `norm` that a frame has anyway. Norm and
-    skips are always named, so that a variant has one name, and colour, everywhere. Runs of one
-    training, with other probes each, share a `training_number`: a line counts them once. Raises
-    ConfigError where there is no run.
+    The columns are those of `with_looks`. The keys `apart`, which a picture has on its axes, set no
+    variant apart. Norm and skips are always named unless they are such, so that a variant has one
+    name, and colour, everywhere. Runs of one training, with other probes each, share a
+    `training_number`: a line counts them once. Raises ConfigError where there is no run.
     """
     frame = frame[frame["status"].isin(FINAL)].drop_duplicates("run_id")
     if frame.empty:
         raise ConfigError("no finished run is there to draw; normlab ls shows what is")
-    keys = list(dict.fromkeys([NORM, RESIDUAL, *variant_keys(frame)]))
+    named = dict.fromkeys([NORM, RESIDUAL, *variant_keys(frame)])
+    keys = [key for key in named if key not in apart]
     frame = frame.assign(training_number=training_numbers(frame)).iloc[best_first(frame)]
     frame = frame.sort_values([*keys, DEPTH, "seed"], key=lambda c: c.map(rank), kind="stable")
-    facts = DataFrame(
-        [(variant.name, variant.residual, variant.plain) for variant in variants_of(frame, keys)],
-        columns=["variant", "residual", "plain_variant"],
-    ).set_index(frame.index)
-    return pandas.concat([frame.drop(columns=facts.columns, errors="ignore"), facts], axis=1)
+    return with_looks(frame, variants_of(frame, keys), apart)
 
 
 def profiles(
@@ -127,11 +123,49 @@ def curves(runs: DataFrame, metric: str, progress: Progress | None = None) -> Da
     return pandas.concat(kept).sort_index()
 
 
-def errors(runs: DataFrame) -> DataFrame:
-    """The final train error by depth: variant, depth, value, low, high, n."""
+def finals(runs: DataFrame, metric: str, key: str = DEPTH) -> DataFrame:
+    """A metric of whole runs by a key: variant, depth, `x`, value, low, high, n; zeros and broken.
+
+    Runs that lack the key or the figure are left out.
+    """
     runs = runs.drop_duplicates("training_number")
     found = runs[["variant", DEPTH]].rename(columns={DEPTH: "depth"})
-    return _over_seeds(found.assign(value=1 - runs["train_acc"]), [], log=False)
+    found = found.assign(x=runs[key], value=runs[metric])[runs[key].notna()]
+    found = found.sort_values("x", key=lambda c: c.map(rank), kind="stable")
+    return _over_seeds(found, ["x"], log=METRICS[metric].logarithmic)
+
+
+def phases(runs: DataFrame, keys: Sequence[str]) -> DataFrame:
+    """What became of the nets at two keys' values: variant, x, y, verdict, agree, n, depth.
+
+    The verdict is the most frequent one of a place's runs, of equally frequent ones the worst, and
+    `agree` how many of the n runs have it. `depth` is the greatest at which most nets train, NaN
+    where they do at none; where depth is one of the keys, the greatest at the other key's value.
+    """
+    runs = runs.drop_duplicates("training_number")
+    where = ["variant", *keys]
+    by_depth = list(dict.fromkeys([*where, DEPTH]))
+    cells = cells_of(runs, by_depth)
+    usual = usual_diagnosis(runs["verdict"], cells)
+    seen = (
+        runs[by_depth]
+        .iloc[cells.first]
+        .assign(sound=[name is not None and DIAGNOSES[name].sound for name in usual])
+    )
+    beside = ["variant", *(key for key in keys if key != DEPTH)]
+    deepest = seen[seen["sound"]].groupby(beside, dropna=False, sort=False)[DEPTH].max()
+    cells = cells_of(runs, where)
+    usual = usual_diagnosis(runs["verdict"], cells)
+    table = runs[where].iloc[cells.first].reset_index(drop=True)
+    table = table.merge(deepest.rename("depth").reset_index(), "left", on=beside)
+    table = table.rename(columns=dict(zip(keys, ("x", "y"), strict=True))).assign(
+        verdict=usual,
+        agree=cells.count(runs["verdict"].to_numpy(dtype=object) == usual[cells.number]),
+        n=cells.count(slice(None)),
+    )
+    # In the order of the runs, in which a variant without norm is the first.
+    places = {variant: place for place, variant in enumerate(runs["variant"].unique())}
+    return table.sort_values("variant", key=lambda names: names.map(places), kind="stable")
 
 
 def history(folder: Path, probe: str) -> DataFrame:

@@ -8,7 +8,7 @@ from typing import Any
 from pandas import DataFrame
 
 from normlab.config import NORMS
-from normlab.results.keys import DEPTH, NORM, RESIDUAL, label, layout, short_names
+from normlab.results.keys import DEPTH, NORM, RESIDUAL, label, layout, rank, short_names
 
 # Keys whose value says by itself what it is; of others a name gives the key too, as `lr=0.1`.
 _CLEAR_ALONE = ("model", RESIDUAL, "data")
@@ -41,9 +41,9 @@ class Variant:
         return " ".join(words) or "every net"
 
     @property
-    def plain(self) -> bool:
-        """Whether norm and skips are all that sets it apart."""
-        return all(key in (NORM, RESIDUAL) for key, _ in self.settings)
+    def rest(self) -> tuple[tuple[str, Any], ...]:
+        """The settings but norm and skips."""
+        return tuple(pair for pair in self.settings if pair[0] not in (NORM, RESIDUAL))
 
 
 def variant_keys(frame: DataFrame) -> list[str]:
@@ -106,3 +106,25 @@ def _word(key: str, name: str, value: Any) -> str:
         return (norm.adjective if norm else None) or str(value)
     text = label(key, value)
     return text if key in _CLEAR_ALONE else f"{name}={text}"
+
+
+def with_looks(
+    table: DataFrame, variants: Sequence[Variant], apart: Sequence[str] = ()
+) -> DataFrame:
+    """A table with its rows' variants, and what pictures draw them by, in further columns.
+
+    `variant` is its name, `residual` whether it has skips, `hue` its norm, which gives its colour.
+    `rest` counts the values of what else sets variants apart, from 0 in their order; `ordered`
+    tells whether that is one key of numbers. The keys `apart` have no look.
+    """
+    rests = sorted({v.rest for v in variants}, key=lambda rest: [rank(value) for _, value in rest])
+    place = {rest: index for index, rest in enumerate(rests)}
+    numbers = [len(rest) == 1 and rank(rest[0][1])[0] == 0 for rest in rests]
+    looks: dict[str, Any] = {
+        "variant": [v.name for v in variants],
+        "residual": [None if RESIDUAL in apart else v.residual for v in variants],
+        "hue": [None if NORM in apart else v.norm for v in variants],
+        "rest": [place[v.rest] for v in variants],
+        "ordered": all(numbers),
+    }
+    return table.assign(**looks)

@@ -14,10 +14,13 @@ from .page.writing import write_report as write_report
 from .pictures.drawing import PICTURES as PICTURES
 from .pictures.drawing import Picture as Picture
 from .pictures.drawing import PictureOptions as PictureOptions
+from .pictures.drawing import Screen as Screen
 from .pictures.drawing import Subject as Subject
 from .pictures.drawing import draw as draw
 from .pictures.drawing import find_folders as find_folders
+from .pictures.drawing import read_size as read_size
 from .pictures.drawing import sketch as sketch
+from .pictures.drawing import split_keys as split_keys
 from .terminal.arms_so_far import ArmsSoFar as ArmsSoFar
 from .terminal.benches import bench_table as bench_table
 from .terminal.benches import profile_table as profile_table

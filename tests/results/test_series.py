@@ -41,24 +41,70 @@ def test_a_runs_row_says_what_its_variant_is(tmp_path):
         "ln plain": ("ln", False),
         "ln residual": ("ln", True),
     }
-    found = runs[["variant", "norm", "residual"]].drop_duplicates().to_dict("split")["data"]
+    found = runs[["variant", "hue", "residual"]].drop_duplicates().to_dict("split")["data"]
     assert {name: (norm, residual) for name, norm, residual in found} == looks
-    assert runs["plain_variant"].all()
+    assert set(runs["rest"]) == {0}
     tables = (
         series.profiles(runs, "delta_rms"),
         series.profiles(runs, "delta_rms", by="step"),
         series.curves(runs, "test_loss"),
-        series.errors(runs),
+        series.finals(runs, "test_error"),
     )
     for table in tables:
         assert set(table["variant"]) == set(looks)
 
 
-def test_what_differs_in_more_than_norm_and_skips_is_no_plain_variant(tmp_path):
-    write_runs(80, tmp_path, with_tables=True)
-    runs = series.with_variants(read_results([tmp_path])[0])  # two learning rates
+def test_what_else_sets_variants_apart_is_counted_in_its_order(tmp_path):
+    write_runs(80, tmp_path)
+    frame = read_results([tmp_path])[0]  # two learning rates
+    runs = series.with_variants(frame)
     assert runs["variant"].nunique() == 10
-    assert not runs["plain_variant"].any()
+    places = runs[["rest", "optimizer.lr"]].drop_duplicates().sort_values("rest")
+    assert places.to_numpy().tolist() == [[0, 0.01], [1, 0.1]]
+    assert runs["ordered"].all()
+    words = frame.assign(**{"model.init": frame["optimizer.lr"].map(str), "optimizer.lr": 0.1})
+    assert not series.with_variants(words)["ordered"].any()
+
+
+def test_keys_on_an_axis_set_no_variant_apart(tmp_path):
+    write_runs(80, tmp_path)
+    frame = read_results([tmp_path])[0]
+    rates = series.with_variants(frame, ["optimizer.lr"])
+    assert rates["variant"].nunique() == 5
+    norms = series.with_variants(frame, ["norm", "optimizer.lr"])
+    assert set(norms["variant"]) == {"plain", "residual"}
+    assert norms["hue"].isna().all()
+
+
+def test_the_largest_depth_that_trains_is_where_most_nets_do():
+    runs = DataFrame(
+        [
+            (variant, depth, rate, verdict)
+            for variant, rate, depth, verdicts in [
+                ("a", 0.1, 8, ["trains", "trains", "vanishing"]),
+                ("a", 0.1, 20, ["trains", "vanishing", "vanishing"]),
+                ("a", 1.0, 8, ["diverged", None]),
+                ("a", 1.0, 20, ["diverged", "diverged"]),
+                ("b", 0.1, 8, ["trains", "collapsed"]),  # a tie is not most
+                ("b", 0.1, 20, ["healthy"]),
+            ]
+            for verdict in verdicts
+        ],
+        columns=["variant", "model.depth", "optimizer.lr", "verdict"],
+    ).assign(norm="none", training_number=range(13))
+    by_depth = series.phases(runs, ["model.depth", "optimizer.lr"])
+    assert by_depth[["variant", "x", "y", "verdict", "agree", "n"]].to_numpy().tolist() == [
+        ["a", 8, 0.1, "trains", 2, 3],
+        ["a", 8, 1.0, "diverged", 1, 2],
+        ["a", 20, 0.1, "vanishing", 2, 3],
+        ["a", 20, 1.0, "diverged", 2, 2],
+        ["b", 8, 0.1, "collapsed", 1, 2],
+        ["b", 20, 0.1, "healthy", 1, 1],
+    ]
+    deepest = {("a", 0.1): 8, ("a", 1.0): math.nan, ("b", 0.1): 20}
+    for table, rate in ((by_depth, "y"), (series.phases(runs, ["norm", "optimizer.lr"]), "y")):
+        for row in table.to_dict("records"):
+            assert row["depth"] == pytest.approx(deepest[row["variant"], row[rate]], nan_ok=True)
 
 
 def test_profiles_are_geometric_means_with_the_least_and_greatest_seed(tmp_path):
@@ -136,7 +182,7 @@ def test_a_training_that_was_measured_twice_is_drawn_once(tmp_path):
     for one, two in (
         (series.profiles(runs, "delta_rms"), series.profiles(both, "delta_rms")),
         (series.curves(runs, "test_loss"), series.curves(both, "test_loss")),
-        (series.errors(runs), series.errors(both)),
+        (series.finals(runs, "test_error"), series.finals(both, "test_error")),
     ):
         assert one["n"].tolist() == two["n"].tolist()
 
@@ -147,13 +193,15 @@ def test_damaged_tables_are_left_out_and_none_at_all_is_said(tmp_path):
     for folder in runs["folder"].iloc[1:]:
         Path(f"{folder}/layers.parquet").write_bytes(b"PAR1 not a table")
     assert 0 < len(series.profiles(runs, "delta_rms")) < len(whole)
-    with pytest.raises(ConfigError, match="grad_norm: was measured in none of the 20 runs"):
+    nothing = r"grad_norm: was measured in none of the 20 runs; 'probes.measure=\[grad_norm\]' mea"
+    with pytest.raises(ConfigError, match=nothing):
         series.profiles(runs, "grad_norm")
 
 
 def test_errors_and_curves_are_means(tmp_path):
     runs = runs_in(tmp_path)
-    error = series.errors(runs).query("variant == 'ln plain' and depth == 56").iloc[0]
+    errors = series.finals(runs, "train_error")
+    error = errors.query("variant == 'ln plain' and depth == 56").iloc[0]
     mine = runs[(runs["variant"] == "ln plain") & (runs["model.depth"] == 56)]
     assert error["value"] == pytest.approx(1 - mine["train_acc"].mean())
     assert error["low"] == pytest.approx(1 - mine["train_acc"].max())

@@ -21,15 +21,14 @@ def test_variants_keep_their_values_and_facts() -> None:
     assert plain.settings == (("norm", "none"), ("model.residual", False))
     assert (plain.name, plain.norm, plain.residual) == ("no-norm plain", "none", False)
     assert (residual.name, residual.norm, residual.residual) == ("bn residual", "bn", True)
-    assert plain.plain
-    assert residual.plain
+    assert plain.rest == residual.rest == ()
 
 
 def test_norm_and_skips_are_known_where_they_do_not_vary() -> None:
     fast, slow = variants(("norm=bn", "optimizer.lr=0.1"), ("norm=bn", "optimizer.lr=0.01"))
     assert (fast.name, slow.name) == ("lr=0.1", "lr=0.01")
     assert (fast.norm, fast.residual) == ("bn", False)
-    assert not fast.plain
+    assert fast.rest == (("optimizer.lr", 0.1),)
     (alone,) = variants(("norm=ln",))
     assert (alone.name, alone.settings, alone.norm) == ("every net", (), "ln")
 

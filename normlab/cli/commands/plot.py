@@ -17,6 +17,8 @@ EXAMPLES = examples(
     "normlab plot heatmap 1b02 -o heatmap.png",
     "normlab plot curves results/quickstart --metric test_acc",
     "normlab plot depth results/quickstart -o depth.pdf",
+    "normlab plot depth --x optimizer.lr --metric test_error --size 800x500 -o rates.svg",
+    "normlab plot phase optimizer.lr model.depth results/mine -o map.png",
     "normlab plot theory results/C11 -o theory.html",
 )
 
@@ -38,9 +40,9 @@ def plot(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="RUNS",
+            metavar="[KEY KEY] RUNS",
             help="Runs or results folders, or starts of ids; without, the experiment made "
-            "last, and the latest run for a heatmap.",
+            "last, and the latest run for a heatmap. For phase, two keys before them.",
             autocompletion=complete_runs,
         ),
     ] = None,
@@ -51,41 +53,56 @@ def plot(
         ),
     ] = None,
     probe: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Of gradients and heatmap: grad_norm, delta_rms, mean_delta, update_ratio, "
-            "weight_norm, act_mean, act_std, dead_fraction, sample_cosine.",
+            "weight_norm, act_mean, act_std, dead_fraction, sample_cosine; without, "
+            f"{PICTURES['gradients'].figure}.",
             autocompletion=complete_probes,
         ),
-    ] = "delta_rms",
+    ] = None,
     metric: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Of curves: train_acc, test_acc, train_loss, test_loss.",
+            help="Of curves: train_acc, test_acc, train_loss, test_loss; of depth any metric of "
+            f"compare; without, {PICTURES['curves'].figure} and {PICTURES['depth'].figure}.",
             autocompletion=complete_curves,
         ),
-    ] = "train_acc",
+    ] = None,
+    x: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Of depth: by another key, such as [cyan]optimizer.lr[/]."
+        ),
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Instead of the picture's own.")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="Of a file: its width and height in pixels, as 800x500."),
+    ] = None,
     where: Where = None,
     root: IdRoot = RESULTS,
     verbose: Verbose = False,
 ) -> None:
     """Draw runs: into a file, or as characters in the terminal."""
-    from normlab.show import PictureOptions, draw, sketch
+    from normlab.show import PictureOptions, Screen, draw, read_size, sketch, split_keys
 
     console = make_console()
     problems: list[str] = []
+    keys, names = split_keys(picture, runs or ())
+    options = PictureOptions(probe, metric, x, keys, title, read_size(size) if size else None)
     frame = api.runs_to_draw(
         picture,
-        *runs or (),
+        *names,
         where=where or (),
         root=root,
         on_problem=problems.append,
         on_choice=print_beside,
     )
-    options = PictureOptions(probe, metric)
     with reading_bar(console) as progress:
         if output is None:
-            console.print(sketch(picture, frame, options, console.width, progress))
+            screen = Screen(console.width, console.height)
+            console.print(sketch(picture, frame, options, screen, progress))
         else:
             draw(picture, frame, options, output, progress)
     if output is not None:

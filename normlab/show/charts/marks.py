@@ -7,6 +7,7 @@ import altair as alt
 from pandas import DataFrame
 
 from normlab.show.charts.variants import looks
+from normlab.vocabulary import Metric
 
 if TYPE_CHECKING:
     from normlab.show.pictures.drawing import Subject
@@ -67,12 +68,35 @@ def variant_marks(table: DataFrame, subject: "Subject") -> VariantMarks:
     )
 
 
+def chance_line(table: DataFrame, runs: DataFrame, metric: Metric) -> list[Any]:
+    """A dotted line where guessing stands, by the number of classes of the runs' data.
+
+    Its word stands outside of what is learned: below an accuracy, above an error. Of what is no
+    share there is none.
+    """
+    if not metric.share:
+        return []
+    error = metric.better == "lower"
+    layers: list[Any] = []
+    for classes in sorted(runs["classes"].dropna().unique()):
+        share = 1 - 1 / float(classes) if error else 1 / float(classes)
+        once = alt.Chart(table).transform_aggregate(rows="count()")  # else it is drawn for each row
+        layers += [
+            once.mark_rule(strokeDash=[2, 3], color="#666", clip=True).encode(y=alt.datum(share)),
+            once.mark_text(
+                align="right", baseline="bottom" if error else "top", dx=-3, fontSize=10,
+                color="#666",
+            ).encode(y=alt.datum(share), x=alt.value("width"), text=alt.value("chance")),
+        ]  # fmt: skip
+    return layers
+
+
 def tooltip(place: str, title: str) -> list[Any]:
     """What the pointer shows of a variant's value at a place, a column such as layer."""
     return [
         alt.Tooltip("variant:N"),
         alt.Tooltip("depth:Q"),
-        *([] if place == "depth" else [alt.Tooltip(f"{place}:Q")]),
+        *([] if place == "depth" else [alt.Tooltip(place)]),
         alt.Tooltip("value:Q", title=title, format=".3g"),
         alt.Tooltip("low:Q", title="least seed", format=".3g"),
         alt.Tooltip("high:Q", title="greatest seed", format=".3g"),

@@ -1,8 +1,8 @@
 """Panels, one for each depth, and how many a picture has."""
 
 from collections.abc import Iterable
+from typing import Any
 
-import altair as alt
 import numpy as np
 from pandas import DataFrame
 
@@ -19,12 +19,13 @@ def few_depths(depths: Iterable[int]) -> list[int]:
     return [have[round(i)] for i in np.linspace(0, len(have) - 1, MOST_DEPTHS)]
 
 
-def in_panels(table: DataFrame) -> tuple[DataFrame, str]:
+def in_panels(table: DataFrame, sharing: DataFrame) -> tuple[DataFrame, str]:
     """The rows of few depths with the name of their `panel`, and words about what is left out.
 
-    Raises ConfigError where there are more variants than a picture can tell apart.
+    `sharing` are the runs that share the colours. Raises ConfigError where there are more variants
+    than a picture can tell apart.
     """
-    check_number(table)
+    check_number(table, sharing)
     chosen, have = few_depths(table["depth"]), table["depth"].nunique()
     words = f"; {len(chosen)} of {have} depths" if have > len(chosen) else ""
     kept = table[table["depth"].isin(chosen)]
@@ -36,22 +37,27 @@ def with_panels(table: DataFrame) -> DataFrame:
     return table.assign(panel="depth " + table["depth"].astype(str))
 
 
-def side_by_side(
-    drawn: alt.LayerChart | alt.FacetChart, table: DataFrame
-) -> alt.LayerChart | alt.FacetChart:
-    """A chart, or one for each panel, two in a row, where a table has several depths."""
-    if table["depth"].nunique() < 2:
-        return drawn
+def side_by_side(drawn: Any, table: DataFrame, width: int, height: int) -> Any:
+    """A chart so wide and high, or one for each panel on one scale where there are several depths.
+
+    As many stand in a row as leave none of the rows short, since an empty place would show an axis.
+    """
+    import altair as alt
+
+    count = int(table["depth"].nunique())
+    if count < 2:
+        return drawn.properties(width=width, height=height)
+    columns = columns_for(count)
+    panel = drawn.properties(width=round(width * (0.8 if columns == 2 else 0.6)), height=height)
     by_depth = alt.Facet("panel:N", title=None, sort=panel_order(table))
-    return drawn.facet(by_depth, columns=2)
+    return panel.facet(by_depth, columns=columns)
+
+
+def columns_for(count: int) -> int:
+    """How many of so many panels stand in a row, so that every row is full."""
+    return next((columns for columns in (3, 2) if count % columns == 0), 1) if count > 2 else count
 
 
 def panel_order(table: DataFrame) -> list[str]:
     """The names of a table's panels, the shallowest net first."""
     return [f"depth {depth}" for depth in sorted(table["depth"].unique())]
-
-
-def only_depth(table: DataFrame) -> str:
-    """`, depth 8` for a title where a table has one depth, otherwise nothing."""
-    panels = panel_order(table)
-    return f", {panels[0]}" if len(panels) == 1 else ""

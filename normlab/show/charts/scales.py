@@ -1,16 +1,14 @@
 """Axes and scales, and what stands at their edges."""
 
-import math
+from collections.abc import Iterable
 from typing import Any
 
 import altair as alt
 import numpy as np
 from pandas import DataFrame
 
-from normlab.errors import ConfigError
-
-# A healthy gradient looks level on a logarithmic scale of at least so many decades.
-LEAST_DECADES = 4
+from normlab.results import DEPTH, label
+from normlab.show.charts.domains import check_any, is_logarithmic, log_domain
 
 
 def value_axis(*, log: bool) -> Any:
@@ -22,20 +20,39 @@ def value_scale(table: DataFrame, *, log: bool) -> Any:
     """A scale that holds `low` and `high` of every row."""
     if not log:
         return alt.Scale(zero=False)
-    low, high = float(table["low"].min()), float(table["high"].max())
-    middle = math.log10(low * high) / 2
-    half = max(math.log10(high / low) / 2, LEAST_DECADES / 2)
-    return alt.Scale(type="log", domain=[10 ** (middle - half), 10 ** (middle + half)], nice=False)
+    domain = log_domain(float(table["low"].min()), float(table["high"].max()))
+    return alt.Scale(type="log", domain=list(domain), nice=False)
 
 
-def layer_x() -> Any:
-    """The layers from left to right."""
-    return alt.X("layer:Q", title="layer, from the input", axis=alt.Axis(tickMinStep=1))
+def layer_x(layers: int) -> Any:
+    """So many layers from left to right."""
+    return alt.X(
+        "layer:Q",
+        title="layer, from the input",
+        scale=alt.Scale(domain=[1, max(2, layers)], nice=False),
+        axis=alt.Axis(values=layer_ticks(layers, most=12), format="d"),
+    )
 
 
-def layer_ticks(layers: int) -> list[int]:
-    """At most 25 layers to label, the first among them."""
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200) if layers / s <= 24)
+def key_x(values: Iterable[Any], key: str) -> Any:
+    """The values of a key from left to right: numbers by their size, others beside each other."""
+    found = list(dict.fromkeys(values))
+    title = "depth (weight layers)" if key == DEPTH else key
+    numbers = [v for v in found if isinstance(v, int | float) and not isinstance(v, bool)]
+    if len(numbers) < len(found):
+        words = alt.Axis(labelAngle=0)
+        return alt.X("x:N", title=title, sort=[label(key, v) for v in found], axis=words)
+    log = is_logarithmic(min(numbers), max(numbers))
+    scale = alt.Scale(type="log" if log else "linear", zero=False, nice=False, padding=14)
+    axis = alt.Axis(
+        values=sorted(numbers), labelExpr="format(datum.value, '.6~g')", labelOverlap=True
+    )
+    return alt.X("x:Q", title=title, scale=scale, axis=axis)
+
+
+def layer_ticks(layers: int, most: int = 25) -> list[int]:
+    """At most so many layers to label, the first among them."""
+    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500) if layers / s < most)
     return [1, *range(step, layers + 1, step)] if step > 1 else list(range(1, layers + 1))
 
 
@@ -46,10 +63,9 @@ def split_at_edge(table: DataFrame, *, log: bool) -> tuple[DataFrame, DataFrame]
     at the upper, as the column `edge` says; a linear scale has no edges. Raises ConfigError where
     no row has a place.
     """
+    check_any(table)
     usable = np.isfinite(table["value"])
     placed = table[usable]
-    if placed.empty:
-        raise ConfigError("every value is 0 or not finite, so there is nothing to draw by layer")
     if not log:
         return placed, table[~usable].iloc[:0].assign(edge="")
     low, high = float(placed["low"].min()), float(placed["high"].max())

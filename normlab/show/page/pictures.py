@@ -7,7 +7,8 @@ from pandas import DataFrame
 from normlab.errors import ConfigError
 from normlab.results import DEPTH, series
 from normlab.show.charts.panels import few_depths
-from normlab.show.charts.variants import MOST_VARIANTS
+from normlab.show.charts.saving import specification
+from normlab.show.charts.variants import most_variants
 from normlab.show.pictures.drawing import PICTURES, Subject
 
 # Reading a run's table takes milliseconds; a band over more seeds than this looks no different.
@@ -15,10 +16,13 @@ MOST_SEEDS = 30
 
 
 class PagePicture(NamedTuple):
-    """A picture's name on the page and its Vega-Lite specification."""
+    """A picture on the page; its title stands in the page's own text."""
 
     name: str
-    spec: dict[str, Any]
+    heading: str
+    caption: str
+    spec: dict[str, Any]  # Vega-Lite's
+    snapshots: list[str]  # the names of a slider's places; without a slider none
 
 
 def page_pictures(
@@ -33,30 +37,31 @@ def page_pictures(
         notes.append(f"By layer and by epoch only depths {kept} are drawn, of {have}.")
     few = _few_seeds(shown[shown[DEPTH].isin(depths)])
     pictures = []
-    parts = [part.on_page for _, part in PICTURES.items() if part.on_page]
-    for part in sorted(parts, key=lambda part: part.place):
+    parts = [(part.on_page, part.figure) for _, part in PICTURES.items() if part.on_page]
+    for part, figure in sorted(parts, key=lambda pair: pair[0].place):
         if not part.applies(shown):
             continue
-        subject = Subject(few if part.reads_tables else shown, part.figure, shown, progress)
+        subject = Subject(few if part.reads_tables else shown, figure, shown, progress)
         try:
             chart = part.chart(subject)
         except ConfigError as error:
             notes.append(f"No picture of the {part.name}: {error}.")
         else:
-            pictures.append(PagePicture(part.name, _specification(chart)))
+            pictures.append(_on_page(part.name, specification(chart)))
     return pictures, notes
 
 
-def _specification(chart: Any) -> dict[str, Any]:
-    spec: dict[str, Any] = chart.to_dict()
-    spec.get("usermeta", {}).clear()
-    return spec
+def _on_page(name: str, spec: dict[str, Any]) -> PagePicture:
+    title, about = spec.pop("title"), spec.pop("usermeta", {})
+    return PagePicture(
+        name, title["text"], "; ".join(title["subtitle"]), spec, about.get("snapshots", [])
+    )
 
 
 def _most_frequent_variants(runs: DataFrame) -> tuple[DataFrame, int]:
     """The runs of the variants with the most runs, and how many variants are left out."""
     numbers = runs["variant"].value_counts()
-    kept = set(numbers.index[:MOST_VARIANTS])
+    kept = set(numbers.index[: most_variants(runs)])
     return runs[runs["variant"].isin(kept)], len(numbers) - len(kept)
 
 

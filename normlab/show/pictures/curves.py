@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import ConfigError
-from normlab.show.pictures.drawing import CURVE, PICTURES, OnPage, Picture, Subject
-from normlab.text import capitalized, number
+from normlab.show.pictures.drawing import CURVE, PICTURES, OnPage, Picture, Screen, Subject
+from normlab.text import capitalized
 from normlab.vocabulary import METRICS
 
 if TYPE_CHECKING:
@@ -30,14 +30,12 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
     positive.
     """
     import altair as alt
-    import numpy as np
 
-    from normlab.show.charts import marks, panels, scales, styling
+    from normlab.show.charts import captions, marks, panels, scales, styling
 
     metric = METRICS[subject.figure]
-    table, left_out = panels.in_panels(table)
-    if not np.isfinite(table["value"]).any():
-        raise ConfigError(f"{metric.name}: is finite in no run")
+    table, left_out = panels.in_panels(table, subject.sharing)
+    _check_finite(table, metric.name)
     log = not metric.share and bool((table["value"].dropna() > 0).all())
     scale = (
         alt.Scale(domain=[0, 1])
@@ -46,18 +44,25 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
     )
     axis = alt.Axis(format="%") if metric.share else scales.value_axis(log=log)
     looks = marks.variant_marks(table, subject)
-    base = alt.Chart(table).encode(x=alt.X("epoch:Q", title="epoch"), color=looks.color)
+    epochs = alt.X(
+        "epoch:Q",
+        title="epoch",
+        scale=alt.Scale(nice=False),
+        axis=alt.Axis(tickMinStep=1, tickCount=10, format="d"),
+    )
+    base = alt.Chart(table).encode(x=epochs, color=looks.color)
     y = alt.Y("value:Q", title=metric.label, scale=scale, axis=axis)
+    chance = marks.chance_line(table, subject.runs, metric)
     layers = (
         looks.band(base, alt.Y("low:Q", scale=scale, title=metric.label)),
         looks.line(base, y),
         looks.hover(base, y, marks.tooltip("epoch", metric.label)),
+        *chance,
     )
-    drawn = alt.layer(*layers).add_params(looks.picked).properties(width=330, height=200)
-    drawn = panels.side_by_side(drawn, table)
-    heading = capitalized(metric.label) + panels.only_depth(table)
-    about = styling.seeds_note(table, log=False) + left_out
-    return styling.styled(drawn, heading, [*filter(None, (about, missing_words(table)))])
+    drawn = alt.layer(*layers, data=table).add_params(looks.picked)
+    drawn = panels.side_by_side(drawn, table, 420, 220)
+    notes = captions.seeds_note(table, log=False) + left_out, missing_words(table)
+    return styling.styled(drawn, subject, f"{capitalized(metric.label)} by epoch", *notes)
 
 
 def missing_words(table: "DataFrame") -> str:
@@ -76,25 +81,39 @@ def missing_words(table: "DataFrame") -> str:
     return f"runs left at the end, the others diverged: {', '.join(lines[:_MOST_NAMED])}{more}"
 
 
-def sketch(table: "DataFrame", subject: Subject, width: int) -> "Group":
-    """A metric by epoch: a line of bars for each variant and depth."""
+def _check_finite(table: "DataFrame", name: str) -> None:
     import numpy as np
-    from rich.console import Group
+
+    if not np.isfinite(table["value"]).any():
+        raise ConfigError(f"{name}: is finite in no run")
+
+
+def sketch(table: "DataFrame", subject: Subject, screen: Screen) -> "Group":
+    """A metric by epoch, a panel for every depth."""
+    import numpy as np
     from rich.text import Text
 
-    from normlab.show.terminal import bars
+    from normlab.show.charts import captions
+    from normlab.show.pictures import sketching
+    from normlab.show.terminal.line_charts import Axis
+    from normlab.show.terminal.line_panels import line_panels
 
-    finite = table["value"][np.isfinite(table["value"])]
     metric = METRICS[subject.figure]
-    scale = bars.Scale(0.0, 1.0) if metric.share else bars.scale_of(finite)
-    cells = bars.room_for_bars(table, width, other=32)
-    lines = bars.sketch_table("variant", "depth", "epoch →", "first", "last")
-    for (variant, depth), group in table.groupby(["variant", "depth"], sort=False):
-        values = group.sort_values("epoch")["value"].to_numpy(dtype=np.float64)
-        drawn = bars.bar_line(values, cells, scale)
-        lines.add_row(Text(str(variant)), str(depth), drawn, number(values[0]), number(values[-1]))
-    notes = (f"{metric.name} by epoch, mean over seeds", missing_words(table))
-    return Group(lines, *(Text(note, style="dim") for note in notes if note))
+    _check_finite(table, metric.name)
+    known = table["value"][np.isfinite(table["value"])]
+    panels = sketching.depth_panels(table, subject, "epoch")
+    y = Axis(metric.label, log=bool((known > 0).all()))
+    if metric.share:
+        ends = float(table["epoch"].min()), float(table["epoch"].max())
+        chance = sketching.chance_line(subject, ends, metric)
+        panels = [panel._replace(lines=[*panel.lines, *chance]) for panel in panels]
+        y = Axis(metric.label, low=0.0, high=1.0)
+    title = f"{capitalized(metric.label)} by epoch"
+    note = captions.seeds_note(table, log=False, band=False)
+    heading = sketching.heading(subject, title, note, screen.width)
+    if missing := missing_words(table):
+        heading.append(Text(missing, "dim"))
+    return line_panels(heading, panels, (Axis("epoch", whole=True), y), screen)
 
 
 PICTURES.add(
@@ -109,7 +128,6 @@ PICTURES.add(
             name="accuracy",
             place=3,
             chart=lambda subject: chart(rows(subject), subject),
-            figure="train_acc",
         ),
     ),
 )

@@ -1,9 +1,10 @@
 """A probe by layer: at init and at the end, and on a page through all snapshots by a slider."""
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
-from normlab.show.pictures.drawing import PICTURES, PROBE, OnPage, Picture, Subject
-from normlab.text import capitalized, number
+from normlab.show.pictures.drawing import PICTURES, PROBE, OnPage, Picture, Screen, Subject
+from normlab.text import capitalized
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
     from normlab.show.charts.marks import VariantMarks
 
+_PLACES = {"init": "at init", "end": "at the end"}
 # A row is about 150 bytes of a page.
 MOST_ROWS = 20_000
 
@@ -29,15 +31,14 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
     at the lower or upper edge.
     """
     import altair as alt
-    import numpy as np
     import pandas
 
     from normlab.config import PROBES
-    from normlab.show.charts import marks, panels, scales, styling
+    from normlab.show.charts import captions, marks, panels, scales, styling
 
     probe = PROBES[subject.figure]
-    table, left_out = panels.in_panels(table)
-    table = table.assign(when=np.where(table["place"] == "init", "at init", "at the end"))
+    table, left_out = panels.in_panels(table, subject.sharing)
+    table = table.assign(when=table["place"].map(_PLACES))
     placed, edges = scales.split_at_edge(table, log=probe.logarithmic)
     looks = marks.variant_marks(table, subject)
     both = pandas.concat([placed.assign(edge=""), edges])  # facets need one table for all layers
@@ -48,7 +49,7 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
         points = points.mark_point(size=22, filled=True)
         layers.append(
             points.encode(
-                x=scales.layer_x(),
+                x=scales.layer_x(int(table["hidden"].max())),
                 y=alt.Y("value:Q", title=probe.label),
                 shape=scales.edge_shape(),
                 color=looks.color,
@@ -56,16 +57,21 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
             )
         )
     several = table["depth"].nunique() > 1
-    places = [name for name in ("at init", "at the end") if (table["when"] == name).any()]
+    places = [name for name in _PLACES.values() if (table["when"] == name).any()]
     facet: dict[str, Any] = {"column": alt.Column("when:N", title=None, sort=places)}
     if several:
         facet["row"] = alt.Row("panel:N", title=None, sort=panels.panel_order(table))
-    title = f"{'Gradient' if probe.gradient else capitalized(probe.label)} by layer"
     drawn = alt.layer(*layers, data=both).add_params(looks.picked)
     drawn = drawn.properties(width=330, height=190 if several else 250).facet(**facet)
-    drawn = drawn.resolve_scale(x="independent" if several else "shared")
-    seeds = styling.seeds_note(table, log=probe.logarithmic)
-    return styling.styled(drawn, title + panels.only_depth(table), seeds + left_out)
+    seeds = captions.seeds_note(table, log=probe.logarithmic)
+    return styling.styled(drawn, subject, f"{_title(subject)} by layer", seeds + left_out)
+
+
+def _title(subject: Subject) -> str:
+    from normlab.config import PROBES
+
+    probe = PROBES[subject.figure]
+    return "Gradient" if probe.gradient else capitalized(probe.label)
 
 
 def _line_layers(
@@ -79,7 +85,7 @@ def _line_layers(
 
     probe = PROBES[figure]
     scale = scales.value_scale(placed, log=probe.logarithmic)
-    base = base.encode(x=scales.layer_x(), color=looks.color)
+    base = base.encode(x=scales.layer_x(int(placed["hidden"].max())), color=looks.color)
     y = alt.Y(
         "value:Q", title=probe.label, scale=scale, axis=scales.value_axis(log=probe.logarithmic)
     )
@@ -98,38 +104,32 @@ def history_rows(subject: Subject) -> "DataFrame":
 
 
 def history_chart(table: "DataFrame", subject: Subject) -> Any:
-    """A probe by layer with a slider through the steps at which it was measured.
+    """A probe by layer at one of the snapshots, which the parameter `snapshot` counts from 0.
 
-    The table has no more variants and depths than one picture can hold.
+    The names of the snapshots are the chart's user data. The table has no more variants and depths
+    than one picture can hold.
     """
     import altair as alt
 
     from normlab.config import PROBES
-    from normlab.show.charts import marks, panels, scales, styling
+    from normlab.show.charts import captions, marks, panels, scales, styling
 
     log = PROBES[subject.figure].logarithmic
-    table, count, left_out = _few_snapshots(table)
-    placed, _ = scales.split_at_edge(table, log=log)
-    placed = placed.drop(columns=["zeros", "broken", "hidden"])
-    slider = alt.binding_range(min=0, max=count - 1, step=1, name="snapshot, from init to the end ")
-    chosen = alt.param(name="snapshot", value=0, bind=slider)
+    table, names, left_out = _few_snapshots(table)
+    placed = scales.split_at_edge(table, log=log)[0].drop(columns=["zeros", "broken"])
     looks = marks.variant_marks(table, subject)
+    chosen = alt.param(name="snapshot", value=0)
     base = alt.Chart(placed).transform_filter("datum.snapshot == snapshot")
     layers = _line_layers(base, placed, looks, subject.figure, alt.Tooltip("step:Q"))
-    by_depth = alt.Facet("panel:N", title=None, sort=panels.panel_order(table))
-    drawn = (
-        alt.layer(*layers)
-        .properties(width=330, height=220)
-        .facet(by_depth, columns=2)
-        .resolve_scale(x="independent")
-        .add_params(chosen, looks.picked)
-    )
-    seeds = styling.seeds_note(table, log=log)
-    return styling.styled(drawn, "Gradient by layer, through training", seeds + left_out)
+    drawn = alt.layer(*layers, data=placed).add_params(chosen, looks.picked)
+    drawn = panels.side_by_side(drawn, table, 420, 230).properties(usermeta={"snapshots": names})
+    seeds = captions.seeds_note(table, log=log)
+    title = f"{_title(subject)} by layer, through training"
+    return styling.styled(drawn, subject, title, seeds + left_out)
 
 
-def _few_snapshots(table: "DataFrame") -> tuple["DataFrame", int, str]:
-    """A page's rows with the number of their `snapshot`, how many those are, and what is left out.
+def _few_snapshots(table: "DataFrame") -> tuple["DataFrame", list[str], str]:
+    """A page's rows with the number of their `snapshot`, the names of those, what is left out.
 
     Runs of unlike length have snapshots at unlike steps: a slider counts them.
     """
@@ -145,45 +145,46 @@ def _few_snapshots(table: "DataFrame") -> tuple["DataFrame", int, str]:
     # Three digits suffice for a picture, and make a page small.
     short = {name: table[name].map(_three_digits) for name in ("value", "low", "high")}
     table = panels.with_panels(table[kept].assign(snapshot=place[kept].map(spread), **short))
-    return table, count, f"; {count} of {have} snapshots" if count < have else ""
+    ends = table.groupby("snapshot")["step"].agg(["min", "max"])
+    names = [
+        f"step {low}" if low == high else f"steps {low}–{high}" for low, high in ends.to_numpy()
+    ]
+    return table, names, f"; {count} of {have} snapshots" if count < have else ""
 
 
 def _three_digits(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def sketch(table: "DataFrame", subject: Subject, width: int) -> "Group":
-    """A probe by layer at init and at the end: a line of bars for each variant and depth."""
+def sketch(table: "DataFrame", subject: Subject, screen: Screen) -> "Group":
+    """A probe by layer at init and at the end, a panel each for every depth."""
     import numpy as np
-    from rich.console import Group
-    from rich.text import Text
 
     from normlab.config import PROBES
-    from normlab.show.terminal import bars
+    from normlab.show.charts import captions
+    from normlab.show.charts.domains import check_any, log_domain
+    from normlab.show.charts.panels import few_depths
+    from normlab.show.pictures import sketching
+    from normlab.show.terminal.line_charts import Axis
+    from normlab.show.terminal.line_panels import Panel, line_panels
 
     probe = PROBES[subject.figure]
-    scale = bars.scale_of(table["value"].dropna(), log=probe.logarithmic)
-    lines = bars.sketch_table("variant", "depth", "", "input → output", "min", "max")
-    cells = bars.room_for_bars(table, width, other=40)
-    for (variant, depth), group in table.groupby(["variant", "depth"], sort=False):
-        for place in ("init", "end"):
-            values = group[group["place"] == place].sort_values("layer")["value"].to_numpy()
-            if not len(values):
-                continue
-            first = place == "init"
-            known = values[np.isfinite(values)]
-            least, most = (number(known.min()), number(known.max())) if len(known) else ("–", "–")
-            lines.add_row(
-                Text(str(variant) if first else ""),
-                str(depth) if first else "",
-                place,
-                bars.bar_line(values, cells, scale, judged=probe.diagnosed),
-                least,
-                most,
-            )
-    same = "logarithmic, the same for all" if scale.log else "the same for all"
-    note = f"{probe.name} of the hidden layers; the bars' scale is {same}; ∅: 0 or not finite"
-    return Group(lines, Text(note, style="dim"))
+    check_any(table)
+    known = table["value"][np.isfinite(table["value"])]
+    low, high = float(known.min()), float(known.max())
+    if probe.logarithmic:
+        low, high = log_domain(low, high)
+    depths = few_depths(table["depth"])
+    panels = []
+    for depth, (place, when) in itertools.product(depths, _PLACES.items()):
+        mine = table[(table["depth"] == depth) & (table["place"] == place)]
+        if len(mine):
+            name = f"depth {depth}, {when}" if len(depths) > 1 else when
+            panels.append(Panel(name, sketching.variant_lines(mine, subject, "layer")))
+    axes = Axis("layer", whole=True), Axis(probe.label, probe.logarithmic, low=low, high=high)
+    note = captions.seeds_note(table, log=probe.logarithmic, band=False)
+    heading = sketching.heading(subject, f"{_title(subject)} by layer", note, screen.width)
+    return line_panels(heading, panels, axes, screen)
 
 
 PICTURES.add(
@@ -198,7 +199,6 @@ PICTURES.add(
             name="gradient",
             place=2,
             chart=lambda subject: history_chart(history_rows(subject), subject),
-            figure="delta_rms",
         ),
     ),
 )

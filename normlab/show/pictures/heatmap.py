@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab.errors import ConfigError
-from normlab.show.pictures.drawing import PICTURES, PROBE, Picture, Subject
+from normlab.show.pictures.drawing import PICTURES, PROBE, Picture, Screen, Subject
 from normlab.text import number
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def rows(subject: Subject) -> "DataFrame":
-    """The whole history of the one run; raises ConfigError where there are more."""
+    """The whole history of the one run, `marked`; raises ConfigError where there are more."""
     from normlab.results import series
 
     runs = subject.runs
@@ -23,31 +23,40 @@ def rows(subject: Subject) -> "DataFrame":
             f"a heatmap is of one run, and these are {len(runs)}; name one by its folder or id, or "
             "choose it, as in --where norm=bn --where seed=0"
         )
-    return series.history(Path(str(runs["folder"].iloc[0])), subject.figure)
+    return marked(series.history(Path(str(runs["folder"].iloc[0])), subject.figure), subject.figure)
+
+
+def marked(table: "DataFrame", figure: str) -> "DataFrame":
+    """A history whose values that have a place on the scale are `shown`; a `note` at the others.
+
+    Raises ConfigError where none has.
+    """
+    import numpy as np
+
+    from normlab.config import PROBES
+
+    values = table["value"].to_numpy(dtype=np.float64)
+    usable = np.isfinite(values) & ((values > 0) | (not PROBES[figure].logarithmic))
+    if not usable.any():
+        raise ConfigError(f"{figure}: is 0 or not finite in every layer, so there is no scale")
+    note = np.where(usable, "", np.where(values == 0, "exactly 0", "not finite"))
+    return table.assign(shown=np.where(usable, values, math.nan), note=note)
 
 
 def title(subject: Subject) -> str:
     """The run's name and seed."""
     run = subject.runs.iloc[0]
-    return f"{run['name']}, seed {run['seed']}"
+    return subject.title or f"{run['name']}, seed {run['seed']}"
 
 
 def chart(table: "DataFrame", subject: Subject) -> Any:
     """A coloured cell a layer and step; red where the probe is 0 or not finite."""
     import altair as alt
-    import numpy as np
 
     from normlab.config import PROBES
     from normlab.show.charts import styling
 
     probe = PROBES[subject.figure]
-    values = table["value"].to_numpy(dtype=np.float64)
-    usable = np.isfinite(values) & ((values > 0) | (not probe.logarithmic))
-    if not usable.any():
-        raise ConfigError(f"{probe.name}: is 0 or not finite in every layer, so there is no scale")
-    shown = np.where(usable, values, math.nan)
-    note = np.where(usable, "", np.where(values == 0, "exactly 0", "not finite"))
-    table = table.assign(shown=shown, note=note)
     steps = sorted(table["step"].unique())
     cells = (
         alt.Chart(table)
@@ -55,8 +64,10 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
         .encode(**_cell_encodings(table, steps, subject.figure))
         .properties(width=max(260, min(560, 26 * len(steps))), height=340)
     )
-    red = "" if usable.all() else "; red: 0 or not finite"
-    return styling.styled(cells, title(subject), f"{probe.label} of every hidden layer{red}")
+    red = "; red: 0 or not finite" if (table["note"] != "").any() else ""
+    return styling.styled(
+        cells, subject, title(subject), f"{probe.label} of every hidden layer by step{red}"
+    )
 
 
 def _cell_encodings(table: "DataFrame", steps: list[int], figure: str) -> dict[str, Any]:
@@ -89,7 +100,7 @@ def _cell_encodings(table: "DataFrame", steps: list[int], figure: str) -> dict[s
     }
 
 
-def sketch(table: "DataFrame", subject: Subject, width: int) -> "Group":
+def sketch(table: "DataFrame", subject: Subject, screen: Screen) -> "Group":
     """A line a step, a coloured cell a layer."""
     import numpy as np
     from rich.console import Group
@@ -98,13 +109,8 @@ def sketch(table: "DataFrame", subject: Subject, width: int) -> "Group":
     from normlab.config import PROBES
     from normlab.show.terminal import bars
 
-    probe = PROBES[subject.figure]
-    cells = min(int(table["layer"].max()), max(8, width - 10))
-    values = table["value"].to_numpy(dtype=np.float64)
-    usable = values[np.isfinite(values) & ((values > 0) | (not probe.logarithmic))]
-    if len(usable) == 0:
-        return Group(Text(f"{probe.name} is 0 or not finite in every layer"))
-    scale = bars.Scale(float(usable.min()), float(usable.max()), probe.logarithmic)
+    cells = min(int(table["layer"].max()), max(8, screen.width - 10))
+    scale = bars.scale_of(table["shown"].dropna(), log=PROBES[subject.figure].logarithmic)
     lines: list[RenderableType] = [
         Text(title(subject), style="bold"),
         Text("  step  input → output", "dim"),

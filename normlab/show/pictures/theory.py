@@ -2,12 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
-from normlab.show.pictures.drawing import PICTURES, OnPage, Picture, Subject
-from normlab.text import number
+from normlab.show.pictures.drawing import PICTURES, OnPage, Picture, Screen, Subject
 
 if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.console import Group
+
+
+_TITLE = "Gradient factor per layer at init"
+_Y = "δ of a layer / of the next"
 
 
 def rows(subject: Subject) -> "DataFrame":
@@ -21,12 +24,12 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
     """Points with a band over the seeds for what was measured, a line for what is predicted."""
     import altair as alt
 
-    from normlab.show.charts import marks, panels, scales, styling
+    from normlab.show.charts import captions, marks, panels, scales, styling
 
-    table, left_out = panels.in_panels(table)
+    table, left_out = panels.in_panels(table, subject.sharing)
     looks = marks.variant_marks(table, subject)
     base = alt.Chart(table).encode(
-        x=scales.layer_x(),
+        x=scales.layer_x(int(table["layer"].max())),
         color=looks.color.legend(symbolSize=70, symbolOpacity=1, labelLimit=260),
     )
     low = float(table[["low", "predicted"]].min().min())
@@ -34,7 +37,7 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
     scale = alt.Scale(type="log", domain=[min(low, 0.9), max(high, 1.1)], nice=False)
     axis = alt.Axis(format=".3~g")
     points = base.mark_point(size=26, filled=True).encode(
-        y=alt.Y("value:Q", title="δ of a layer / of the next", scale=scale, axis=axis),
+        y=alt.Y("value:Q", title=_Y, scale=scale, axis=axis),
         shape=looks.shape,
         opacity=looks.opacity(),
         tooltip=marks.tooltip("layer", "measured"),
@@ -44,40 +47,27 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
         points,
         looks.line(base, alt.Y("predicted:Q", scale=scale), width=1.8),
     )
-    drawn = alt.layer(*layers).add_params(looks.picked).properties(width=420, height=250)
-    drawn = panels.side_by_side(drawn, table)
-    seeds = styling.seeds_note(table, log=True)
-    about = f"points: measured, {seeds}; lines: predicted{left_out}"
-    return styling.styled(drawn, "Gradient factor per layer", about)
+    drawn = alt.layer(*layers).add_params(looks.picked)
+    drawn = panels.side_by_side(drawn, table, 420, 250)
+    seeds = captions.seeds_note(table, log=True)
+    note = f"points: measured, {seeds}; lines: predicted{left_out}"
+    return styling.styled(drawn, subject, _TITLE, note)
 
 
-def sketch(table: "DataFrame", subject: Subject, width: int) -> "Group":  # noqa: ARG001
-    """Measured and predicted factors by layer, each as a line of bars on one scale."""
-    import numpy as np
-    from rich.console import Group
-    from rich.text import Text
+def sketch(table: "DataFrame", subject: Subject, screen: Screen) -> "Group":
+    """Measured and predicted factors by layer, a panel for every depth."""
+    from normlab.show.pictures import sketching
+    from normlab.show.terminal.line_charts import Axis
+    from normlab.show.terminal.line_panels import line_panels
 
-    from normlab.show.terminal import bars
-
+    columns = (("value", ", measured"), ("predicted", ", predicted"))
+    panels = sketching.depth_panels(table, subject, "layer", columns)
     both = table[["value", "predicted"]]
-    scale = bars.Scale(float(both.min().min()), float(both.max().max()), log=True)
-    cells = bars.room_for_bars(table, width, other=50)
-    lines = bars.sketch_table("variant", "depth", "", "input → output", "first", "last")
-    for (variant, depth), group in table.groupby(["variant", "depth"], sort=False):
-        ordered = group.sort_values("layer")
-        for column, name in (("value", "measured"), ("predicted", "predicted")):
-            values = ordered[column].to_numpy(dtype=np.float64)
-            first = column == "value"
-            lines.add_row(
-                Text(str(variant) if first else ""),
-                str(depth) if first else "",
-                name,
-                bars.bar_line(values, cells, scale),
-                f"×{number(values[0])}",
-                f"×{number(values[-1])}",
-            )
-    note = "δ of a layer over that of the next, at init; below 1 it shrinks towards the input"
-    return Group(lines, Text(note, style="dim"))
+    low, high = min(0.9, float(both.min().min())), max(1.1, float(both.max().max()))
+    note = "below 1 the gradient shrinks towards the input"
+    heading = sketching.heading(subject, _TITLE, note, screen.width)
+    axes = Axis("layer", whole=True), Axis(_Y, log=True, low=low, high=high)
+    return line_panels(heading, panels, axes, screen)
 
 
 def _is_predicted(runs: "DataFrame") -> bool:

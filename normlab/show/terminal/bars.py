@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from normlab.show.terminal.plain_tables import figures_table
-from normlab.show.terminal.strips import BARS, ratio_style
+from normlab.show.terminal.strips import BARS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 # Dark violet to yellow (viridis), as charts have it.
 HEAT = ("#440154", "#443983", "#31688e", "#21918c", "#35b779", "#90d743", "#fde725")
-
-_LONGEST = 48  # of a line of bars
 
 
 class Scale(NamedTuple):
@@ -46,23 +44,6 @@ def scale_of(values: "Column[float]", *, log: bool = False) -> Scale:
     if not len(values):
         return Scale(1.0, 1.0, log)
     return Scale(float(values.min()), float(values.max()), log)
-
-
-def bar_line(values: "Values", cells: int, scale: Scale, *, judged: bool = False) -> Text:
-    """Values as bars of eight heights, ∅ for what has no place on the scale.
-
-    Coloured by the ratio to the last value where `judged`.
-    """
-    text = Text()
-    last = float(values[-1])
-    for value in evenly_chosen(values, cells):
-        place = scale.place(value)
-        if math.isnan(place):
-            text.append("∅", style="red")
-            continue
-        style = ratio_style(value / last) if judged and last > 0 else "cyan"
-        text.append(_bar(place), style=style)
-    return text
 
 
 def heat_cell(place: float) -> Text:
@@ -106,8 +87,3 @@ def sketch_table(*heads: str) -> Table:
 def label_width(table: "DataFrame") -> int:
     """The length of the longest variant's name."""
     return max((len(str(name)) for name in table["variant"].unique()), default=0)
-
-
-def room_for_bars(table: "DataFrame", width: int, *, other: int) -> int:
-    """The cells for a line of bars beside the variants' names and `other` columns."""
-    return max(8, min(_LONGEST, width - label_width(table) - other))

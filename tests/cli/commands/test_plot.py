@@ -24,7 +24,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", list(PICTURES))
 def test_a_picture_in_the_terminal_and_in_a_file(folder: Path, name: str) -> None:
-    runs = {"theory": ["results/runs"], "heatmap": []}.get(name, ["results/synthetic"])
+    keys = ["model.depth", "norm"] if name == "phase" else []
+    runs = {"theory": ["results/runs"], "heatmap": []}.get(name, [*keys, "results/synthetic"])
     drawn = normlab("plot", name, *runs, cwd=folder)
     assert (drawn.returncode, drawn.stderr) == (0, "")
     assert 0 < max(map(len, drawn.stdout.splitlines())) <= 120
@@ -39,6 +40,23 @@ def test_what_cannot_be_drawn_is_one_line(folder: Path) -> None:
     assert ".png, .svg, .pdf, .html" in refused.stderr
     several = normlab("plot", "heatmap", "results/synthetic", cwd=folder)
     assert "a heatmap is of one run, and these are 12" in several.stderr
+
+
+def test_options_of_a_picture(folder: Path) -> None:
+    words = ("results/synthetic", "--x", "norm", "--metric", "test_error", "--title", "Which norm?")
+    drawn = normlab("plot", "depth", *words, "--size", "900x400", "-o", "norms.svg", cwd=folder)
+    assert (drawn.returncode, drawn.stderr) == (0, "")
+    picture = (folder / "norms.svg").read_text()
+    assert "Which norm?" in picture
+    assert "test error" in picture
+    for wrong, told in (
+        (("phase", "results/synthetic"), "plot phase: name 2 keys before the runs, as in"),
+        (("heatmap", "--metric", "test_acc"), "plot heatmap takes none; plot curves and plot"),
+        (("depth", "--size", "900", "-o", "a.svg"), "--size 900: give width and height in pixels"),
+    ):
+        refused = normlab("plot", *wrong, cwd=folder)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert told in refused.stderr
 
 
 def test_a_report(folder: Path) -> None:

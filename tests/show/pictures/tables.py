@@ -5,6 +5,7 @@ import itertools
 from pandas import DataFrame
 
 from normlab.show import Subject
+from normlab.show.pictures import heatmap
 
 VARIANTS = ("no-norm plain", "bn plain", "bn residual", "ln plain")
 
@@ -44,6 +45,10 @@ def history(depth=110, steps=14):
     )
 
 
+def marked_history(depth=110, steps=14):
+    return heatmap.marked(history(depth, steps), "delta_rms")
+
+
 def curve(values):
     return DataFrame(
         [
@@ -66,7 +71,7 @@ def curve(values):
 def errors(variants=VARIANTS, depths=(8,), value=0.5):
     return DataFrame(
         [
-            {"variant": v, "depth": d, "value": value, "low": 0.4, "high": 0.6, "n": 2}
+            {"variant": v, "depth": d, "x": d, "value": value, "low": 0.4, "high": 0.6, "n": 2}
             for v in variants
             for d in depths
         ]
@@ -80,12 +85,20 @@ def factors(variants=VARIANTS, depths=(8,)):
 def runs(variants):
     """Runs of variants whose names begin with norm and skips, as `with_variants` names them."""
     words = [name.split() for name in variants]
+    rests = list(dict.fromkeys(tuple(rest) for _, _, *rest in words))
     return DataFrame(
         {
             "variant": variants,
-            "norm": [norm.replace("no-norm", "none") for norm, *_ in words],
+            "hue": [norm.replace("no-norm", "none") for norm, *_ in words],
             "residual": [skips == "residual" for _, skips, *_ in words],
-            "plain_variant": [len(parts) == 2 for parts in words],
+            "rest": [rests.index(tuple(rest)) for _, _, *rest in words],
+            "ordered": all(len(rest) == 1 and rest[0].startswith("lr=") for rest in rests),
+            "model": "cnn",
+            "model.residual": [skips == "residual" for _, skips, *_ in words],
+            "model.depth": 20,
+            "data": "digits",
+            "classes": 10,
+            "steps": 110,
         }
     )
 
@@ -96,8 +109,31 @@ def subject(table, figure="delta_rms", variants=None):
     return Subject(runs(drawn), figure, runs(variants) if variants else None)
 
 
+def phases(depths=(8, 20, 56), rates=(0.01, 0.1)):
+    """Nets that train at depths below 50 with the small rate and at the least with the large."""
+    found = []
+    for depth, rate in itertools.product(depths, rates):
+        trains = depth < 50 if rate == rates[0] else depth == depths[0]
+        found.append(
+            {
+                "variant": "bn plain",
+                "x": depth,
+                "y": rate,
+                "verdict": "trains" if trains else "exploding",
+                "agree": 2,
+                "n": 2,
+                "depth": 20 if rate == rates[0] else depths[0],
+            }
+        )
+    return DataFrame(found)
+
+
+def key_subject(*keys):
+    return Subject(runs(["bn plain"]), keys=keys)
+
+
 def run_subject(name="CNN-20", figure="delta_rms"):
-    return Subject(DataFrame({"name": [name], "seed": [0]}), figure)
+    return Subject(runs(["bn plain"]).assign(name=name, seed=0), figure)
 
 
 # -------------------------------------------------------------------- specifications

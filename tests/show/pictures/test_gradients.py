@@ -7,7 +7,9 @@ import pandas
 import pytest
 
 from normlab.errors import ConfigError
+from normlab.show import Screen
 from normlab.show.charts.panels import MOST_DEPTHS
+from normlab.show.charts.saving import specification
 from normlab.show.pictures import gradients
 from tests.show.pictures.tables import VARIANTS, encodings, profile, rows, subject
 from tests.show.terminal.printing import printed
@@ -18,13 +20,13 @@ def drawn(table, figure="delta_rms"):
 
 
 def slider_of(table):
-    found = gradients.history_chart(table, subject(table)).to_dict()
-    (slider,) = [p for p in found["params"] if p["name"] == "snapshot"]
-    return found, slider["bind"]
+    found = specification(gradients.history_chart(table, subject(table)))
+    assert [p["value"] for p in found["params"] if p["name"] == "snapshot"] == [0]
+    return found, found["usermeta"]["snapshots"]
 
 
 def sketched(table, width=80, figure="delta_rms"):
-    return printed(gradients.sketch(table, subject(table, figure), width), width)
+    return printed(gradients.sketch(table, subject(table, figure), Screen(width, 30)), width)
 
 
 def test_gradients_stand_on_a_log_scale_of_at_least_four_decades():
@@ -47,14 +49,27 @@ def test_gradients_show_init_and_end_a_panel_a_depth():
 @pytest.mark.parametrize(
     ("probe", "title"),
     [
-        ("delta_rms", "Gradient by layer, depth 8"),
-        ("grad_norm", "Gradient by layer, depth 8"),
-        ("mean_delta", "Gradient by layer, depth 8"),
-        ("sample_cosine", "Cosine between samples by layer, depth 8"),
+        ("delta_rms", "Gradient by layer"),
+        ("grad_norm", "Gradient by layer"),
+        ("mean_delta", "Gradient by layer"),
+        ("sample_cosine", "Cosine between samples by layer"),
     ],
 )
-def test_the_title_says_what_is_drawn(probe, title):
-    assert drawn(profile(depths=(8,)), probe)["title"]["text"] == title
+def test_the_title_says_what_is_drawn_of_which_networks(probe, title):
+    found = drawn(profile(depths=(8,)), probe)["title"]
+    assert found["text"] == title
+    assert found["subtitle"][0] == "CNN-20 and ResNet-20 on digits, 110 steps"
+
+
+def test_layers_are_whole_from_1_to_the_last_on_one_scale():
+    found = drawn(profile(depths=(8, 20)))
+    axes = [e["x"] for e in encodings(found) if "scale" in e.get("x", {})]
+    assert axes
+    for x in axes:
+        assert x["scale"]["domain"] == [1, 19]
+        assert x["axis"]["values"][0] == 1
+        assert all(isinstance(tick, int) for tick in x["axis"]["values"])
+    assert "resolve" not in found
 
 
 def test_a_gradient_of_0_or_infinity_stands_at_the_edge():
@@ -82,16 +97,16 @@ def test_at_most_four_depths_are_panels_and_the_picture_says_so():
     panels = found["facet"]["row"]["sort"]
     assert len(panels) == MOST_DEPTHS
     assert (panels[0], panels[-1]) == ("depth 8", "depth 56")
-    assert found["title"]["subtitle"].endswith("; 4 of 9 depths")
-    assert "depths" not in drawn(profile())["title"]["subtitle"]
+    assert found["title"]["subtitle"][-1].endswith("; 4 of 9 depths")
+    assert "depths" not in drawn(profile())["title"]["subtitle"][-1]
 
 
 # ------------------------------------------------------------------------ all snapshots
 
 
 def test_the_slider_goes_through_every_snapshot():
-    found, slider = slider_of(profile())
-    assert (slider["min"], slider["max"]) == (0, 1)
+    found, names = slider_of(profile())
+    assert names == ["step 0", "step 100"]
     assert "datum.snapshot == snapshot" in json.dumps(found)
     assert {row["snapshot"] for row in rows(found)} == {0, 1}
 
@@ -99,10 +114,11 @@ def test_the_slider_goes_through_every_snapshot():
 def test_long_histories_are_thinned_and_say_so():
     table = profile(VARIANTS, (110,))
     steps = [table.assign(step=step) for step in range(100)]
-    found, slider = slider_of(pandas.concat(steps, ignore_index=True).drop_duplicates())
+    found, names = slider_of(pandas.concat(steps, ignore_index=True).drop_duplicates())
     assert len(rows(found)) <= gradients.MOST_ROWS
-    kept = slider["max"] + 1
-    assert found["title"]["subtitle"].endswith(f"; {kept} of 100 snapshots")
+    kept = len(names)
+    assert (names[0], names[-1]) == ("step 0", "step 99")
+    assert found["title"]["subtitle"][-1].endswith(f"; {kept} of 100 snapshots")
     assert {row["snapshot"] for row in rows(found)} == set(range(kept))
     assert {0, 99} < {row["step"] for row in rows(found)}
 
@@ -110,23 +126,33 @@ def test_long_histories_are_thinned_and_say_so():
 # ------------------------------------------------------------------------------ sketches
 
 
-def test_bars_rise_with_the_values():
-    table = profile(VARIANTS[:1], (8,))
+def test_lines_rise_with_the_values_on_a_logarithmic_scale():
+    table = profile(VARIANTS[:1], (8,)).query("place == 'init'")
     table["value"] = 10.0 ** table["layer"]
-    line = sketched(table)[2]
-    bars = [c for c in line if c in "▁▂▃▄▅▆▇█"]
-    assert bars == sorted(bars)
-    assert (bars[0], bars[-1]) == ("▁", "█")
-    assert "10.0" in line
-    assert "1.0e+07" in line
+    lines = sketched(table)
+    cells = [
+        (column, -row)
+        for row, line in enumerate(lines)
+        for column, character in enumerate(line)
+        if "\u2800" < character <= "\u28ff"
+    ]
+    (left, low), (right, high) = min(cells), max(cells)
+    # A straight line from corner to corner.
+    for column, row in cells:
+        share = (column - left) / (right - left)
+        assert row == pytest.approx(low + share * (high - low), abs=1)
+    assert high - low > 10
+    labels = [line.split("┤")[0].strip() for line in lines if "┤" in line]
+    assert [float(label) for label in labels] == [10.0**power for power in range(7, 0, -1)]
 
 
 def test_names_are_no_markup():
-    table = profile(("bn plain measure=[delta_rms]",), (8,))
+    table = profile(("bn plain measure=[delta_rms]", "ln plain measure=[delta_rms]"), (8,))
     assert any("measure=[delta_rms]" in line for line in sketched(table, 90, "act_mean"))
 
 
 def test_what_has_no_logarithm_is_marked():
     table = profile(VARIANTS[:1], (8,))
     table.loc[table["layer"] == 2, "value"] = math.nan
-    assert sum(line.count("∅") for line in sketched(table)[:-1]) == 2
+    notes = [line for line in sketched(table) if "without a place" in line]
+    assert notes == ["1 point without a place on the axes: no-norm plain 1"] * 2  # init and end

@@ -5,7 +5,7 @@ import math
 import pytest
 from pandas import Series
 
-from normlab.show.terminal.bars import Scale, bar_line, evenly_chosen, long_bar, scale_of
+from normlab.show.terminal.bars import Scale, evenly_chosen, long_bar, scale_of
 
 
 def test_a_value_has_a_place_between_the_ends():
@@ -19,13 +19,6 @@ def test_a_value_has_a_place_between_the_ends():
 def test_a_scale_of_nothing_is_a_scale():
     assert scale_of(Series([], dtype=float)) == Scale(1.0, 1.0)
     assert scale_of(Series([2.0, 8.0]), log=True) == Scale(2.0, 8.0, True)
-
-
-def test_bars_are_judged_by_the_last():
-    line = bar_line([1e-9, 0.5, 1.0], 8, Scale(1e-9, 1.0, log=True), judged=True)
-    assert line.plain == "▁██"
-    assert [span.style for span in line.spans] == ["blue", "green", "green"]
-    assert bar_line([0.0, 1.0], 8, Scale(0.1, 1.0, log=True)).plain == "∅█"
 
 
 def test_the_first_and_the_last_are_among_the_chosen():
