@@ -9,6 +9,7 @@ import sys
 from normlab.cli.application import Invocation, app
 from normlab.cli.streams import prepare_streams
 from normlab.errors import InterruptedRunError, NormlabError
+from normlab.text import printable
 
 USAGE_ERROR = 2
 UNFORESEEN_ERROR = 3
@@ -87,8 +88,7 @@ def print_error(message: str) -> None:
         half = MOST_CHARACTERS // 2
         message = f"{message[:half]} … {message[-half:]}"
     # It may repeat what was typed, and must not control the terminal with it.
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(message.split()))
-    print(f"normlab: {shown}", file=sys.stderr)
+    print(f"normlab: {printable(' '.join(message.split()))}", file=sys.stderr)
 
 
 def signals_as_ctrl_c() -> list[int]:

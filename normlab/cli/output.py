@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from normlab.show import TABLE_FORMATS
-from normlab.text import plural
+from normlab.text import plural, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -31,7 +31,8 @@ def make_console(*, stderr: bool = False, quiet: bool = False) -> "Console":
             self.quiet = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    console = PipeConsole(stderr=stderr, quiet=quiet, highlight=False)
+    # What is printed may be words of files that others wrote: none of it is markup.
+    console = PipeConsole(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False)
     told = os.environ.get("COLUMNS", "")
     if told.isdecimal() and int(told) > 0:
         console.width = max(int(told), LEAST_WIDTH)
@@ -92,7 +93,7 @@ def print_beside(line: str) -> None:
 def print_problems(problems: Sequence[str], *, verbose: bool) -> None:
     """Name on stderr the folders that are no sound runs, or say how many they are."""
     if problems and verbose:
-        print(*problems, sep="\n", file=sys.stderr)
+        print(*map(printable, problems), sep="\n", file=sys.stderr)
     elif problems:
         count = plural(len(problems), "folder")
         print(f"{count} left out as no sound run; --verbose names them", file=sys.stderr)

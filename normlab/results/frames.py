@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow
 from pandas import DataFrame
 
+from normlab.bounded_files import read_bounded
 from normlab.config import completed, from_yaml
 from normlab.errors import ConfigError
 from normlab.runs import CONFIG_FILE, SUMMARY_FILE, Summary, in_one_line
@@ -91,13 +92,14 @@ def _config(folder: str, summary: Summary) -> Mapping[str, Any]:
     """The config of a run as nested dicts; raises ValueError where it cannot be normlab's."""
     config = summary.config
     if config is None:  # written before summaries held their config
-        text = (Path(folder) / CONFIG_FILE).read_text(encoding="utf-8")
-        config = from_yaml(text).model_dump(mode="json")
+        config = from_yaml(read_bounded(f"{folder}/{CONFIG_FILE}").decode()).model_dump(mode="json")
     if type(config.get("seed")) is not int:
         raise ValueError(f"{SUMMARY_FILE} is not normlab's, its config has no seed")
     lacking = [group for group in _GROUPS if not isinstance(config.get(group), dict)]
     if lacking:
         raise ValueError(f"{SUMMARY_FILE} is not normlab's, its config has no {lacking[0]}")
+    if type(config["model"].get("depth", 0)) is not int:
+        raise ValueError(f"{SUMMARY_FILE} is not normlab's, its model.depth is no whole number")
     return completed(config)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pandas import DataFrame
 
+from normlab.bounded_files import read_bounded
 from normlab.config import from_yaml
 from normlab.errors import ConfigError
 from normlab.results.filters import where
@@ -60,5 +61,5 @@ def _summaries(paths: Sequence[Path], problems: list[str]) -> Iterator[tuple[str
 
 def _pending(folder: str) -> Summary:
     """A stand-in for the summary of a run that has none yet."""
-    config = from_yaml((Path(folder) / CONFIG_FILE).read_text(encoding="utf-8"))
+    config = from_yaml(read_bounded(f"{folder}/{CONFIG_FILE}").decode())
     return Summary.pending(config, "running" if is_running(Path(folder)) else "unfinished")

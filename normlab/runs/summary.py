@@ -7,8 +7,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from normlab.bounded_files import read_bounded
 from normlab.config import Config, describe, run_id
-from normlab.vocabulary import FINAL, METRICS
+from normlab.text import printable
+from normlab.vocabulary import DIAGNOSES, FINAL, METRICS
 
 SUMMARY_FILE = "summary.json"
 # Counted up when a key changes its meaning or goes, so that no reader takes a figure for another;
@@ -100,6 +102,9 @@ def parse_summary(text: bytes) -> Summary:
             f"{SUMMARY_FILE} is of version {summary.version}, this normlab reads {SUMMARY_VERSION} "
             "and older; install a later one"
         )
+    verdicts = (summary.verdict, summary.verdict_init, summary.verdict_end)
+    if not all(verdict is None or verdict in DIAGNOSES for verdict in verdicts):
+        raise ValueError(f"{SUMMARY_FILE} is not normlab's, it has a verdict of its own")
     return summary
 
 
@@ -110,7 +115,9 @@ def _parsed(text: bytes) -> Summary:
         raise ValueError(_fault(error)) from error
     if summary.status not in ENDED:
         raise ValueError(f"{SUMMARY_FILE} is not normlab's")
-    return summary
+    if text.isascii() and b"\\u" not in text:  # as nearly all are, which are read by thousands
+        return summary
+    return summary.model_copy(update=dict(printable(dict(summary))))
 
 
 def read_summary(folder: Path) -> Summary | None:
@@ -121,7 +128,7 @@ def read_summary(folder: Path) -> Summary | None:
     which refuses both.
     """
     try:
-        text = (folder / SUMMARY_FILE).read_bytes()
+        text = read_bounded(folder / SUMMARY_FILE)
         return _parsed(_without_unsound_keys(text))
     except (OSError, ValueError, RecursionError):
         return None

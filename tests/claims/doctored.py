@@ -9,15 +9,19 @@ from normlab.claims import CLAIMS, Evidence, judge_runs
 from normlab.claims.planning import claim_grids
 from normlab.config import compose_grids, run_id
 from normlab.runs import run_folder, to_json
+from normlab.training import LAYER_COLUMNS, METRIC_COLUMNS
 
 
 def write_run(config, figures):
     """A run's folder as normlab writes it, with figures of our own."""
     folder = run_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("metrics", "layers"):
+    texts = {"name": "layer", "kind": "linear"}
+    for name, columns in (("metrics", METRIC_COLUMNS), ("layers", LAYER_COLUMNS)):
         if name in figures:
-            DataFrame(figures[name]).to_parquet(folder / f"{name}.parquet")
+            table = DataFrame(figures[name])
+            lacking = {c: texts.get(c, math.nan) for c in columns if c not in table}
+            table.assign(**lacking).to_parquet(folder / f"{name}.parquet")
     scores = {key: value for key, value in figures.items() if key not in ("metrics", "layers")}
     summary = {
         "run_id": run_id(config),

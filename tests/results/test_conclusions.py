@@ -1,5 +1,6 @@
 """The two sentences on a sweep."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from pandas import DataFrame
 from normlab.results import findings
 from normlab.results.degradation import degraded
 from normlab.results.frames import to_frame
+from normlab.training import METRIC_COLUMNS
 from tests.results.sample import row
 
 
@@ -180,7 +182,8 @@ def test_a_training_far_from_its_end_shows_no_degradation(
     tmp_path: Path, epochs: list[int], losses: list[float], ended: bool
 ) -> None:
     steps = [10 * epoch for epoch in epochs]
-    table = DataFrame({"step": steps, "epoch": map(float, epochs), "train_loss": losses})
+    known = {"step": steps, "epoch": [float(e) for e in epochs], "train_loss": losses}
+    table = DataFrame({column: known.get(column, math.nan) for column in METRIC_COLUMNS})
     runs: list[Any] = net("bn", 8, 1.0, *HEALTHY)
     for _, summary in net("bn", 20, 0.5, *HEALTHY):
         folder = tmp_path / "runs" / str(summary.config["seed"])

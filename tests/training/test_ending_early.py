@@ -63,10 +63,14 @@ def test_it_stops_at_the_first_evaluation_that_is_as_good(
     assert not plan_configs([stopped.config]).pending  # it is a result
 
 
-def test_out_of_time_it_goes_on_with_a_larger_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(10**9))  # a second passes each time it is asked
-    monkeypatch.setattr(session.time, "perf_counter", lambda: next(clock))
-    summary = made("training.max_seconds=40", "output.weights=true")
+def test_out_of_time_it_goes_on_with_a_larger_limit() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        clock = iter(range(10**9))  # a second passes each time it is asked
+        patch.setattr(session.time, "perf_counter", lambda: next(clock))
+        summary = made("training.max_seconds=40", "output.weights=true")
+        # Again with the same limit, no step more is made.
+        again = made("training.max_seconds=40", "output.weights=true")
+    assert again.steps == summary.steps
     assert summary.status == "timeout"
     assert not summary.final
     assert summary.verdict is None
@@ -77,13 +81,10 @@ def test_out_of_time_it_goes_on_with_a_larger_limit(monkeypatch: pytest.MonkeyPa
     folder = Path("results/runs") / summary.run_id
     assert not (folder / "weights.pt").exists()
     assert counts(read_results([Path("results")])[0]) == {"timeout": 1}
-    # Again with the same limit, no step more is made.
-    assert made("training.max_seconds=40", "output.weights=true").steps == summary.steps
-    monkeypatch.undo()
-    ended = made("output.weights=true", f"output.root={Path.cwd()}/results")
+    ended = made("output.weights=true")
     assert (ended.status, ended.run_id) == ("finished", summary.run_id)
     weights = torch.load(folder / "weights.pt", weights_only=True)
-    whole = made("output.weights=true", f"output.root={Path.cwd()}/other")
+    whole = made("output.weights=true", "output.root=other")
     others = torch.load(Path("other/runs") / whole.run_id / "weights.pt", weights_only=True)
     assert all(torch.equal(weights[name], others[name]) for name in others)
     tables = [read_run(Path(root) / "runs" / whole.run_id) for root in ("results", "other")]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from pandas import DataFrame
 
+from normlab.bounded_files import read_bounded
 from normlab.config import config_folder
 from normlab.runs import CONFIG_FILE, read_environment
 
@@ -99,6 +100,6 @@ def _commit(environment: Mapping[str, Any]) -> str:
 
 def _text_of(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return read_bounded(file).decode()
     except (OSError, ValueError):
         return ""

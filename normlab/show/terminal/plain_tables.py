@@ -34,7 +34,7 @@ def figures_table() -> Table:
 
 def fit(table: Table, width: int) -> Table:
     """The table as wide as it needs to be, and no wider than `width`."""
-    console = Console(width=width)
+    console = Console(width=width, markup=False, emoji=False)
     table.width = min(width, table.__rich_measure__(console, console.options).maximum)
     return table
 

@@ -1,0 +1,218 @@
+"""A run whose files others have written, or that are damaged: left out, named, and nothing else."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from normlab.runs import run_folder
+from tests.cli.invoking import Result, normlab
+from tests.runs.support import config_in, make
+
+Damage = Callable[[Path], object]
+
+
+def put(name: str, content: bytes | str) -> Damage:
+    """Another content of a file."""
+    data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    return lambda run: (run / name).write_bytes(data)
+
+
+def summary(**values: Any) -> Damage:
+    """Other values in summary.json; `...` takes a key away."""
+
+    def change(run: Path) -> None:
+        found = json.loads((run / "summary.json").read_text())
+        for key, value in values.items():
+            *parts, last = key.split("__")
+            place = found
+            for part in parts:
+                place = place[part]
+            if value is ...:
+                del place[last]
+            else:
+                place[last] = value
+        (run / "summary.json").write_text(json.dumps(found))
+
+    return change
+
+
+def pipe(name: str) -> Damage:
+    def change(run: Path) -> None:
+        (run / name).unlink(missing_ok=True)
+        os.mkfifo(run / name)
+
+    return change
+
+
+def link(name: str, target: str) -> Damage:
+    def change(run: Path) -> None:
+        (run / name).unlink(missing_ok=True)
+        (run / name).symlink_to(target)
+
+    return change
+
+
+def folder(name: str) -> Damage:
+    def change(run: Path) -> None:
+        (run / name).unlink(missing_ok=True)
+        (run / name).mkdir()
+
+    return change
+
+
+def table(name: str, /, **columns: Any) -> Damage:
+    return lambda run: pd.DataFrame(columns).to_parquet(run / name)
+
+
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9)
+)
+EVIL = "\x1b]0;owned\x07\x1b[31m[/red] [bold]x :bomb: \u202e"
+
+# What the file says is not to be had: the run is left out of tables, with a line.
+UNREADABLE: dict[str, Damage] = {
+    "no summary text": put("summary.json", b""),
+    "half a summary": put("summary.json", b'{"run_id": "x"'),
+    "a deep summary": put("summary.json", "[" * 30_000),
+    "a summary that is a list": put("summary.json", "[1, 2]"),
+    "a summary that is binary": put("summary.json", bytes(range(256))),
+    "half a character": put("summary.json", '{"run_id": "\\ud800", "status": "\ud800"}'),
+    "no run id": summary(run_id=...),
+    "a status of its own": summary(status="splendid"),
+    "a status that is a number": summary(status=3),
+    "an accuracy in words": summary(train_acc="good"),
+    "a config that is a list": summary(config=[1]),
+    "a config without groups": summary(config={"seed": 1}),
+    "a group that is a number": summary(config__model=7),
+    "no seed": summary(config__seed=...),
+    "a seed in words": summary(config__seed="one"),
+    "a seed that is true": summary(config__seed=True),
+    "a seed of 400 digits": summary(config__seed=10**400),
+    "a seed above 64 bits": summary(config__seed=2**70),
+    "a version to come": summary(version=10**6),
+    "a depth in words": summary(config__model__depth="[/red]"),
+    "a depth of HTML": summary(config__model__depth="<script>alert(1)</script>"),
+    "a verdict of its own": summary(verdict="[blink]"),
+    "a pipe for a summary": pipe("summary.json"),
+    "an endless summary": link("summary.json", "/dev/zero"),
+    "a folder for a summary": folder("summary.json"),
+    "a summary of megabytes": put("summary.json", b" " * (1 << 22)),
+}
+# The run's row can be told; what is damaged is another file, or harmless.
+READABLE: dict[str, Damage] = {
+    "words that control a terminal": summary(name=EVIL, reason=EVIL, device=EVIL, commit=EVIL),
+    "a width of HTML": summary(config__model__width="<script>alert(1)</script>"),
+    "a list for a norm": summary(config__norm__name=["bn"]),
+    "a huge depth": summary(config__model__depth=10**400),
+    "an infinite rate": summary(config__optimizer__lr=float("inf")),
+    "infinite seconds": summary(seconds=1e308),
+    "negative steps": summary(steps=-5),
+    "no config": summary(config=...),
+    "no config file": lambda run: (run / "config.yaml").unlink(),
+    "a config of aliases": put("config.yaml", BOMB),
+    "a config that is binary": put("config.yaml", bytes(range(256))),
+    "a pipe for a config": pipe("config.yaml"),
+    "a deep environment": put("environment.json", "[" * 30_000),
+    "an environment that is a list": put("environment.json", "[]"),
+    "a command that is a number": put("environment.json", '{"command": 7, "started": 5}'),
+    "a start before all": put("environment.json", '{"command": ["x"], "started": "0001-01-01"}'),
+    "a pipe for an environment": pipe("environment.json"),
+    "layers in words": table("layers.parquet", step=["a"], layer=["b"], name=[1], kind=[2]),
+    "layers without rows": table("layers.parquet", step=[], layer=[]),
+    "layers of other columns": table("layers.parquet", x=[1]),
+    "layers that are text": put("layers.parquet", "no table"),
+    "layers cut short": lambda run: (run / "layers.parquet").write_bytes(
+        (run / "layers.parquet").read_bytes()[:-30]
+    ),
+    "a pipe for layers": pipe("layers.parquet"),
+    "endless metrics": link("metrics.parquet", "/dev/zero"),
+    "a folder for metrics": folder("metrics.parquet"),
+    "metrics without steps": table("metrics.parquet", epoch=[1.0]),
+    "a lock that is a list": put("lock.json", "[1]"),
+    "a pipe for a lock": pipe("lock.json"),
+}
+DAMAGES = {**UNREADABLE, **READABLE}
+COMMANDS = {
+    "ls": ("ls", "results"),
+    "show": ("show", "{damaged}"),
+    "compare": ("compare", "results"),
+    "compare json": ("compare", "results", "--format", "json"),
+    "plot gradients": ("plot", "gradients", "results", "-o", "x.svg"),
+    "plot curves": ("plot", "curves", "results", "-o", "x.svg"),
+    "report": ("report", "results", "-o", "x.html"),
+    "export": ("results", "export", "x.csv", "results"),
+    "export layers": ("results", "export", "y.csv", "results", "--layers"),
+}
+# Kinds of errors that Python raises: none is for a person.
+FOREIGN = re.compile(r"[A-Z]\w*(Error|Exception)\b|Traceback|pydantic|pyarrow|<frozen")
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder of two runs, which tests copy."""
+    root = tmp_path_factory.mktemp("sound")
+    for seed in (0, 1):
+        make(config_in(root / "results", f"seed={seed}"))
+    return root
+
+
+def damaged(sound: Path, place: Path, damage: Damage) -> tuple[str, str]:
+    """A copy of the runs of which one is damaged: the names of the sound and the damaged one."""
+    shutil.copytree(sound, place, dirs_exist_ok=True)
+    whole, broken = (
+        run_folder(config_in(sound / "results", f"seed={seed}")).name for seed in (0, 1)
+    )
+    damage(place / "results" / "runs" / broken)
+    return whole, broken
+
+
+def check(name: str, damage: str, found: Result, whole: str, broken: str, place: Path) -> None:
+    said = found.stdout + found.stderr
+    case = f"{damage}, {name}: exit {found.returncode}\n{said}"
+    assert found.returncode in (0, 2), case
+    assert not FOREIGN.search(found.stderr), case
+    assert "\x1b" not in said, case
+    assert "\x07" not in said, case
+    assert "\u202e" not in said, case
+    if found.returncode == 2:
+        assert len(found.stderr.strip().splitlines()) <= 4, case
+    if damage == "words that control a terminal" and name in ("ls", "show"):
+        words = " ".join(found.stdout.split())
+        assert "[/red] [bold]x :bomb:" in words, case  # as it stands
+    if name == "show":
+        return
+    if damage in UNREADABLE:
+        assert broken in found.stderr or "1 folder" in said or "left out" in said, case
+    if name == "ls":
+        assert whole in found.stdout, case
+    if name in ("compare json", "export", "report"):
+        assert found.returncode == 0, case
+    if name == "report":
+        assert "<script>alert(1)" not in (place / "x.html").read_text(encoding="utf-8"), case
+
+
+def try_all(sound: Path, place: Path, damage: str, commands: dict[str, tuple[str, ...]]) -> None:
+    whole, broken = damaged(sound, place, DAMAGES[damage])
+    for name, words in commands.items():
+        words = tuple(w.format(damaged=f"results/runs/{broken}") for w in words)
+        check(name, damage, normlab(*words, cwd=place), whole, broken, place)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run_is_named_and_breaks_no_list(
+    sound: Path, tmp_path: Path, damage: str
+) -> None:
+    try_all(sound, tmp_path, damage, {"ls": COMMANDS["ls"]})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run_breaks_no_command(sound: Path, tmp_path: Path, damage: str) -> None:
+    try_all(sound, tmp_path, damage, COMMANDS)
