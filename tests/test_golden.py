@@ -20,6 +20,7 @@ def kept(name: str) -> str:
     return (FOLDER / name).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_run_ids_stay() -> None:
     """A key that is added to the config needs a line in config/migrations.py."""
     assert golden.as_json(golden.run_ids()) == kept("ids.json")

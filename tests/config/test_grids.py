@@ -25,7 +25,7 @@ AXES = {
 }
 
 
-@settings(max_examples=15)  # each composes up to 27 points
+@settings(max_examples=6)  # each composes up to 27 points
 @given(st.data())
 def test_patched_points_equal_hydras_own(data: st.DataObject) -> None:
     """Composing once per group choices and patching gives what composing each point gives."""

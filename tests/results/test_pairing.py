@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas import DataFrame
 from scipy import stats
@@ -16,6 +16,7 @@ from normlab.results.frames import to_frame
 from tests.results.sample import figures, row
 
 
+@settings(max_examples=30)  # each makes runs by which to pair
 @given(st.lists(st.tuples(figures, figures), min_size=2, max_size=7))
 def test_paired_is_the_paired_t_test(pairs: list[tuple[float, float]]) -> None:
     runs = [

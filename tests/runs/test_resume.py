@@ -46,6 +46,10 @@ def rows_of(events):
     return found
 
 
+# The longest of them.
+SLOW = ("augmented", "cnn")
+
+
 def through_a_file(state):
     """A state as it comes back from checkpoint.pt."""
     file = io.BytesIO()
@@ -66,7 +70,10 @@ def stopped_everywhere(config):
         yield before, last.state["step"], list(train(config, resume=through_a_file(last.state)))
 
 
-@pytest.mark.parametrize("name", sorted(CONFIGS))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in sorted(CONFIGS)],
+)
 def test_training_goes_on_bit_for_bit(name):
     """From every step, and from the midst of every evaluation, which it then makes again."""
     config = compose(CONFIGS[name])
