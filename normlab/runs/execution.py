@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from normlab.config import Config, run_id
-from normlab.errors import BusyError, NormlabError, RunError
+from normlab.errors import BusyError, ConfigError, DataError, NormlabError, RunError
 from normlab.runs.checkpoint import SavedRun, read_checkpoint
 from normlab.runs.conclusion import Conclusion, Ending, conclude
 from normlab.runs.environment import command_line
@@ -271,5 +271,7 @@ def execute_in_worker(config: Config, *, force: bool, stop: Callable[[], bool]) 
     except NormlabError as error:
         status = "busy" if isinstance(error, BusyError) else "failed"
         seconds = time.perf_counter() - began
+        if isinstance(error, ConfigError | DataError):  # before there was anything to record
+            record_failure(config, str(error), seconds)
         return Outcome(run_id(config), status, str(error), seconds=seconds)
     raise AssertionError("execute ends with a Finished")

@@ -1,6 +1,7 @@
 """A run's folder made, locked and put in order, before anything is written into it."""
 
 import contextlib
+import errno
 from pathlib import Path
 
 from normlab.config import Config
@@ -37,8 +38,11 @@ def check_within(folder: Path, root: Path) -> None:
     """Raise RecordError where a folder is a link that leads out of the results folder."""
     try:
         leads_out = folder.is_symlink() and not folder.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError) as error:  # RuntimeError: a link in a circle
-        raise RecordError(f"{folder}: a link that leads nowhere; remove it") from error
+    except (OSError, RuntimeError) as error:
+        # RuntimeError, in older versions of Python: a link in a circle.
+        if isinstance(error, RuntimeError) or error.errno == errno.ELOOP:
+            raise RecordError(f"{folder}: a link that leads nowhere; remove it") from error
+        raise unwritable(folder, error) from error
     if leads_out:
         raise RecordError(
             f"{folder}: a link that leads out of {root}, to {folder.resolve()}, where nothing is "

@@ -95,6 +95,20 @@ def test_an_unwritable_place_is_one_line(tmp_path: Path) -> None:
         Recorder(config_in(tmp_path / "file"), device="cpu", command=[])
 
 
+def test_a_path_too_long_for_the_system_is_one_line(tmp_path: Path) -> None:
+    root = tmp_path.joinpath(*["a" * 100] * 60)
+    with pytest.raises(RecordError, match=r"cannot be written \(File name too long\)"):
+        Recorder(config_in(root), device="cpu", command=[])
+
+
+def test_a_link_in_a_circle_is_one_line(tmp_path: Path) -> None:
+    folder = run_folder(config_in(tmp_path))
+    folder.parent.mkdir()
+    folder.symlink_to(folder)
+    with pytest.raises(RecordError, match="a link that leads nowhere; remove it"):
+        Recorder(config_in(tmp_path), device="cpu", command=[])
+
+
 def test_what_a_killed_process_left_half_written_goes_with_the_next_start(tmp_path):
     config = config_in(tmp_path)
     folder = run_folder(config)

@@ -15,6 +15,7 @@ from normlab.runs import (
     labels,
     lacks_weights,
     read_run,
+    read_summary,
     read_weights,
     run_folder,
     sweep,
@@ -23,7 +24,7 @@ from normlab.runs import (
 )
 from normlab.runs.launchers.ray import Claimed, claim
 from normlab.runs.locks import RunLock, is_held
-from tests.runs.support import make, planned, write_run
+from tests.runs.support import config_in, make, planned, write_run
 
 # ----------------------------------------------------------------------------- local sweeps
 
@@ -228,3 +229,15 @@ def test_a_run_that_another_process_makes_is_launched_once_more_at_most(
     assert rounds == [[run_id(first), run_id(second)], [run_id(second)]][:launches]
     assert slept == [sweeping.BUSY_SECONDS] * 5
     assert announced == [1]
+
+
+def test_a_run_of_a_sweep_that_cannot_start_leaves_a_record(tmp_path: Path) -> None:
+    """What a sweep tells of it can be looked up afterwards, and is not tried again unasked."""
+    config = config_in(tmp_path, "training.batch_size=65")
+    outcome = execute_in_worker(config, force=False, stop=lambda: False)
+    assert outcome.status == "failed"
+    kept = read_summary(run_folder(config))
+    assert kept is not None
+    assert (kept.status, kept.reason) == ("failed", outcome.reason)
+    assert "64 training samples" in kept.reason
+    assert not list(run_folder(config).glob("lock.json"))
