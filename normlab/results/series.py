@@ -236,6 +236,8 @@ def _tables(
             table = read_table(Path(folder), name)
         except RecordError:
             continue
+        if table.empty:
+            continue
         read += 1
         if needed in table:
             yielded.add(training)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from normlab.bounded_files import open_regular, read_bounded
 from normlab.config import Config, from_yaml, run_id
 from normlab.errors import ConfigError, RecordError
-from normlab.runs.provenance import ENVIRONMENT_FILE, with_origin
+from normlab.runs.provenance import ENVIRONMENT_BYTES, ENVIRONMENT_FILE, with_origin
 from normlab.runs.summary import (
     SUMMARY_FILE,
     LaterVersionError,
@@ -33,7 +33,6 @@ CONFIG_FILE = "config.yaml"
 WEIGHTS_FILE = "weights.pt"
 CHECKPOINT_FILE = "checkpoint.pt"
 TENSOR_BYTES = 1 << 36  # of a network's weights and its optimizer's memory
-_ENVIRONMENT_BYTES = 1 << 20  # the command of a sweep may name thousands of values
 # What every summary that normlab wrote has said.
 SUMMARY_KEYS = ("run_id", "name", "status", "verdict", "steps", "seconds", "parameters", "device")
 
@@ -78,7 +77,7 @@ def read_run(folder: Path) -> Run:
         file = folder / SUMMARY_FILE
         text = read_bounded(file)
         file = folder / ENVIRONMENT_FILE
-        environment = parse_environment(read_bounded(file, _ENVIRONMENT_BYTES))
+        environment = parse_environment(read_bounded(file, ENVIRONMENT_BYTES))
         file = table_file(folder, "metrics")
         metrics = read_rows(folder, "metrics")
         file = table_file(folder, "layers")

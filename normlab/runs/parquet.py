@@ -92,8 +92,26 @@ def checked(table: "pyarrow.Table", columns: Sequence[str]) -> "pyarrow.Table":
         empty = kinds.is_null(column.type) and not (name in WHOLE and len(column))
         if not fits and not empty:
             raise ValueError(f"its column {name!a} is not of {wanted}")
-        table = table.set_column(place, name, column.cast(wanted))
+        column = column.cast(wanted)
+        _check_values(name, column)
+        table = table.set_column(place, name, column)
     return table
+
+
+def _check_values(name: str, column: "pyarrow.ChunkedArray") -> None:
+    """Raise ValueError for layers that are not 1 to L, and for texts that control a terminal."""
+    import pyarrow.compute
+
+    if name == "layer":
+        found = sorted(pyarrow.compute.unique(column).to_pylist())
+        if found != list(range(1, len(found) + 1)):
+            raise ValueError("its layers are not numbered from 1")
+    elif name == "step" and len(column) and pyarrow.compute.min(column).as_py() < 0:
+        raise ValueError("a step is below 0")
+    elif name in TEXTS:
+        texts = pyarrow.compute.unique(column).to_pylist()
+        if not all(text is None or text.isprintable() for text in texts):
+            raise ValueError(f"its column {name!a} holds control characters")
 
 
 def _unpacked(column: "pyarrow.ChunkedArray") -> "pyarrow.ChunkedArray":

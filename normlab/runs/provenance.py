@@ -11,8 +11,10 @@ from normlab.bounded_files import read_bounded
 from normlab.config import Config, DataSet
 from normlab.errors import DataError
 from normlab.runs.summary import Summary
+from normlab.text import printable
 
 ENVIRONMENT_FILE = "environment.json"
+ENVIRONMENT_BYTES = 1 << 20  # the command of a sweep may name thousands of values
 
 
 def made_with(environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def start_of(folder: Path) -> float:
 def read_environment(folder: str | Path) -> dict[str, Any]:
     """What a folder's environment.json says, nothing where it is missing or damaged."""
     try:
-        found = json.loads(read_bounded(f"{folder}/{ENVIRONMENT_FILE}"))
+        found = json.loads(read_bounded(f"{folder}/{ENVIRONMENT_FILE}", ENVIRONMENT_BYTES))
+        return printable(found) if isinstance(found, dict) else {}
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}

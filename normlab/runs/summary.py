@@ -102,7 +102,10 @@ def parse_summary(text: bytes) -> Summary:
             f"{SUMMARY_FILE} is of version {summary.version}, this normlab reads {SUMMARY_VERSION} "
             "and older; install a later one"
         )
-    verdicts = (summary.verdict, summary.verdict_init, summary.verdict_end)
+    verdicts = (
+        *(summary.verdict, summary.verdict_init),
+        *(summary.verdict_first_epoch, summary.verdict_end),
+    )
     if not all(verdict is None or verdict in DIAGNOSES for verdict in verdicts):
         raise ValueError(f"{SUMMARY_FILE} is not normlab's, it has a verdict of its own")
     return summary
@@ -115,7 +118,8 @@ def _parsed(text: bytes) -> Summary:
         raise ValueError(_fault(error)) from error
     if summary.status not in ENDED:
         raise ValueError(f"{SUMMARY_FILE} is not normlab's")
-    if text.isascii() and b"\\u" not in text:  # as nearly all are, which are read by thousands
+    # Of ASCII's control characters JSON holds the last as it is and five by a letter.
+    if text.isascii() and b"\\" not in text and b"\x7f" not in text:
         return summary
     return summary.model_copy(update=dict(printable(dict(summary))))
 

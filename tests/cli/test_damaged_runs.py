@@ -71,6 +71,16 @@ def table(name: str, /, **columns: Any) -> Damage:
     return lambda run: pd.DataFrame(columns).to_parquet(run / name)
 
 
+def other_layers(**columns: Any) -> Damage:
+    """Other values in whole columns of layers.parquet."""
+
+    def change(run: Path) -> None:
+        file = run / "layers.parquet"
+        pd.read_parquet(file).assign(**columns).to_parquet(file)
+
+    return change
+
+
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]\n" for i in range(9)
 )
@@ -100,6 +110,7 @@ UNREADABLE: dict[str, Damage] = {
     "a depth in words": summary(config__model__depth="[/red]"),
     "a depth of HTML": summary(config__model__depth="<script>alert(1)</script>"),
     "a verdict of its own": summary(verdict="[blink]"),
+    "a first epoch of its own": summary(verdict_first_epoch="[blink]"),
     "a pipe for a summary": pipe("summary.json"),
     "an endless summary": link("summary.json", "/dev/zero"),
     "a folder for a summary": folder("summary.json"),
@@ -107,6 +118,7 @@ UNREADABLE: dict[str, Damage] = {
 }
 # The run's row can be told; what is damaged is another file, or harmless.
 READABLE: dict[str, Damage] = {
+    "controls that JSON has by a letter": summary(name="a\b\f\rb\x7f"),
     "words that control a terminal": summary(name=EVIL, reason=EVIL, device=EVIL, commit=EVIL),
     "a width of HTML": summary(config__model__width="<script>alert(1)</script>"),
     "a list for a norm": summary(config__norm__name=["bn"]),
@@ -131,6 +143,9 @@ READABLE: dict[str, Damage] = {
     "layers cut short": lambda run: (run / "layers.parquet").write_bytes(
         (run / "layers.parquet").read_bytes()[:-30]
     ),
+    "layers of huge numbers": other_layers(step=2**62, layer=2**62),
+    "layers whose names control a terminal": other_layers(name=EVIL),
+    "metrics without rows": table("metrics.parquet", step=[], epoch=[]),
     "a pipe for layers": pipe("layers.parquet"),
     "endless metrics": link("metrics.parquet", "/dev/zero"),
     "a folder for metrics": folder("metrics.parquet"),
@@ -146,6 +161,7 @@ COMMANDS = {
     "compare json": ("compare", "results", "--format", "json"),
     "plot gradients": ("plot", "gradients", "results", "-o", "x.svg"),
     "plot curves": ("plot", "curves", "results", "-o", "x.svg"),
+    "plot curves of it": ("plot", "curves", "{damaged}", "-o", "x.svg"),
     "report": ("report", "results", "-o", "x.html"),
     "export": ("results", "export", "x.csv", "results"),
     "export layers": ("results", "export", "y.csv", "results", "--layers"),
@@ -181,12 +197,13 @@ def check(name: str, damage: str, found: Result, whole: str, broken: str, place:
     assert "\x1b" not in said, case
     assert "\x07" not in said, case
     assert "\u202e" not in said, case
+    assert not re.search("[\b\f\r\x7f]", said), case
     if found.returncode == 2:
         assert len(found.stderr.strip().splitlines()) <= 4, case
     if damage == "words that control a terminal" and name in ("ls", "show"):
         words = " ".join(found.stdout.split())
         assert "[/red] [bold]x :bomb:" in words, case  # as it stands
-    if name == "show":
+    if name in ("show", "plot curves of it"):
         return
     if damage in UNREADABLE:
         assert broken in found.stderr or "1 folder" in said or "left out" in said, case
