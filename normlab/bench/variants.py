@@ -1,8 +1,9 @@
 """A training step in its variants: the bare loop, normlab's own, and other packages'."""
 
 import importlib.util
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from normlab.bench.nets import STEPS, Case
 from normlab.bench.textbook import seconds_of, textbook_step
 from normlab.networks import weight_layers
+from normlab.runs import Finished, Note, execute
 from normlab.training import Event, Progress, select_device, train
 
 # Make so many steps and say how many seconds they took.
@@ -76,6 +78,32 @@ def own_loop(*overrides: str) -> Callable[[Case], AbstractContextManager[Block]]
     return variant
 
 
+@contextmanager
+def recorded(case: Case) -> Iterator[Block]:
+    """A whole run: normlab's own loop, and its rows written as they come, every layer's gradient at
+    every step."""
+    with tempfile.TemporaryDirectory() as root:
+        config = case.config(*GRADIENTS, f"output.root='{root}'")
+        events: Generator[Event | Note | Finished, None, None] | None = None
+        done = 0
+
+        def block(steps: int) -> float:
+            nonlocal events, done
+            assert config.training.steps is not None
+            if events is None or done + steps >= config.training.steps:
+                if events is not None:
+                    events.close()
+                events = execute(config, force=True, progress_seconds=-1)
+                done = _train_to(events, 1)  # its start is not timed
+            began, before = time.perf_counter(), done
+            done = _train_to(events, done + steps)
+            return (time.perf_counter() - began) * steps / (done - before)
+
+        yield block
+        if events is not None:
+            events.close()
+
+
 def _train_to(events: Iterator[Any], target: int) -> int:
     """Train up to a step; on a GPU to the next reading of the loss."""
     return next(e.step for e in events if isinstance(e, Progress) and e.step >= target)
@@ -90,6 +118,7 @@ VARIANTS: dict[str, Variant] = {
     "item": Variant(with_item),
     "no probes": Variant(own_loop("probes=none"), own=True),
     "grad_norm": Variant(own_loop(*GRADIENTS), own=True, heavy=True),
+    "recorded": Variant(recorded, own=True),
     "all, every step": Variant(own_loop(*_EVERY_STEP), own=True, light=False, heavy=True),
 }
 

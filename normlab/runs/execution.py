@@ -20,6 +20,7 @@ from normlab.runs.signals import deferred_signals
 from normlab.runs.summary import Summary, read_summary
 from normlab.text import error_line
 from normlab.training import (
+    PROGRESS_SECONDS,
     Checkpoint,
     Ended,
     Evaluation,
@@ -58,7 +59,11 @@ class Note:
 
 
 def execute(
-    config: Config, *, force: bool = False, stop: Callable[[], bool] = lambda: False
+    config: Config,
+    *,
+    force: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    progress_seconds: float = PROGRESS_SECONDS,
 ) -> Generator[Event | Note | Finished, None, None]:
     """Train, record every event, and end with a Finished.
 
@@ -82,7 +87,7 @@ def execute(
     progress = _RunInProgress(config, checkpoint, force=force)
     failure: Exception | None = None
     try:
-        for event in _training(config, checkpoint, stop):
+        for event in _training(config, checkpoint, stop, progress_seconds):
             progress.record(event)
             if isinstance(event, Ended):
                 break
@@ -106,14 +111,19 @@ def execute(
 
 
 def _training(
-    config: Config, checkpoint: SavedRun | None, stop: Callable[[], bool]
+    config: Config,
+    checkpoint: SavedRun | None,
+    stop: Callable[[], bool],
+    progress_seconds: float,
 ) -> Iterator[Event | Note]:
     """A training's events; from its beginning where a checkpoint's state does not fit the network.
 
     No such state is normlab's, and the run could never get past it.
     """
     if checkpoint is not None:
-        events = train(config, resume=checkpoint.state, stop=stop)
+        events = train(
+            config, resume=checkpoint.state, stop=stop, progress_seconds=progress_seconds
+        )
         try:
             started = next(events)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -124,7 +134,7 @@ def _training(
             yield started
             yield from events
             return
-    yield from train(config, stop=stop)
+    yield from train(config, stop=stop, progress_seconds=progress_seconds)
 
 
 class _RunInProgress:

@@ -13,6 +13,7 @@ from .events import LayerName as LayerName
 from .events import Measurement as Measurement
 from .events import Progress as Progress
 from .events import Started as Started
+from .loop import PROGRESS_SECONDS as PROGRESS_SECONDS
 from .loop import train as train
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam
