@@ -6,7 +6,7 @@ import torch
 from normlab.bench import nets, timing, variants
 from tests.conftest import TINY
 
-OWN = ("bare", "item", "no probes", "grad_norm", "all, every step")
+OWN = ("bare", "item", "no probes", "grad_norm", "recorded", "all, every step")
 
 
 @pytest.fixture
