@@ -82,10 +82,10 @@ def chance_line(table: DataFrame, runs: DataFrame, metric: Metric) -> list[Any]:
         share = 1 - 1 / float(classes) if error else 1 / float(classes)
         once = alt.Chart(table).transform_aggregate(rows="count()")  # else it is drawn for each row
         layers += [
-            once.mark_rule(strokeDash=[2, 3], color="#666", clip=True).encode(y=alt.datum(share)),
+            once.mark_rule(strokeDash=[2, 3], color="#777", clip=True).encode(y=alt.datum(share)),
             once.mark_text(
                 align="right", baseline="bottom" if error else "top", dx=-3, fontSize=10,
-                color="#666",
+                color="#777",
             ).encode(y=alt.datum(share), x=alt.value("width"), text=alt.value("chance")),
         ]  # fmt: skip
     return layers

@@ -1,14 +1,13 @@
 """The page's table: a row a variant and depth."""
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pandas import DataFrame
 
 from normlab.results import DEPTH, summarize
-from normlab.text import factor, number
-from normlab.vocabulary import METRICS
+from normlab.show.comparisons.figures import Figures, cell_text, figures_of
+from normlab.vocabulary import DIAGNOSES, METRICS, Diagnosis
 
 # The figures of a row, and what heads them.
 COLUMNS = {
@@ -33,30 +32,29 @@ class VariantRow(NamedTuple):
     variant: str
     depth: int
     cells: tuple[PageCell, ...]  # n and the figures
-    diagnosis: str
+    diagnosis: Diagnosis | None
 
 
 def variant_rows(runs: DataFrame) -> list[VariantRow]:
     """The rows of runs, each of which has its variant."""
     summary = summarize(runs.assign(name=runs["variant"]), ["name"], [DEPTH], list(COLUMNS))
+    # As the legends of the pictures have them.
+    place = {name: index for index, name in enumerate(runs["variant"].unique())}
+    summary = summary.sort_values("name", key=lambda names: names.map(place), kind="stable")
     rows = []
     for _, cell in summary.groupby(["name", DEPTH], sort=False):
-        parts = cell.to_dict("records")  # one a metric, in their order
+        # One a metric, in their order.
+        parts = [{str(key): v for key, v in part.items()} for part in cell.to_dict("records")]
         first = parts[0]
         n = PageCell(str(int(first["n"])), str(int(first["n"])))
-        figures = [_cell(metric, part) for metric, part in zip(COLUMNS, parts, strict=True)]
-        diagnosis = str(first["verdict"] or "")
+        figures = [_cell(figures_of(part)) for part in parts]
+        diagnosis = DIAGNOSES.get(first["verdict"] or "")
         rows.append(VariantRow(first["name"], first[DEPTH], (n, *figures), diagnosis))
     return rows
 
 
-def _cell(metric: str, part: Mapping[Any, Any]) -> PageCell:
-    mean, high = float(part["mean"]), float(part["high"])
-    if math.isnan(mean):
-        return PageCell("–", "")
-    if METRICS[metric].share:
-        spread = "" if math.isnan(high) else f" ±{100 * (high - mean):.1f}"
-        return PageCell(f"{100 * mean:.1f}{spread} %", repr(mean))
-    spread = "" if math.isnan(high) or not mean else f" ×÷{factor(high / mean)}"
-    zeros = int(part["zeros"]) if mean else 0
-    return PageCell(f"{number(mean)}{spread}{f' +{zeros}·0' if zeros else ''}", repr(mean))
+def _cell(figures: Figures) -> PageCell:
+    """The figures as a comparison has them; n has a column of its own."""
+    mean = figures.mean
+    sortable = "" if math.isnan(mean) else repr(mean)
+    return PageCell(cell_text(figures, figures.n, marked=False), sortable)

@@ -15,11 +15,13 @@ from normlab.errors import ConfigError
 from normlab.results import counts, findings, series
 from normlab.runs import write_whole
 from normlab.show.page.claims import ClaimVerdict
+from normlab.show.page.links import RunLink, run_links
 from normlab.show.page.pictures import PagePicture, page_pictures
 from normlab.show.page.repetition import Repetition, experiment_file, repetition
 from normlab.show.page.rows import HEADS, VariantRow, variant_rows
 from normlab.show.templates import packaged_file, render, script_json, vega_script
 from normlab.show.terminal.run_lists import counts_line
+from normlab.vocabulary import DIAGNOSES, Diagnosis
 
 
 class Selection(NamedTuple):
@@ -42,8 +44,10 @@ class Page:
     pictures: Sequence[PagePicture]
     notes: Sequence[str]
     claims: Sequence[ClaimVerdict]
+    links: Sequence[RunLink]
     repetition: Repetition
     heads: Sequence[str] = HEADS
+    diagnoses: Sequence[Diagnosis] = tuple(DIAGNOSES.values())
 
 
 def check_page(file: Path) -> None:
@@ -65,17 +69,18 @@ def write_report(
     Raises ConfigError where no run has finished or the file is no .html.
     """
     check_page(file)
-    text = page_text(selection, verdicts, progress)
+    text = page_text(selection, file, verdicts, progress)
     write_whole(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def page_text(
     selection: Selection,
+    file: Path,
     verdicts: Sequence[ClaimVerdict] = (),
     progress: series.Progress | None = None,
 ) -> str:
-    """The page as HTML."""
-    page = make_page(selection, verdicts, progress)
+    """The page as HTML, with links that hold where it is this file."""
+    page = make_page(selection, file, verdicts, progress)
     return render(
         "page/page.html.j2",
         page=page,
@@ -88,6 +93,7 @@ def page_text(
 
 def make_page(
     selection: Selection,
+    file: Path,
     verdicts: Sequence[ClaimVerdict] = (),
     progress: series.Progress | None = None,
 ) -> Page:
@@ -104,6 +110,7 @@ def make_page(
         pictures=pictures,
         notes=notes,
         claims=verdicts,
+        links=run_links(runs, file),
         repetition=repetition(runs, selection.folders, selection.where),
     )
 

@@ -104,12 +104,45 @@ def test_the_slider_moves_the_profile(page, open_page):
         return [path.get_attribute("d") for path in found]
 
     before = lines()
+    slider = browser.find_element("css selector", "#gradient input[type=range]")
+    picture = browser.find_element("css selector", "#gradient svg.marks")
+    assert slider.location["y"] + slider.size["height"] <= picture.location["y"]
+    told = browser.find_element("css selector", "#gradient output")
+    assert told.text == "step 0"
     browser.execute_script(
-        """const slider = document.querySelector('#gradient input[type=range]');
-        slider.value = slider.max; slider.dispatchEvent(new Event('input'));"""
+        "arguments[0].value = arguments[0].max; arguments[0].dispatchEvent(new Event('input'));",
+        slider,
     )
     wait_for(lambda: lines() != before)
+    assert told.text == "step 165"
     assert len(before) == len(lines()) > 4
+
+
+@pytest.mark.slow
+@needs_browser
+def test_a_dark_screen_has_a_dark_page_whose_lines_show(page, open_page):
+    browser = open_page(page)
+
+    def darkest():
+        """The least luminance of a line of the pictures, from 0 to 255, and the page's."""
+        return browser.execute_script(
+            """const light = text => { const [r, g, b] = text.match(/\\d+/g).map(Number);
+                 return .2126 * r + .7152 * g + .0722 * b; };
+               const strokes = [...document.querySelectorAll('svg.marks .mark-line path')]
+                 .map(path => light(getComputedStyle(path).stroke));
+               const page = getComputedStyle(document.body).backgroundColor;
+               return [Math.min(...strokes), light(page)];
+            """
+        )
+
+    assert darkest() == [0, pytest.approx(255)]  # no norm is black on white
+    scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    try:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+        wait_for(lambda: darkest()[0] > 100)
+        assert darkest()[1] < 40
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 @pytest.mark.slow
@@ -144,6 +177,8 @@ def test_the_page_fits_a_phone(page, open_page):
             "return [document.documentElement.scrollWidth, window.innerWidth]"
         )
         assert wide == screen == 400
+        cue = browser.find_element("css selector", ".scroll-cue")
+        assert "scroll it sideways" in cue.text
         pictures = browser.find_elements("css selector", ".picture svg.marks")
         assert [picture.size["width"] <= 400 for picture in pictures] == [True] * 3
     finally:

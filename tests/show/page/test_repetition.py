@@ -25,7 +25,7 @@ def page_of(root, environments, where=()):
     file = root / "page.html"
     write_report(selection, file)
     page = file.read_text(encoding="utf-8")
-    told = page[page.index("To repeat it") : page.index("<details>")]
+    told = page[page.index("To repeat it") :].partition("<details>")[0]
     return html.unescape(told), repetition(selection.frame, [root], where)
 
 

@@ -2,12 +2,15 @@
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 from normlab.errors import ConfigError
 from normlab.results import read_results
 from normlab.show import ClaimVerdict, Selection, write_report
+from normlab.show.page import links
+from normlab.vocabulary import DIAGNOSES
 from tests.show.page.reports import HOSTILE, report_on
 from tests.tools.synthetic_results import write_runs
 
@@ -39,8 +42,8 @@ def test_the_page_is_small_and_says_how_to_repeat_it(page):
 )
 def test_few_runs_make_a_page_too(tmp_path, keep):
     page = report_on(tmp_path / "results", keep=keep).read_text()
-    assert 'class=picture id="gradient"' in page
-    assert 'class=picture id="accuracy"' in page
+    assert 'class=picture id="gradient-picture"' in page
+    assert 'class=picture id="accuracy-picture"' in page
 
 
 def test_verdicts_are_listed(tmp_path):
@@ -59,3 +62,50 @@ def test_a_report_is_html_of_finished_runs(tmp_path):
     with pytest.raises(ConfigError, match="no finished run is there to draw"):
         write_report(Selection(frame.iloc[:0], [root]), tmp_path / "out.html")
     assert not (tmp_path / "out.html").exists()
+
+
+def test_every_run_is_a_link_that_holds_where_results_and_page_are_moved(tmp_path):
+    """Also out of a folder whose name a URL cannot hold as it is."""
+    page = report_on(tmp_path / "a #1 b" / "results", count=40)
+    moved = (tmp_path / "a #1 b").rename(tmp_path / "c")
+    text = (moved / page.name).read_text()
+    found = re.findall(r'<td><a href="([^"]+)">(\w+)</a>', text)
+    assert len(found) == 20
+    for href, run in found:
+        folder = moved / unquote(href)
+        assert folder.name == run
+        assert (folder / "summary.json").is_file()
+
+
+def test_of_very_many_runs_the_first_are_links(tmp_path, monkeypatch):
+    monkeypatch.setattr(links, "MOST_LINKED", 3)
+    page = report_on(tmp_path / "results", count=40).read_text()
+    assert page.count("<td><a href=") == 3
+    assert "The folders of 3 runs, of 20" in page
+
+
+def test_one_run_a_row_is_marked_and_two_are_both_there(tmp_path):
+    def accuracies(count):
+        page = report_on(tmp_path / str(count) / "results", count=count).read_text()
+        return re.findall(r'<td data-value="[^"]*">(\d\.\d{3}[^<]*)</td>', page)
+
+    assert all(re.fullmatch(r"[01]\.\d{3}\*", text) for text in accuracies(40))
+    assert all(re.fullmatch(r"[01]\.\d{3}, [01]\.\d{3}", text) for text in accuracies(80))
+    assert len(accuracies(80)) == 40  # of training and of other images, of 20 nets
+
+
+def test_the_page_has_heads_and_explains_its_words(page):
+    own = page.read_text().split("<script")[0]
+    heads = re.findall(r"<h2[^>]*>(.*?)</h2>", own)
+    assert heads == [
+        *("What was found", "Results", "Pictures", "Words and signs", "Every run", "To repeat it")
+    ]
+    assert re.findall(r"<h3>(.*?)</h3>", own) == [
+        *("Train error by depth", "Gradient by layer, through training"),
+        "Train accuracy by epoch",
+    ]
+    words = own[own.index("Words and signs") : own.index("Every run")]
+    for diagnosis in DIAGNOSES.values():
+        assert f"{diagnosis.name}: {diagnosis.meaning.replace(chr(39), '&#39;')}" in words
+    assert own.index("type=range") < own.index('id="gradient-picture"')
+    assert 'data-names=\'["step 0", "step 5", "step 40", "step 165"]\'' in own
