@@ -18,6 +18,7 @@ USED = {
 }
 # With a test of its own, in tests/data.
 TESTED_ELSEWHERE = {("pickle._Unpickler", "data/pickles.py")}
+NAMED_TUPLES = ("_asdict", "_fields", "_replace")  # public, so named that no field is
 OWN = ("self", "cls", "copy", "_Line", "line")
 
 
@@ -27,7 +28,11 @@ def private_names() -> Iterator[tuple[str, str]]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and node.attr[0] == "_" and node.attr[:2] != "__":
                 owner = ast.unparse(node.value)
-                if owner not in OWN and node.attr not in ("_asdict", "_fields"):  # NamedTuple's
+                if owner not in OWN and node.attr not in (
+                    "_asdict",
+                    "_fields",
+                    "_replace",
+                ):  # NamedTuple's
                     yield f"{owner}.{node.attr}", str(file.relative_to(SOURCE))
 
 

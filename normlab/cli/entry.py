@@ -50,7 +50,8 @@ def message_of(error: Exception) -> str:
     if is_usage_error(error):
         if getattr(error, "option_name", None) == "--debug":
             return "--debug: comes before the command, as in normlab --debug run"
-        return setting_meant(error) or str(error.format_message())  # type: ignore[attr-defined]
+        message = str(error.format_message())  # type: ignore[attr-defined]
+        return setting_meant(error) or message.replace("Value error, ", "")  # pydantic's words
     return f"{type(error).__name__}: {error}; normlab --debug … shows where"
 
 

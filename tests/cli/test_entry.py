@@ -27,7 +27,11 @@ from tests.conftest import TINY
         (["run", "--format", "xml"], 2, "'xml' is not one of 'rich', 'json'."),
         (["compare", "--format", "xml"], 2, "not one of 'rich', 'csv', 'json', 'md', 'latex'."),
         (["verify", "--format", "latex"], 2, "'latex' is not one of 'rich', 'json', 'md'."),
-        (["plot", "depht"], 2, "not one of 'gradients', 'heatmap', 'curves', 'depth', 'theory'."),
+        (
+            ["plot", "depht"],
+            2,
+            "not one of 'gradients', 'heatmap', 'curves', 'depth', 'phase', 'theory'.",
+        ),
         (["run", "--debug"], 2, "--debug: comes before the command, as in normlab --debug run"),
         (["run", "--config-dir", "nowhere"], 2, "--config-dir=nowhere: no such folder"),
         (["run", *TINY, "runtime.device=cuda:77"], 2, "no such device here"),
@@ -63,6 +67,7 @@ def test_bad_input_is_one_line(tmp_path: Path, arguments: list[str], code: int, 
     assert done.returncode == code
     assert done.stdout == ""
     assert words in done.stderr
+    assert "Value error" not in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
     # What failed while running is kept as a run; what cannot begin is none.
