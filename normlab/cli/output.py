@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # In columns, of what goes into a file or a pipe.
 FILE_WIDTH = 120
+FILE_HEIGHT = 25  # in lines, of a picture
 # What is narrower than a cell of a table is left to the terminal to break.
 LEAST_WIDTH = 20
 
@@ -33,6 +34,8 @@ def make_console(*, stderr: bool = False, quiet: bool = False) -> "Console":
 
     # What is printed may be words of files that others wrote: none of it is markup.
     console = PipeConsole(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:  # the same into every file, whatever other terminal there is
+        console.height = FILE_HEIGHT
     told = os.environ.get("COLUMNS", "")
     if told.isdecimal() and int(told) > 0:
         console.width = max(int(told), LEAST_WIDTH)

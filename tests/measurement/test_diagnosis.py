@@ -214,3 +214,16 @@ def test_advice_composes_and_changes_something(verdict_name: str, overrides: lis
 )
 def test_a_skill_of_nine_tenths_trains(accuracy: float, expected: str) -> None:
     assert verdict(EVEN, accuracy)["verdict"] == expected
+
+
+def test_what_is_said_of_a_part_of_a_training() -> None:
+    """Of one that stopped early, as of any that ended; of one that goes on or has no step, how it
+    stands."""
+    assert verdict(EVEN, 0.1, status="stopped")["verdict"] == "undertrained"
+    assert verdict(EVEN, GOOD, status="stopped")["verdict"] == "trains"
+    assert verdict(VANISHED, 0.1, status="interrupted")["reason"].startswith("So far the gradient")
+    assert verdict(VANISHED, 0.1, step=0)["reason"].startswith("At init the gradient")
+    empty = DataFrame({"step": [], "layer": []})
+    for status, step in (("interrupted", 10), ("finished", 0)):
+        found = in_summary(DEFAULT, DataFrame([{"train_acc": 0.2}]), empty, status, step)
+        assert (found["verdict"], found["reason"]) == (None, "")

@@ -69,8 +69,10 @@ def test_ratio_without_a_last_gradient() -> None:
     ],
 )
 def test_state(deltas: list[float], cosine: float, expected: str, worst: int) -> None:
-    state = state_at(snapshot(3, deltas, cosine), 3)
-    assert (state.diagnosis, state.worst, state.hidden) == (expected, worst, len(deltas))
+    for scale in (1.0, 0.007):  # δ's own size decides nothing
+        state = state_at(snapshot(3, [scale * delta for delta in deltas], cosine), 3)
+        assert (state.diagnosis, state.worst, state.hidden) == (expected, worst, len(deltas))
+        assert (state.step, state.cosine) == (3, cosine)
 
 
 def test_collapse_names_the_first_collapsed_layer() -> None:

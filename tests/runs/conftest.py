@@ -16,7 +16,7 @@ def at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training yields an event at every step, and so can be stopped at each."""
 
     def every_step(config: Config, **options: Any) -> Iterator[Event]:
-        return train(config, progress_seconds=-1, **options)
+        return train(config, **{**options, "progress_seconds": -1})
 
     monkeypatch.setattr(execution, "train", every_step)
 
