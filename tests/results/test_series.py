@@ -87,11 +87,13 @@ def test_the_largest_depth_that_trains_is_where_most_nets_do():
                 ("a", 1.0, 20, ["diverged", "diverged"]),
                 ("b", 0.1, 8, ["trains", "collapsed"]),  # a tie is not most
                 ("b", 0.1, 20, ["healthy"]),
+                ("b", 1.0, 8, ["trains"]),
+                ("b", 1.0, 20, ["trains"]),
             ]
             for verdict in verdicts
         ],
         columns=["variant", "model.depth", "optimizer.lr", "verdict"],
-    ).assign(norm="none", training_number=range(13))
+    ).assign(norm="none", training_number=range(15))
     by_depth = series.phases(runs, ["model.depth", "optimizer.lr"])
     assert by_depth[["variant", "x", "y", "verdict", "agree", "n"]].to_numpy().tolist() == [
         ["a", 8, 0.1, "trains", 2, 3],
@@ -99,9 +101,11 @@ def test_the_largest_depth_that_trains_is_where_most_nets_do():
         ["a", 20, 0.1, "vanishing", 2, 3],
         ["a", 20, 1.0, "diverged", 2, 2],
         ["b", 8, 0.1, "collapsed", 1, 2],
+        ["b", 8, 1.0, "trains", 1, 1],
         ["b", 20, 0.1, "healthy", 1, 1],
+        ["b", 20, 1.0, "trains", 1, 1],
     ]
-    deepest = {("a", 0.1): 8, ("a", 1.0): math.nan, ("b", 0.1): 20}
+    deepest = {("a", 0.1): 8, ("a", 1.0): math.nan, ("b", 0.1): 20, ("b", 1.0): 20}
     for table, rate in ((by_depth, "y"), (series.phases(runs, ["norm", "optimizer.lr"]), "y")):
         for row in table.to_dict("records"):
             assert row["depth"] == pytest.approx(deepest[row["variant"], row[rate]], nan_ok=True)

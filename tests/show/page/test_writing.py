@@ -65,13 +65,14 @@ def test_a_report_is_html_of_finished_runs(tmp_path):
 
 
 def test_every_run_is_a_link_that_holds_where_results_and_page_are_moved(tmp_path):
-    """Also out of a folder whose name a URL cannot hold as it is."""
-    page = report_on(tmp_path / "a #1 b" / "results", count=40)
-    moved = (tmp_path / "a #1 b").rename(tmp_path / "c")
+    """Also out of an experiment whose name a URL cannot hold as it is."""
+    page = report_on(tmp_path / "here" / "results", count=40, experiment="a #1 %41")
+    moved = (tmp_path / "here").rename(tmp_path / "there")
     text = (moved / page.name).read_text()
     found = re.findall(r'<td><a href="([^"]+)">(\w+)</a>', text)
     assert len(found) == 20
     for href, run in found:
+        assert "#" not in href
         folder = moved / unquote(href)
         assert folder.name == run
         assert (folder / "summary.json").is_file()
