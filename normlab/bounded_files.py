@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 # A named pipe must not wait for a writer, a terminal not become this process's own.
 _FLAGS = (
@@ -20,7 +21,7 @@ def read_bounded(path: str | Path, most_bytes: int = SMALL_BYTES) -> bytes:
 
     Raises OSError, and ValueError for a folder, pipe or device, and for more than `most_bytes`.
     """
-    file = open_regular(path, most_bytes)
+    file = _opened(path, most_bytes)
     try:
         content = os.read(file, most_bytes + 1)
         # Until its end is met: a file of /proc has no size beforehand.
@@ -33,8 +34,12 @@ def read_bounded(path: str | Path, most_bytes: int = SMALL_BYTES) -> bytes:
     return content
 
 
-def open_regular(path: str | Path, most_bytes: int) -> int:
-    """The descriptor of a regular file, which the caller closes; raises as `read_bounded` does."""
+def open_regular(path: str | Path, most_bytes: int) -> BinaryIO:
+    """A regular file, open for reading; raises as `read_bounded` does."""
+    return os.fdopen(_opened(path, most_bytes), "rb")
+
+
+def _opened(path: str | Path, most_bytes: int) -> int:
     file = os.open(path, _FLAGS)
     try:
         state = os.fstat(file)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.config.files import check_config_dir, group_choices
 from normlab.config.schema import GROUPS
-from normlab.config.yaml_text import resolves
+from normlab.config.yaml_text import ONLY_KEYS, resolves
 from normlab.errors import ConfigError
 from normlab.text import did_you_mean, nearest
 
@@ -154,10 +154,7 @@ def _parsed(text: str) -> "tuple[str, Override]":
             "spaces, commas or brackets, as in 'key=\"a, b\"'"
         ) from error
     if resolves(text):
-        raise ConfigError(
-            f"{text}: only other keys can be interpolated, as in ${{model.depth}}, "
-            "so that a config means the same everywhere"
-        )
+        raise ConfigError(f"{text}: {ONLY_KEYS}")
     return text, override
 
 

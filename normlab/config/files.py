@@ -1,4 +1,4 @@
-"""Where configs lie: the folder of the YAML groups, their choices, and one file read."""
+"""Where configs lie: the folder of the YAML groups, and their choices."""
 
 from pathlib import Path
 

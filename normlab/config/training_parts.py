@@ -53,7 +53,7 @@ class DataSet(Part):
 
     @property
     def samples(self) -> int | None:
-        """A bound on the number of training samples, for theory; None where settings set none."""
+        """A bound on the number of training samples; None where settings set none."""
         return None
 
     def load(self, device: "torch.device") -> ImageTensors:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 MOST_SIZE = 500_000
 # Each may repeat what two others are, and so on: twenty stand for a thousand times a file's text.
 MOST_INTERPOLATIONS = 20
+ONLY_KEYS = (
+    "only other keys can be interpolated, as in ${model.depth}, so that a config means the same "
+    "everywhere"
+)
 
 
 def read_yaml(file: Path) -> Any:
@@ -106,9 +110,6 @@ def check_interpolations(values: Any, what: str) -> None:
     texts = list(strings(values))
     for text in texts:
         if resolves(text):
-            raise ConfigError(
-                f"{what}: {text}: only other keys can be interpolated, as in ${{model.depth}}, "
-                "so that a config means the same everywhere"
-            )
+            raise ConfigError(f"{what}: {text}: {ONLY_KEYS}")
     if sum(text.count("${") for text in texts) > MOST_INTERPOLATIONS:
         raise ConfigError(f"{what}: has more than {MOST_INTERPOLATIONS} interpolations ${{…}}")

@@ -5,15 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from normlab.config import DATA_SETS, Count, DataSet, Seed
+from normlab.config import DATA_SETS, Count, DataSet, ImageTensors, Seed
 from normlab.data.images import label_tensor
 from normlab.data.sampling import random_numbers
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-    from normlab.config import ImageTensors
 
 
 @DATA_SETS.register("gaussian")
@@ -39,10 +37,8 @@ class Gaussian(DataSet):
     def samples(self) -> int:
         return self.train_size
 
-    def load(self, device: "torch.device") -> "ImageTensors":
+    def load(self, device: "torch.device") -> ImageTensors:
         import torch
-
-        from normlab.config import ImageTensors
 
         # A stream each, so that a larger set begins with the smaller one, and test never meets
         # train.

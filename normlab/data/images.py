@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from normlab.config import Count, DataSet, Seed, Whole
+from normlab.config import Count, DataSet, ImageTensors, Seed, Whole
 from normlab.data.damage import reading
 from normlab.data.finding import Source, find, locate_in, search_places
 from normlab.data.sampling import class_balanced
@@ -18,8 +18,6 @@ from normlab.errors import ConfigError
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-    from normlab.config import ImageTensors
 
 # Images [N, C, H, W] and labels [N] as they are stored: whole numbers, so that sums are exact.
 Bytes = NDArray[np.uint8]
@@ -88,11 +86,9 @@ class ImageSet(DataSet):
         """Training and test part as they are stored; raises DataError for damaged files."""
         raise NotImplementedError
 
-    def load(self, device: "torch.device") -> "ImageTensors":
+    def load(self, device: "torch.device") -> ImageTensors:
         """Raises ConfigError where a size or the crop padding cannot be, DataError where files are
         missing or damaged and cannot be downloaded."""
-        from normlab.config import ImageTensors
-
         train, test = self._stored()
         images, labels = self._subset(train, "train", self.train_size)
         test_images, test_labels = self._subset(test, "test", self.test_size)

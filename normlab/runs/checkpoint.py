@@ -86,7 +86,7 @@ def _load(file: Path) -> Any:
     """A file's content; raises whatever is wrong with it."""
     import torch
 
-    with os.fdopen(open_regular(file, TENSOR_BYTES), "rb") as opened:
+    with open_regular(file, TENSOR_BYTES) as opened:
         with zipfile.ZipFile(opened) as archive:  # torch.load does not look at its checksums
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
                 raise ValueError("compressed, as none of normlab's is")

@@ -30,7 +30,7 @@ class Work(NamedTuple):
     @classmethod
     def of(cls, config: Config) -> Self:
         """That of a run."""
-        training, samples = config.training, getattr(config.data, "train_size", None) or 0
+        training, samples = config.training, config.data.samples or 0
         epochs = float(training.epochs or 0)
         if training.steps is not None:
             # Of data of unknown size, as if ten steps were an epoch.
@@ -169,7 +169,7 @@ class Remaining:
         return max(left * elapsed / done, longest if in_seconds else 0.0)
 
     def _weigh(self) -> None:
-        known = {**_means(self._own)}
+        known = _means(self._own)
         known |= {work: seconds for work, seconds in self._known.items() if work not in known}
         kinds = dict.fromkeys(self._work.values())
         if not known and kinds:

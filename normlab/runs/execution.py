@@ -13,11 +13,11 @@ from normlab.runs.checkpoint import SavedRun, read_checkpoint
 from normlab.runs.conclusion import Conclusion, Ending, conclude
 from normlab.runs.environment import command_line
 from normlab.runs.folder import CHECKPOINT_FILE, Run, lacks_weights, run_folder
-from normlab.runs.outcomes import Outcome
+from normlab.runs.outcomes import Outcome, recorded_outcome
 from normlab.runs.recorder import Recorder, record_failure
 from normlab.runs.replacing import working_folder
 from normlab.runs.signals import deferred_signals
-from normlab.runs.summary import Summary, read_summary
+from normlab.runs.summary import Summary
 from normlab.text import error_line
 from normlab.training import (
     PROGRESS_SECONDS,
@@ -268,9 +268,9 @@ def execute_in_worker(config: Config, *, force: bool, stop: Callable[[], bool]) 
     one that another is making is `busy`. `stop` is asked between steps.
     """
     began, note = time.perf_counter(), ""
-    summary = read_summary(run_folder(config))
-    if summary and summary.final and not force and not lacks_weights(config):
-        return Outcome.from_summary(summary, seconds=time.perf_counter() - began)
+    again = force or lacks_weights(config)
+    if not again and (recorded := recorded_outcome(config, FINAL)):
+        return recorded
     try:
         for event in execute(config, force=force, stop=stop):
             if isinstance(event, Note):

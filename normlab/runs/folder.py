@@ -6,7 +6,6 @@ so a folder without one is an unfinished run.
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,7 +126,7 @@ def read_weights(folder: Path) -> "dict[str, Tensor]":
 
     file = folder / WEIGHTS_FILE
     try:
-        with os.fdopen(open_regular(file, TENSOR_BYTES), "rb") as opened:
+        with open_regular(file, TENSOR_BYTES) as opened:
             state: dict[str, Tensor] = torch.load(opened, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise RecordError(

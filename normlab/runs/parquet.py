@@ -3,7 +3,6 @@
 At a user's limit of threads or memory, Arrow would wait for a thread for ever.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +49,7 @@ def read_parquet(path: Path) -> "pyarrow.Table":
     import pyarrow
     import pyarrow.parquet
 
-    with os.fdopen(open_regular(path, MOST_BYTES), "rb") as file:
+    with open_regular(path, MOST_BYTES) as file:
         try:
             about = pyarrow.parquet.read_metadata(file)
             texts = [name for name in TEXTS if name in about.schema.names]

@@ -22,12 +22,13 @@ from normlab.runs.folder import (
 from normlab.runs.holding import hold
 from normlab.runs.locks import LOCK_FILE, read_lock
 from normlab.runs.provenance import ENVIRONMENT_FILE, made_with
-from normlab.runs.replacing import drop_replacement, exchange, make_replacement, working_folder
+from normlab.runs.replacing import make_replacement, settle, working_folder
 from normlab.runs.signals import deferred_signals
 from normlab.runs.summary import SUMMARY_FILE, Summary, read_summary
 from normlab.runs.tables import (
     NOTHING,
     TABLES,
+    TableName,
     TableStream,
     columns_of,
     complete_table,
@@ -68,7 +69,7 @@ class Recorder:
         self.device = device
         self._flushed = time.monotonic()
         self._frames: tuple[DataFrame, DataFrame] | None = None
-        self._streams: list[TableStream] = []
+        self._streams: dict[TableName, TableStream] = {}
         self.lock = hold(config)
         again = force or lacks_weights(config)
         self._place = working_folder(self.folder, force=again)
@@ -81,12 +82,12 @@ class Recorder:
             for name in TABLES:
                 start = checkpoint.tables[name] if checkpoint else NOTHING
                 columns = columns_of(config, name)
-                self._streams.append(TableStream(self._place, name, columns, start))
+                self._streams[name] = TableStream(self._place, name, columns, start)
             write_text(self._place / CONFIG_FILE, to_yaml(config))
             self.environment = environment(config, device, command)
             write_json(self._place / ENVIRONMENT_FILE, self.environment)
         except BaseException:
-            self._abandon()
+            self._settle()
             self._close()
             raise
 
@@ -97,30 +98,29 @@ class Recorder:
 
     def add_metrics(self, row: Mapping[str, Any]) -> None:
         """Keep a row of metrics.parquet."""
-        self._add(0, [row])
+        self._add("metrics", [row])
 
     def add_layers(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep rows of layers.parquet."""
-        self._add(1, rows)
+        self._add("layers", rows)
 
-    def _add(self, table: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _add(self, table: TableName, rows: Sequence[Mapping[str, Any]]) -> None:
         self._frames = None
         self._streams[table].add(rows)
         due = time.monotonic() - self._flushed > FLUSH_SECONDS
-        if due or sum(map(len, self._streams)) > MOST_ROWS:
+        if due or sum(map(len, self._streams.values())) > MOST_ROWS:
             self.flush()
 
     def frames(self) -> tuple["DataFrame", "DataFrame"]:
         """The metrics and layers so far, with every column that the files have."""
         if self._frames is None:
-            metrics, layers = (stream.frame() for stream in self._streams)
-            self._frames = metrics, layers
+            self._frames = self._streams["metrics"].frame(), self._streams["layers"].frame()
         return self._frames
 
     def flush(self) -> None:
         """Write the rows that are new; RecordError where another process took the run over."""
         self._check_lock()
-        for stream in self._streams:
+        for stream in self._streams.values():
             stream.write()
         self._flushed = time.monotonic()
 
@@ -133,7 +133,7 @@ class Recorder:
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write checkpoint.pt: a training's state, and how many rows were measured until then."""
         self._check_lock()
-        tables = {name: s.write() for name, s in zip(TABLES, self._streams, strict=True)}
+        tables = {name: stream.write() for name, stream in self._streams.items()}
         maker = checkpoint_maker(self.config, self.device)
         write_checkpoint(self._place, SavedRun(state, tables), maker)
 
@@ -145,35 +145,30 @@ class Recorder:
         """
         try:
             self._check_lock()
-            if self.replacing and not summary.final:
-                self.flush()
-                self._abandon()
-                return
-            self._write_whole(summary)
-            if self.replacing:
-                exchange(self.folder)
+            try:
+                if self.replacing and not summary.final:
+                    self.flush()
+                else:
+                    self._write_whole(summary)
+            finally:
+                self._settle()
         finally:
             self._close()
 
     def _write_whole(self, summary: Summary) -> None:
         checkpoint = self._place / CHECKPOINT_FILE
-        try:
-            for name, stream in zip(TABLES, self._streams, strict=True):
-                stream.save(table_file(self._place, name))
-            if summary.final:
-                checkpoint.unlink(missing_ok=True)
-            if not checkpoint.exists():
-                for name in TABLES:
-                    stream_file(self._place, name).unlink(missing_ok=True)
-            write_json(self._place / SUMMARY_FILE, summary.to_plain())
-        except BaseException:
-            self._abandon()
-            raise
+        for name, stream in self._streams.items():
+            stream.save(table_file(self._place, name))
+        if summary.final:
+            checkpoint.unlink(missing_ok=True)
+        if not checkpoint.exists():
+            for name in TABLES:
+                stream_file(self._place, name).unlink(missing_ok=True)
+        write_json(self._place / SUMMARY_FILE, summary.to_plain())
 
-    def _abandon(self) -> None:
-        """Leave a finished run as it is, and of what was to replace it what can go on."""
-        if self.replacing and not (self._place / CHECKPOINT_FILE).exists():
-            drop_replacement(self.folder)
+    def _settle(self) -> None:
+        if self.replacing:
+            settle(self.folder)
 
     def finished_run(self, summary: Summary) -> Run:
         """What the files say of the run, without reading them."""
@@ -199,7 +194,7 @@ class Recorder:
             raise RecordError(f"{self.folder}: another process took this run over, or deleted it")
 
     def _close(self) -> None:
-        for stream in self._streams:
+        for stream in self._streams.values():
             stream.close()
         self.lock.release()
 

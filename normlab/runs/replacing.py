@@ -45,15 +45,18 @@ def make_replacement(folder: Path) -> Path:
 
 
 def settle(folder: Path) -> None:
-    """Bring an exchange to its end that a killed process began; drop what is of no more use."""
+    """Put a replacement that is whole in its place; drop one that is not and cannot go on.
+
+    A finished run with neither stays as it is. Raises RecordError.
+    """
     new = replacement_of(folder)
     if not new.is_symlink() and is_final(new):
-        exchange(folder)
+        _exchange(folder)
     elif not (is_final(folder) and (new / CHECKPOINT_FILE).exists()):
-        drop_replacement(folder)
+        _drop_replacement(folder)
 
 
-def exchange(folder: Path) -> None:
+def _exchange(folder: Path) -> None:
     """Put the new run, which is whole, in the place of the old one; raises RecordError.
 
     The old summary goes first and the new one comes last, so that none ever lies beside another
@@ -77,10 +80,10 @@ def exchange(folder: Path) -> None:
                 push_to_disk(folder)
     except OSError as error:
         raise unwritable(folder, error) from error
-    drop_replacement(folder)
+    _drop_replacement(folder)
 
 
-def drop_replacement(folder: Path) -> None:
+def _drop_replacement(folder: Path) -> None:
     """Remove what has been made of a replacement."""
     new = replacement_of(folder)
     with contextlib.suppress(OSError):

@@ -44,9 +44,7 @@ class Plan:
     def seconds(self) -> float:
         """Estimate of the pending runs' own time together, but for those that no finished run tells
         of; NaN where that is all of them."""
-        times = [
-            count * estimate(work, self.known) for work, count in self._works().items() if count
-        ]
+        times = [count * estimate(work, self.known) for work, count in self._works().items()]
         return sum(times) if times or not self.pending else math.nan
 
     @property
@@ -54,16 +52,11 @@ class Plan:
         """How many of the pending runs no finished run tells the time of."""
         return len(self.pending) - sum(self._works().values())
 
-    def _works(self) -> Counter[Work]:
+    def _works(self) -> dict[Work, int]:
         """The kinds of work that finished runs tell of, and how many pending runs are of each."""
         works = Counter(map(Work.of, self.pending))
-        return Counter(
-            {
-                work: count
-                for work, count in works.items()
-                if any(known.tells_of(work) for known in self.known)
-            }
-        )
+        told = [work for work in works if any(known.tells_of(work) for known in self.known)]
+        return {work: works[work] for work in told}
 
 
 def plan(

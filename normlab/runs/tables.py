@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TableName = Literal["metrics", "layers"]
 TABLES: tuple[TableName, TableName] = ("metrics", "layers")
 _CHUNK = 1 << 20
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 def table_file(folder: Path, name: TableName) -> Path:
@@ -155,7 +156,6 @@ class TableStream:
         self._position = Position(size, checksum)
 
 
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 NOTHING = Position(0, 0)
 
 
@@ -164,7 +164,7 @@ def holds(folder: Path, name: TableName, position: Position) -> bool:
     left, checksum = position
     found = 0
     try:
-        with os.fdopen(open_regular(stream_file(folder, name), MOST_BYTES), "rb") as file:
+        with open_regular(stream_file(folder, name), MOST_BYTES) as file:
             while left and (chunk := file.read(min(left, _CHUNK))):
                 found, left = zlib.crc32(chunk, found), left - len(chunk)
     except (OSError, ValueError):
@@ -186,7 +186,7 @@ def read_rows(folder: Path, name: TableName) -> "DataFrame":
 def _read_stream(file: Path) -> "pyarrow.Table":
     import pyarrow
 
-    with _regular(file) as stream:
+    with open_regular(file, MOST_BYTES) as stream:
         found = list(_batches(stream))
     if not found:
         raise ValueError("it holds no rows yet")
@@ -201,14 +201,8 @@ def complete_table(folder: Path, name: TableName, columns: Sequence[str]) -> Non
     with contextlib.ExitStack() as stack:
         batches: Iterator[pyarrow.RecordBatch] = iter(())
         if stream.exists():
-            batches = _batches(stack.enter_context(_regular(stream)))
+            batches = _batches(stack.enter_context(open_regular(stream, MOST_BYTES)))
         write_parquet(file, _schema(columns), batches)
-
-
-@contextlib.contextmanager
-def _regular(path: Path) -> Iterator[Any]:
-    with os.fdopen(open_regular(path, MOST_BYTES), "rb") as file:
-        yield file
 
 
 def _encoded(batch: "pyarrow.RecordBatch") -> Any:

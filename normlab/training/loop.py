@@ -26,11 +26,7 @@ def train(
     end before its last step by training.max_seconds or training.stop_value, too. See `Session` for
     what is raised.
     """
-    session = Session(config, resume)
-
-    def stopping() -> bool:
-        return session.question_due(progress_seconds) and stop()
-
+    session = Session(config, resume, stop, progress_seconds)
     yield session.started()
     session.start_clock()
     steps = session.cadence.steps
@@ -40,10 +36,10 @@ def train(
     for step in range(session.first_step, steps + 1):
         evaluating = session.cadence.evaluates(step)
         if (evaluating or step in session.cadence.snapshots) and session.has_diverged(step):
-            yield from session.end_diverged(step, stopping)
+            yield from session.end_diverged(step)
             return
         if evaluating:
-            evaluation = session.evaluate(step, stopping)
+            evaluation = session.evaluate(step)
             if evaluation is None:
                 yield from session.end_stopped(step)
                 return
@@ -51,24 +47,22 @@ def train(
             if session.has_come_to_value(evaluation):
                 yield from session.end_early(step)
                 return
-        measured = session.snapshot(step)
-        stopped = late = False
+        measured, ending = session.snapshot(step), None
         if step < steps:
             measured |= session.train(step)
-            stopped, late = stopping(), session.is_late(step + 1)
-            if not (stopped or late or session.must_read(step, measured)):
+            ending = session.ending(step + 1)
+            if not (ending or session.must_read(step, measured)):
                 continue
             session.read_losses(step + 1)
         if measured and session.broken_step in (None, step):
             yield session.measurement(step, measured)
         if session.broken_step is not None:
-            yield from session.end_diverged(step + 1, stopping)
+            yield from session.end_diverged(step + 1)
             return
-        if stopped or late:
-            ending = session.end_stopped if stopped else session.end_late
+        if ending:
             yield from ending(step + 1)
             return
-        if step < steps and session.progress_due(progress_seconds):
+        if step < steps and session.progress_due():
             yield session.progress(step + 1)
             if session.checkpoint_due():
                 yield session.checkpoint(step + 1)

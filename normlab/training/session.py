@@ -17,6 +17,7 @@ from normlab.training.events import (
     Checkpoint,
     Ended,
     Evaluation,
+    Event,
     LayerName,
     Measurement,
     Progress,
@@ -50,11 +51,17 @@ class Session:
     be, DataError for damaged data.
     """
 
-    def __init__(self, config: Config, resume: Mapping[str, Any] | None):
+    def __init__(
+        self,
+        config: Config,
+        resume: Mapping[str, Any] | None,
+        stop: Callable[[], bool],
+        progress_seconds: float,
+    ):
         device = select_device(config.runtime.device)
         check_precision(config.training.precision, device)
         torch.set_num_threads(config.runtime.threads)
-        self.config = config
+        self.config, self.stop, self.progress_seconds = config, stop, progress_seconds
         self.dataset = config.data.load(device)
         self.cadence = plan_cadence(config, self.dataset)
         self.network = build_network(config, self.dataset)
@@ -90,8 +97,8 @@ class Session:
 
     def start_clock(self) -> None:
         """Count the time from now on: what the receiver of `Started` took to prepare is no part."""
-        self.began = self.last_progress = self.last_checkpoint = time.perf_counter()
-        self.last_question = self.began
+        self.began = time.perf_counter()
+        self.last: dict[str, float] = {}  # when the loop did what is done at times
 
     @property
     def seconds(self) -> float:
@@ -117,23 +124,23 @@ class Session:
         broken = (age for age, loss in enumerate(losses) if not math.isfinite(loss))
         self.broken_step = next((steps_done - len(losses) + age for age in broken), None)
 
-    def end_diverged(self, step: int, stopping: Callable[[], bool]) -> Iterator[Evaluation | Ended]:
+    def end_diverged(self, step: int) -> Iterator[Evaluation | Ended]:
         """The last events of a training that has diverged: its broken weights' scores, its end.
 
-        None where it is stopped meanwhile.
+        There are none where it is stopped meanwhile.
         """
         assert self.broken_step is not None
-        evaluation = self.evaluate(step, stopping)
+        evaluation = self.evaluate(step)
         if evaluation is not None:
             yield evaluation
             yield Ended("diverged", self.broken_step, self.network.model)
 
     # ------------------------------------------------------------------------ measuring
 
-    def evaluate(self, step: int, stopping: Callable[[], bool]) -> Evaluation | None:
+    def evaluate(self, step: int) -> Evaluation | None:
         """Loss and accuracy of the weights after so many steps; None where it is stopped."""
         config, steps = self.config, self.cadence.steps
-        scores = evaluate(self.network.model, self.dataset, config.training, stopping)
+        scores = evaluate(self.network.model, self.dataset, config.training, self.stopping)
         if scores is None:
             return None
         return Evaluation(
@@ -184,21 +191,9 @@ class Session:
         """Whether losses and measurements are brought from the device after this step."""
         return bool(columns) or (step + 1) % self.read_every == 0 or step + 1 == self.cadence.steps
 
-    def question_due(self, every_seconds: float) -> bool:
-        """Whether it was so long ago that `stop` was asked; if so, it is asked now."""
-        now = time.perf_counter()
-        if now - self.last_question <= every_seconds:
-            return False
-        self.last_question = now
-        return True
-
-    def progress_due(self, every_seconds: float) -> bool:
-        """Whether the last sign of life was so long ago; if so, its time is now."""
-        now = time.perf_counter()
-        if now - self.last_progress <= every_seconds:
-            return False
-        self.last_progress = now
-        return True
+    def progress_due(self) -> bool:
+        """Whether it is time for a sign of life; if so, it is given."""
+        return self._due("progress", self.progress_seconds)
 
     def progress(self, steps_done: int) -> Progress:
         """A sign of life, with the loss that was read last."""
@@ -206,18 +201,33 @@ class Session:
 
     def checkpoint_due(self) -> bool:
         """Whether the state is to be kept now, by the clock; if so, it is."""
-        every, now = self.config.runtime.checkpoint_seconds, time.perf_counter()
-        if not every or now - self.last_checkpoint <= every:
-            return False
-        self.last_checkpoint = now
-        return True
+        every = self.config.runtime.checkpoint_seconds
+        return every > 0 and self._due("checkpoint", every)
 
     def checkpoint(self, steps_done: int) -> Checkpoint:
         """All that training needs to go on from here."""
         state = checkpoint_state(self.network, steps_done, self.batch_loss, self.seconds)
         return Checkpoint(state)
 
+    def _due(self, what: str, every_seconds: float) -> bool:
+        """Whether this was done so long ago; if so, it is done now."""
+        now = time.perf_counter()
+        if now - self.last.get(what, self.began) <= every_seconds:
+            return False
+        self.last[what] = now
+        return True
+
     # --------------------------------------------------------------------- ending early
+
+    def stopping(self) -> bool:
+        """Whether training is to stop, which is asked now and then."""
+        return self._due("question", self.progress_seconds) and self.stop()
+
+    def ending(self, steps_done: int) -> Callable[[int], Iterator[Event]] | None:
+        """How training that is stopped or out of time ends; None where it goes on."""
+        if self.stopping():
+            return self.end_stopped
+        return self.end_late if self.is_late(steps_done) else None
 
     def is_late(self, steps_done: int) -> bool:
         """Whether training.max_seconds are over and there are steps left."""

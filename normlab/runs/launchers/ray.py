@@ -25,14 +25,15 @@ from normlab.config import (
 from normlab.errors import BusyError, ConfigError, RecordError
 from normlab.runs.environment import command_line
 from normlab.runs.files import write_whole
-from normlab.runs.folder import CHECKPOINT_FILE, WEIGHTS_FILE, is_final, lacks_weights, run_folder
+from normlab.runs.folder import CHECKPOINT_FILE, WEIGHTS_FILE, lacks_weights, run_folder
 from normlab.runs.holding import hold
 from normlab.runs.launchers import available_cores, cluster_device
 from normlab.runs.locks import RunLock
-from normlab.runs.outcomes import Outcome
-from normlab.runs.replacing import drop_replacement, exchange, make_replacement, working_folder
-from normlab.runs.summary import SUMMARY_FILE, read_summary
+from normlab.runs.outcomes import Outcome, recorded_outcome
+from normlab.runs.replacing import make_replacement, settle, working_folder
+from normlab.runs.summary import SUMMARY_FILE
 from normlab.text import error_line, first_line
+from normlab.vocabulary import FINAL
 
 STOP_SECONDS = 15.0
 CONNECT_SECONDS = 5.0
@@ -263,10 +264,10 @@ def claim(config: Config, *, force: bool) -> Claimed | Outcome:
         return Outcome(identity, "busy", str(error))
     except RecordError as error:
         return Outcome(identity, "failed", str(error))
-    summary = read_summary(folder)
-    if summary and summary.final and not force and not lacks_weights(config):
+    again = force or lacks_weights(config)
+    if not again and (recorded := recorded_outcome(config, FINAL)):
         lock.release()
-        return Outcome.from_summary(summary)
+        return recorded
     if force:
         (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return Claimed(config, lock)
@@ -291,8 +292,4 @@ def _store(folder: Path, files: Mapping[str, bytes]) -> None:
         (place / name).unlink(missing_ok=True)
     for name in sorted(files, key=lambda name: name == SUMMARY_FILE):
         write_whole(place / name, functools.partial(Path.write_bytes, data=files[name]))
-    if place != folder:
-        if is_final(place):
-            exchange(folder)
-        else:
-            drop_replacement(folder)
+    settle(folder)

@@ -145,6 +145,7 @@ class Workers:
     def wait_for_end(self, seconds: float) -> None:
         """Wait for the runs that were begun, at most so long; the other workers end at once."""
         self._end([worker for worker in self.workers if worker.begun is None])
+        self._unsent.clear()  # no news of them will come
         deadline = time.monotonic() + seconds
         while self.busy and (left := deadline - time.monotonic()) > 0:
             links = [worker.link for worker in self.workers if worker.link]

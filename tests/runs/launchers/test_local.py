@@ -16,7 +16,7 @@ from normlab.config import Config, compose, run_id
 from normlab.errors import RunError
 from normlab.results import counts, read_results
 from normlab.runs import CHECKPOINT_FILE, Outcome, read_lock, read_run, run_folder, sweep
-from normlab.runs.launchers import local
+from normlab.runs.launchers import local, workers
 from normlab.runs.launchers.local import LocalLauncher
 from normlab.runs.launchers.workers import (
     MOST_STARTS,
@@ -228,6 +228,21 @@ def test_a_run_that_its_worker_did_not_begin_is_given_to_another(tmp_path: Path)
         workers.hand_out(waiting)
         assert workers.wait() == [Made(config, None)]
         assert not workers.busy
+
+
+def test_a_run_that_no_worker_can_be_given_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.pickle, "dumps", lambda _: 1 / 0)
+    configs = deque(planned(tmp_path).configs)
+    with Workers(["cpu"], tmp_path / "stop", force=False, timeout=None) as several:
+        several.hand_out(configs)
+        several.wait()
+        several.hand_out(configs)
+        assert several.busy
+        monkeypatch.delattr(workers, "connection")  # by which it would wait
+        several.wait_for_end(NEVER_SECONDS)
+        assert not several.busy
 
 
 def test_workers_take_no_module_from_the_current_folder(
