@@ -210,9 +210,13 @@ class Claim(Part):
         copy._file = file
         return copy
 
+    def at(self, scale: Scale) -> Protocol | None:
+        """Its protocol of a scale, if it has one."""
+        return self.small if scale == "small" else self.paper
+
     def protocol(self, scale: Scale) -> Protocol:
         """Raises ConfigError where the claim has none of this scale."""
-        protocol = self.small if scale == "small" else self.paper
+        protocol = self.at(scale)
         if protocol is None:
             raise ConfigError(f"{self.id}: has no protocol at --scale {scale}; leave --scale out")
         return protocol

@@ -23,7 +23,7 @@ def evidence_digest(claim: Claim, scale: Scale, folders: Sequence[Path]) -> str:
 
 
 def _parts(claim: Claim, scale: Scale, folders: Sequence[Path]) -> Iterator[bytes]:
-    protocol = claim.small if scale == "small" else claim.paper
+    protocol = claim.at(scale)
     stated = protocol.model_dump(mode="json") if protocol else None
     yield json.dumps([__version__, claim.id, scale, stated], sort_keys=True).encode()
     yield _configs()

@@ -75,10 +75,9 @@ def complete_metrics(incomplete: str) -> list[str]:
 
 def complete_curves(incomplete: str) -> list[str]:
     """The metrics that are measured as a run goes on."""
-    from normlab.vocabulary import METRICS
+    from normlab.show import PICTURES
 
-    found = (name for name, metric in METRICS.items() if metric.by_epoch)
-    return [name for name in found if name.startswith(incomplete)]
+    return [name for name in PICTURES["curves"].figures if name.startswith(incomplete)]
 
 
 def complete_probes(incomplete: str) -> list[str]:

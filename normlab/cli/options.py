@@ -2,7 +2,7 @@
 
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +22,15 @@ def at_home(folder: Path | None) -> Path | None:
     with contextlib.suppress(RuntimeError):  # no such user: a folder that is called so
         return folder and folder.expanduser()
     return folder
+
+
+def folders_argument(without: str) -> Any:
+    """The argument of results folders; `without` says what is meant where none is named."""
+    return typer.Argument(
+        metavar="FOLDERS",
+        help=f"Results folders, at any level; without, {without}.",
+        autocompletion=complete_where_in_bash,
+    )
 
 
 Overrides = Annotated[
@@ -47,21 +56,9 @@ Format = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Run again what is finished.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run again what failed before.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and write nothing.")]
-Folders = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="FOLDERS",
-        help="Results folders, at any level; without, results/.",
-        autocompletion=complete_where_in_bash,
-    ),
-]
+Folders = Annotated[list[Path] | None, folders_argument("results/")]
 ComparedFolders = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="FOLDERS",
-        help="Results folders, at any level; without, the experiment in results/ made last.",
-        autocompletion=complete_where_in_bash,
-    ),
+    list[Path] | None, folders_argument("the experiment in results/ made last")
 ]
 Where = Annotated[
     list[str] | None,

@@ -129,7 +129,7 @@ def overview(config: Config) -> dict[str, Any]:
         "q": q,
         "chi_1": chi_1,
         "phase": "critical" if distance < 1e-3 else "ordered" if chi_1 < 1 else "chaotic",
-        "gradient_depth": 1 / distance if distance > 1e-6 else math.inf,
+        "gradient_depth": _depth_scale(chi_1),
         "correlation": alike,
         "correlation_depth": _depth_scale(approach),
         **_critical(model.activation, biases),

@@ -27,7 +27,7 @@ def arms_in_words(frame: DataFrame) -> list[ArmInWords]:
     Of each depth the most frequent diagnosis counts, of equally frequent ones the worst.
     """
     frame = frame[frame["status"].isin(FINAL)]
-    nets = [net for net in nets_of(frame) if net.diagnosis in DIAGNOSES] if len(frame) else []
+    nets = [net for net in nets_of(frame) if net.diagnosis in DIAGNOSES]
     several = len({net.depth for net in nets}) > 1
     return [
         ArmInWords(name, _sentence(sorted(group, key=lambda net: net.depth), several=several))

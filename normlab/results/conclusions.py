@@ -8,7 +8,6 @@ from pandas import DataFrame
 from normlab.results.degradation import depth_sentence
 from normlab.results.nets import Net, Seen, nets_of
 from normlab.text import some_of
-from normlab.vocabulary import FINAL
 
 
 def findings(frame: DataFrame) -> list[str]:
@@ -17,10 +16,8 @@ def findings(frame: DataFrame) -> list[str]:
 
     Empty where there is no result; without the second where no two nets differ in depth alone.
     """
-    if frame.empty or not frame["status"].isin(FINAL).any():
-        return []
     nets = nets_of(frame)
-    return [*filter(None, (_on_gradients(nets), depth_sentence(nets)))]
+    return [*filter(None, (_on_gradients(nets), depth_sentence(nets)))] if nets else []
 
 
 def _on_gradients(nets: list[Net]) -> str:

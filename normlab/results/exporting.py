@@ -10,7 +10,7 @@ import pyarrow.parquet
 from pandas import DataFrame
 
 from normlab.errors import ConfigError, RecordError
-from normlab.results.keys import SEEDS, varying
+from normlab.results.keys import seeds_beside, varying
 from normlab.runs import read_table, write_whole
 
 # What a row is, and the table of a run's folder that has it; None for the frame itself.
@@ -63,8 +63,7 @@ def _tables(
     frame: DataFrame, kind: RowKind, on_problem: Callable[[str], object]
 ) -> Iterator[DataFrame]:
     """Each run's table below the columns that tell which run it is."""
-    drawn = [key for key in SEEDS[1:] if key in frame and frame[key].nunique(dropna=False) > 1]
-    keys = ["run_id", "experiment", *varying(frame), *drawn, "seed"]
+    keys = ["run_id", "experiment", *varying(frame), *seeds_beside(frame), "seed"]
     for values, folder in zip(
         frame[keys].itertuples(index=False, name=None), frame["folder"], strict=True
     ):

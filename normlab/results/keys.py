@@ -88,6 +88,11 @@ def _near(key: str, columns: Sequence[str]) -> str:
     return f"; did you mean {ends[0]}?" if ends else did_you_mean(key, columns)
 
 
+def seeds_beside(frame: DataFrame) -> list[str]:
+    """The kinds of seeds that vary beside the run's own."""
+    return [key for key in SEEDS[1:] if key in frame and frame[key].nunique(dropna=False) > 1]
+
+
 def varying(frame: DataFrame) -> list[str]:
     """The config keys that set trainings apart; the variant (norm, model, residual) first.
 

@@ -42,9 +42,12 @@ def nets_of(frame: DataFrame) -> list[Net]:
 
     Over seeds, diagnoses are the most frequent ones, ratios geometric and errors arithmetic means.
     """
+    ended = frame[frame["status"].isin(FINAL)]
+    if ended.empty:
+        return []
     variants = variant_keys(frame)
     keys = [*variants, DEPTH]
-    frame = distinct_runs(frame[frame["status"].isin(FINAL)], keys)
+    frame = distinct_runs(ended, keys)
     ratios = {"init": "gradient_ratio_init", "end": "gradient_ratio_end"}
     summary = summarize(frame, variants, [DEPTH], ["train_acc", *ratios.values()])
     means = {metric: values.to_numpy() for metric, values in summary.groupby("metric")["mean"]}

@@ -11,7 +11,7 @@ from pandas import DataFrame
 from normlab.errors import ConfigError
 from normlab.results.cells import cells_of, distinct_runs
 from normlab.results.filters import split_at_commas, where
-from normlab.results.keys import RESIDUAL, SEEDS, known_key, known_metric, varying
+from normlab.results.keys import RESIDUAL, known_key, known_metric, seeds_beside, varying
 from normlab.results.statistics import figures_of, means_by_cell
 from normlab.vocabulary import FINAL, METRICS
 
@@ -83,10 +83,9 @@ def _keys_to_agree(
 ) -> list[str]:
     """The keys in which a run and its baseline run must agree, the seed first."""
     groups = tuple(f"{key}." for key in varied)
-    drawn = [key for key in SEEDS[1:] if key in frame and frame[key].nunique(dropna=False) > 1]
     return ["seed"] + [
         key
-        for key in [*drawn, *varying(frame)]
+        for key in [*seeds_beside(frame), *varying(frame)]
         if key not in varied
         and not (key.startswith(groups) and any(p[key].isna().all() for p in (base, others)))
     ]

@@ -91,12 +91,12 @@ def compare(
     frame = api.read_results(*places, where=where or (), on_problem=problems.append)
     metrics = [name for part in metric or ["train_acc"] for name in part.split(",")]
     options = ComparisonOptions(
-        rows=split_keys(rows),
-        cols=split_keys(cols),
+        rows=read_keys(rows),
+        cols=read_keys(cols),
         metrics=metrics,
         sort=sort,
         baseline=baseline,
-        best=split_keys(best) or (),
+        best=read_keys(best) or (),
         by=by,
         spread=spread,
         caption=caption,
@@ -106,6 +106,6 @@ def compare(
     print_problems(problems, verbose=verbose)
 
 
-def split_keys(keys: str | None) -> list[str] | None:
+def read_keys(keys: str | None) -> list[str] | None:
     """Keys that were typed with commas between them; None stays, for the default."""
     return None if keys is None else [key for key in keys.split(",") if key]

@@ -64,7 +64,7 @@ def plot(
     metric: Annotated[
         str | None,
         typer.Option(
-            help="Of curves: train_acc, test_acc, train_loss, test_loss; of depth any metric of "
+            help=f"Of curves: {', '.join(PICTURES['curves'].figures)}; of depth any metric of "
             f"compare; without, {PICTURES['curves'].figure} and {PICTURES['depth'].figure}.",
             autocompletion=complete_curves,
         ),

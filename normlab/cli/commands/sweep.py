@@ -99,7 +99,7 @@ def print_plan(planned: "Plan", console: "Console", *, dry_run: bool) -> None:
     for line in plan_lines(planned):
         console.print(line)
     for line in run_lines(planned) if dry_run else ():
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def make_runs(

@@ -73,7 +73,7 @@ def verify(
     if dry_run:
         return
     verification = verification.with_data(
-        lambda line: console.print(f"{line}; the runs that need it are left out", markup=False)
+        lambda line: console.print(f"{line}; the runs that need it are left out")
     )
     verdicts = judge_as_runs_end(verification, output_format, console)
     if any(verdict.verdict in ("FAIL", "INCOMPLETE") for verdict in verdicts):

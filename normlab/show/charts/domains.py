@@ -6,6 +6,7 @@ import numpy as np
 from pandas import DataFrame
 
 from normlab.errors import ConfigError
+from normlab.vocabulary import Metric
 
 # A healthy gradient looks level on a logarithmic scale of at least so many decades.
 LEAST_DECADES = 4
@@ -23,6 +24,14 @@ def log_domain(low: float, high: float) -> tuple[float, float]:
 def is_logarithmic(low: float, high: float) -> bool:
     """Whether a key's numbers from low to high stand on a logarithmic axis."""
     return low > 0 and high / low >= LEAST_RATIO
+
+
+def chance_values(runs: DataFrame, metric: Metric) -> list[float]:
+    """Where guessing stands, for each number of classes of the runs' data; of no share nowhere."""
+    if not metric.share:
+        return []
+    shares = [1 / float(classes) for classes in sorted(runs["classes"].dropna().unique())]
+    return [1 - share if metric.better == "lower" else share for share in shares]
 
 
 def check_any(table: DataFrame) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 from pandas import DataFrame
 
+from normlab.show.charts.domains import chance_values
 from normlab.show.charts.variants import looks
 from normlab.vocabulary import Metric
 
@@ -69,24 +70,20 @@ def variant_marks(table: DataFrame, subject: "Subject") -> VariantMarks:
 
 
 def chance_line(table: DataFrame, runs: DataFrame, metric: Metric) -> list[Any]:
-    """A dotted line where guessing stands, by the number of classes of the runs' data.
+    """A dotted line at each of the chance values.
 
-    Its word stands outside of what is learned: below an accuracy, above an error. Of what is no
-    share there is none.
+    Its word stands outside of what is learned: below an accuracy, above an error.
     """
-    if not metric.share:
-        return []
     error = metric.better == "lower"
     layers: list[Any] = []
-    for classes in sorted(runs["classes"].dropna().unique()):
-        share = 1 - 1 / float(classes) if error else 1 / float(classes)
+    for value in chance_values(runs, metric):
         once = alt.Chart(table).transform_aggregate(rows="count()")  # else it is drawn for each row
         layers += [
-            once.mark_rule(strokeDash=[2, 3], color="#777", clip=True).encode(y=alt.datum(share)),
+            once.mark_rule(strokeDash=[2, 3], color="#777", clip=True).encode(y=alt.datum(value)),
             once.mark_text(
                 align="right", baseline="bottom" if error else "top", dx=-3, fontSize=10,
                 color="#777",
-            ).encode(y=alt.datum(share), x=alt.value("width"), text=alt.value("chance")),
+            ).encode(y=alt.datum(value), x=alt.value("width"), text=alt.value("chance")),
         ]  # fmt: skip
     return layers
 

@@ -1,22 +1,27 @@
 """Panels, one for each depth, and how many a picture has."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
-import numpy as np
 from pandas import DataFrame
 
 from normlab.show.charts.variants import check_number
 
 MOST_DEPTHS = 4
 
+T = TypeVar("T")
+
 
 def few_depths(depths: Iterable[int]) -> list[int]:
     """The depths that a picture has panels for: the least, the greatest, evenly spread between."""
-    have = sorted(set(depths))
-    if len(have) <= MOST_DEPTHS:
-        return have
-    return [have[round(i)] for i in np.linspace(0, len(have) - 1, MOST_DEPTHS)]
+    return evenly_chosen(sorted(set(depths)), MOST_DEPTHS)
+
+
+def evenly_chosen(values: Sequence[T], most: int) -> list[T]:
+    """At most so many values, evenly spread, the last and, of several, the first among them."""
+    count = min(len(values), most)
+    apart = (len(values) - 1) / max(1, count - 1)
+    return [values[-1 - round(i * apart)] for i in reversed(range(count))]
 
 
 def in_panels(table: DataFrame, sharing: DataFrame) -> tuple[DataFrame, str]:

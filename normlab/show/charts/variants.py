@@ -40,6 +40,11 @@ class Look(NamedTuple):
     dash: tuple[int, int]
     shape: str
 
+    @property
+    def style(self) -> str:
+        """Its colour for rich; what is black on paper has that of a terminal's own text."""
+        return "" if self.colour == "#000000" else self.colour
+
 
 def looks(sharing: DataFrame, drawn: Sequence[str]) -> dict[str, Look]:
     """The look of each variant that is drawn.

@@ -36,5 +36,5 @@ def verdicts_of(frame: DataFrame, folders: Sequence[Path]) -> list[ClaimVerdict]
 
 
 def _experiment(claim: Claim, scale: Scale) -> object:
-    protocol = claim.small if scale == "small" else claim.paper
+    protocol = claim.at(scale)
     return protocol.experiment if protocol else None

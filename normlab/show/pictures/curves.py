@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.errors import ConfigError
 from normlab.show.pictures.drawing import CURVE, PICTURES, OnPage, Picture, Screen, Subject
-from normlab.text import capitalized
+from normlab.text import capitalized, some_of
 from normlab.vocabulary import METRICS
 
 if TYPE_CHECKING:
@@ -75,10 +75,9 @@ def missing_words(table: "DataFrame") -> str:
         f"{variant} depth {depth} {n} of {runs}"
         for (variant, depth), n, runs in zip(short.index, short["n"], short["runs"], strict=True)
     ]
-    if not lines:
-        return ""
-    more = f" and {len(lines) - _MOST_NAMED} more" if len(lines) > _MOST_NAMED else ""
-    return f"runs left at the end, the others diverged: {', '.join(lines[:_MOST_NAMED])}{more}"
+    return (
+        f"runs left at the end, the others diverged: {some_of(lines, _MOST_NAMED)}" if lines else ""
+    )
 
 
 def _check_finite(table: "DataFrame", name: str) -> None:

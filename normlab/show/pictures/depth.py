@@ -78,7 +78,7 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
     points = base.mark_point(filled=True, size=46).encode(
         y=y, opacity=looks.opacity(), tooltip=marks.tooltip("x", name)
     )
-    chance = marks.chance_line(table, subject.runs, metric) if metric.share else []
+    chance = marks.chance_line(table, subject.runs, metric)
     drawn = alt.layer(looks.line(base, y), bars, points, *chance, data=table)
     drawn = drawn.add_params(looks.picked)
     if by_depth:
@@ -126,16 +126,23 @@ def _bars(table: "DataFrame", subject: Subject, screen: Screen) -> "Table":
     from rich.text import Text
 
     from normlab.results import label
-    from normlab.show.terminal import bars
+    from normlab.show.terminal.bars import long_bar
+    from normlab.show.terminal.plain_tables import figures_table
 
     key, metric = subject.keys[0], METRICS[subject.figure]
-    lines = bars.sketch_table("variant", "depth", key, METRICS[subject.figure].label, "")
-    cells = max(10, min(50, screen.width - bars.label_width(table) - 40))
+    lines = figures_table()
+    lines.add_column("variant")
+    lines.add_column("depth", justify="right", no_wrap=True)
+    lines.add_column(key, no_wrap=True)
+    lines.add_column(metric.label, justify="right", no_wrap=True)
+    lines.add_column("", no_wrap=True)
+    longest = max(map(len, table["variant"]))
+    cells = max(10, min(50, screen.width - longest - 40))
     most = 1.0 if metric.share else float(table["value"].abs().max()) or 1.0
     for row in table.to_dict("records"):
         value = float(row["value"])
         shown = percent(value) if metric.share else number(value)
-        bar = Text(bars.long_bar(max(0.0, value) / most, cells), "yellow")
+        bar = Text(long_bar(max(0.0, value) / most, cells), "yellow")
         words = Text(str(row["variant"])), str(row["depth"]), Text(label(key, row["x"])), shown
         lines.add_row(*words, bar)
     return lines

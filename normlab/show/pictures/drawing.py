@@ -136,6 +136,11 @@ class Picture:
         """The figure that it shows unless another is chosen."""
         return self.takes.default if self.takes else ""
 
+    @property
+    def figures(self) -> Sequence[str]:
+        """All figures that it can show."""
+        return self.takes.choices() if self.takes else ()
+
 
 PICTURES: Registry[Picture] = Registry(
     "picture",

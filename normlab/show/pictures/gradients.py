@@ -133,14 +133,12 @@ def _few_snapshots(table: "DataFrame") -> tuple["DataFrame", list[str], str]:
 
     Runs of unlike length have snapshots at unlike steps: a slider counts them.
     """
-    import numpy as np
-
     from normlab.show.charts import panels
 
     place = table.groupby(["variant", "depth"])["step"].rank(method="dense").astype(int) - 1
     have = int(place.max()) + 1
     count = min(have, max(2, have * MOST_ROWS // len(table)))
-    spread = {round(at): index for index, at in enumerate(np.linspace(0, have - 1, count))}
+    spread = {at: index for index, at in enumerate(panels.evenly_chosen(range(have), count))}
     kept = place.isin(list(spread))
     # Three digits suffice for a picture, and make a page small.
     short = {name: table[name].map(_three_digits) for name in ("value", "low", "high")}

@@ -102,11 +102,11 @@ def _cell_encodings(table: "DataFrame", steps: list[int], figure: str) -> dict[s
 
 def sketch(table: "DataFrame", subject: Subject, screen: Screen) -> "Group":
     """A line a step, a coloured cell a layer."""
-    import numpy as np
     from rich.console import Group
     from rich.text import Text
 
     from normlab.config import PROBES
+    from normlab.show.charts import panels
     from normlab.show.terminal import bars
 
     cells = min(int(table["layer"].max()), max(8, screen.width - 10))
@@ -117,7 +117,7 @@ def sketch(table: "DataFrame", subject: Subject, screen: Screen) -> "Group":
     ]
     for step, row in table.sort_values("layer").groupby("step"):
         line = Text(f"{step:>6}  ")
-        for value in bars.evenly_chosen(row["value"].to_numpy(dtype=np.float64), cells):
+        for value in panels.evenly_chosen(row["value"].astype(float).tolist(), cells):
             line.append_text(bars.heat_cell(scale.place(value)))
         lines.append(line)
     key = Text(f"        {number(scale.low)} ", style="dim")

@@ -57,7 +57,7 @@ def _axes(table: "DataFrame", subject: Subject) -> _Axes:
 
 def _title(axes: _Axes, subject: Subject) -> str:
     what = "Largest depth that trains" if axes.by_depth else "Verdict"
-    return subject.title or f"{what} by {subject.keys[0]} and {subject.keys[1]}"
+    return f"{what} by {subject.keys[0]} and {subject.keys[1]}"
 
 
 def _labelled(table: "DataFrame", subject: Subject) -> "DataFrame":
@@ -66,7 +66,7 @@ def _labelled(table: "DataFrame", subject: Subject) -> "DataFrame":
 
     x, y = subject.keys
     deepest = [f"{depth:.0f}" if depth == depth else "–" for depth in table["depth"]]
-    verdicts = [name or _NO_VERDICT for name in table["verdict"]]
+    verdicts = [name if name in DIAGNOSES else _NO_VERDICT for name in table["verdict"]]
     marks = [DIAGNOSES[name].mark if name in DIAGNOSES else "?" for name in verdicts]
     return table.assign(
         x=[label(x, value) for value in table["x"]],
@@ -138,40 +138,44 @@ def _colour(table: "DataFrame", axes: _Axes) -> Any:
         scheme = alt.Scale(scheme="yellowgreenblue", domainMin=0)
         colour = alt.Color("depth:Q", title="depth", scale=scheme)
         return alt.condition("datum.deepest != '–'", colour, alt.value(_GREY))
-    names = [name for name in (*DIAGNOSES, _NO_VERDICT) if (table["verdict"] == name).any()]
-    colours = [DIAGNOSES[name].colour if name in DIAGNOSES else _GREY for name in names]
-    return alt.Color(
-        "verdict:N", title="verdict", scale=alt.Scale(domain=names, range=colours), sort=names
-    )
+    names = _verdicts(table)
+    scale = alt.Scale(domain=names, range=[_colour_of(name) for name in names])
+    return alt.Color("verdict:N", title="verdict", scale=scale, sort=names)
 
 
-def sketch(table: "DataFrame", subject: Subject, screen: Screen) -> "Group":  # noqa: ARG001
+def _verdicts(table: "DataFrame") -> list[str]:
+    return [name for name in (*DIAGNOSES, _NO_VERDICT) if (table["verdict"] == name).any()]
+
+
+def sketch(table: "DataFrame", subject: Subject, screen: Screen) -> "Group":
     """A coloured cell with its letter, or the largest depth that trains; a map for each variant."""
     from rich.console import Group, RenderableType
     from rich.text import Text
 
-    from normlab.show.charts.captions import about
+    from normlab.show.pictures import sketching
 
     axes, table = _axes(table, subject), _labelled(table, subject)
-    drawn: list[RenderableType] = [
-        Text(_title(axes, subject), "bold"),
-        Text(f"{about(subject.runs)}; {subject.keys[0]} →, {subject.keys[1]} ↑", "dim"),
-    ]
+    x, y = subject.keys
+    heading = sketching.heading(subject, _title(axes, subject), f"{x} →, {y} ↑", screen.width)
+    drawn: list[RenderableType] = [*heading]
     for variant, group in table.groupby("variant", sort=False):
         drawn += [Text(f"\n{variant}", "bold"), _grid(group, axes)]
     if axes.by_depth:
         key = Text("\n–: trains at no depth", "dim")
     else:
-        names = [name for name in DIAGNOSES if (table["verdict"] == name).any()]
         key = Text("\n")
-        for name in names:
-            key.append(f" {_letter(name)} ", f"black on {DIAGNOSES[name].colour}")
+        for name in _verdicts(table):
+            key.append(f" {_letter(name)} ", f"black on {_colour_of(name)}")
             key.append(f" {name}  ")
     return Group(*drawn, key)
 
 
-def _letter(name: str) -> str:
-    return DIAGNOSES[name].mark or "·"
+def _letter(verdict: str) -> str:
+    return DIAGNOSES[verdict].mark or "·" if verdict in DIAGNOSES else "?"
+
+
+def _colour_of(verdict: str) -> str:
+    return DIAGNOSES[verdict].colour if verdict in DIAGNOSES else _GREY
 
 
 def _grid(group: "DataFrame", axes: _Axes) -> "Table":
@@ -194,8 +198,7 @@ def _grid(group: "DataFrame", axes: _Axes) -> "Table":
                 continue
             verdict = row["verdict"]
             text = row["deepest"] if axes.by_depth else _letter(verdict)
-            colour = DIAGNOSES[verdict].colour if verdict in DIAGNOSES else _GREY
-            style = "" if axes.by_depth else f"black on {colour}"
+            style = "" if axes.by_depth else f"black on {_colour_of(verdict)}"
             cells.append(Text(f"{text:^{wide}}", style))
         grid.add_row(Text(f"{name} ", "dim"), *cells)
     grid.add_row("", *(Text(x, "dim") for x in axes.x))

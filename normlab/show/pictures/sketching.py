@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from normlab.show.charts.captions import about
+from normlab.show.charts.domains import chance_values
 from normlab.show.charts.panels import few_depths
 from normlab.show.charts.variants import looks
 from normlab.show.terminal.line_charts import Line
@@ -50,23 +51,19 @@ def variant_lines(
     """A line for each variant of all runs, without points where the table has none."""
     names = list(dict.fromkeys(subject.runs["variant"]))
     found = looks(subject.sharing, names)
-    # What is black on paper has the colour of a terminal's own text.
-    styles = {name: look.colour if look.colour != "#000000" else "" for name, look in found.items()}
     ordered = table.sort_values(x)
     lines = []
     for name in names:
         mine = ordered[ordered["variant"] == name]
         for column, addition in columns or [("value", "")]:
             points = list(zip(mine[x].astype(float), mine[column].astype(float), strict=True))
-            lines.append(Line(f"{name}{addition}", points, styles[name]))
+            lines.append(Line(f"{name}{addition}", points, found[name].style))
     return lines
 
 
 def chance_line(subject: "Subject", ends: tuple[float, float], metric: Metric) -> list[Line]:
-    """A line from end to end where guessing stands, for each number of classes, of a share."""
-    if not metric.share:
-        return []
-    error = metric.better == "lower"
-    shares = [1 / float(classes) for classes in subject.runs["classes"].dropna().unique()]
-    places = [1 - share if error else share for share in sorted(shares)]
-    return [Line("chance", [(end, place) for end in ends], "dim") for place in places]
+    """A line from end to end at each of the chance values."""
+    return [
+        Line("chance", [(end, value) for end in ends], "dim")
+        for value in chance_values(subject.runs, metric)
+    ]

@@ -32,7 +32,7 @@ def arm_gradients(frame: "DataFrame", width: int) -> Group | None:
     arms = list(dict.fromkeys(table["variant"]))
     if not 0 < len(arms) <= MOST_ARMS:
         return None
-    styles = {name: _on_screen(look.colour) for name, look in looks(table, arms).items()}
+    styles = {name: look.style for name, look in looks(table, arms).items()}
     panels = []
     for place, title in _PLACES.items():
         shown = table[table["place"] == place]
@@ -45,8 +45,3 @@ def arm_gradients(frame: "DataFrame", width: int) -> Group | None:
 
 def _points(rows: "DataFrame") -> list[tuple[float, float]]:
     return list(zip(rows["layer"].astype(float), rows["share"].astype(float), strict=True))
-
-
-def _on_screen(colour: str) -> str:
-    """What is black on paper has the colour of a terminal's own text."""
-    return "" if colour == "#000000" else colour

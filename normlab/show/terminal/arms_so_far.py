@@ -10,6 +10,7 @@ from rich.text import Text
 
 from normlab.results import places
 from normlab.runs import Outcome, Plan, Summary, read_summary, run_folder
+from normlab.show.charts.panels import evenly_chosen
 from normlab.show.terminal.jobs import telling
 from normlab.show.terminal.plain_tables import GAP, diagnosis_style
 from normlab.vocabulary import DIAGNOSES, FINAL
@@ -67,7 +68,7 @@ class ArmsSoFar:
         cell = len("0.000 u") + (len(f" {longest}/{longest}") if longest > 1 else 0) + GAP
         name_width = max(map(len, [_HEAD, *arms]))
         most = max(1, (width - min(name_width, width * 2 // 5)) // cell)
-        depths = _evenly(self._depths, most)
+        depths = evenly_chosen(self._depths, most)
         room = max(len(_HEAD), width - GAP - cell * len(depths))
         names, dropped = telling(arms, room)
         table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, GAP, 0, 0))
@@ -128,11 +129,3 @@ class ArmsSoFar:
         at_work = [] if stopped else [f"{_AT_WORK} at work"]
         signs = [f"{_TO_MAKE} to make", *at_work, *marks, *left_out]
         return Text("  ".join(signs), style="dim", no_wrap=True, overflow="ellipsis")
-
-
-def _evenly(depths: Sequence[Any], most: int) -> list[Any]:
-    """At most so many depths, evenly spread, the deepest among them."""
-    count = min(len(depths), most)
-    return [depths[-1 - round(i * (len(depths) - 1) / max(1, count - 1))] for i in range(count)][
-        ::-1
-    ]

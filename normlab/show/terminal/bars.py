@@ -1,21 +1,15 @@
-"""Bars, heat cells and the table around them: what sketches for a terminal are made of."""
+"""Bars and heat cells: what sketches for a terminal are made of."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
-from rich.table import Table
 from rich.text import Text
 
-from normlab.show.terminal.plain_tables import figures_table
 from normlab.show.terminal.strips import BARS
 
 if TYPE_CHECKING:
-    import numpy as np
-    from pandas import DataFrame
     from pandas import Series as Column
-
-    Values = Sequence[float] | np.ndarray[Any, Any]
 
 # Dark violet to yellow (viridis), as charts have it.
 HEAT = ("#440154", "#443983", "#31688e", "#21918c", "#35b779", "#90d743", "#fde725")
@@ -66,24 +60,3 @@ def long_bar(share: float, cells: int) -> str:
 
 def _bar(place: float) -> str:
     return BARS[min(len(BARS) - 1, int(place * len(BARS)))]
-
-
-def evenly_chosen(values: "Values", cells: int) -> list[float]:
-    """At most so many values, evenly spread, the first and the last among them."""
-    if len(values) <= cells:
-        return [float(value) for value in values]
-    return [float(values[round(i * (len(values) - 1) / (cells - 1))]) for i in range(cells)]
-
-
-def sketch_table(*heads: str) -> Table:
-    """The table around lines of bars; figures stand at the right."""
-    table = figures_table()
-    for head in heads:
-        figure = head in ("depth", "min", "max", "first", "last", "train error")
-        table.add_column(head, justify="right" if figure else "left", no_wrap=head != "variant")
-    return table
-
-
-def label_width(table: "DataFrame") -> int:
-    """The length of the longest variant's name."""
-    return max((len(str(name)) for name in table["variant"].unique()), default=0)

@@ -28,7 +28,7 @@ def claims_table(claims: Sequence[Claim], scale: Scale, last: Mapping[str, Remem
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("last verdict", no_wrap=True)
     for claim in claims:
-        protocol = claim.small if scale == "small" else claim.paper
+        protocol = claim.at(scale)
         verdict = last.get(claim.id)
         table.add_row(
             claim.id,

@@ -6,6 +6,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from normlab.runs import Outcome
+from normlab.show.terminal.plain_tables import flowing
 from normlab.show.terminal.verdicts import STYLES
 
 
@@ -37,11 +38,7 @@ class ClaimsSoFar:
             [claim for claim, left in self._left.items() if left],
             [claim for claim, left in self._left.items() if left & set(at_work)],
         ):
-            lines: list[Text] = []
-            for entry in map(self._entry, claims):
-                if not lines or lines[-1].cell_len + 3 + entry.cell_len > width:
-                    lines.append(Text(no_wrap=True, overflow="ellipsis"))
-                lines[-1].append("   " if lines[-1] else "").append(entry)
+            lines = flowing(map(self._entry, claims), width)
             if len(lines) <= rows:
                 break
         return Text("\n").join(lines[: max(rows, 0)]) if lines else None

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from normlab.show.terminal.bars import Scale
+from normlab.show.terminal.plain_tables import flowing
 from normlab.show.terminal.ticks import tick_text, ticks
 from normlab.text import plural
 
@@ -205,13 +206,11 @@ def legend(lines: Sequence[Line], width: int) -> list[Text]:
     """The lines' markers and names, as many in a row as fit."""
     if len(lines) < 2:
         return []
-    rows = [Text(no_wrap=True, overflow="ellipsis")]
-    for number, line in enumerate(lines):
-        entry = Text(f"{MARKERS[number % len(MARKERS)]} {line.name}", style=line.style)
-        if rows[-1] and rows[-1].cell_len + 3 + entry.cell_len > width:
-            rows.append(Text(no_wrap=True, overflow="ellipsis"))
-        rows[-1].append("   " if rows[-1] else "").append(entry)
-    return rows
+    entries = (
+        Text(f"{MARKERS[number % len(MARKERS)]} {line.name}", style=line.style)
+        for number, line in enumerate(lines)
+    )
+    return flowing(entries, width)
 
 
 def left_out(lines: Sequence[Line], scales: Scales) -> list[Text]:

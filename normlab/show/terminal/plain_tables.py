@@ -39,6 +39,16 @@ def fit(table: Table, width: int) -> Table:
     return table
 
 
+def flowing(entries: Iterable[Text], width: int) -> list[Text]:
+    """Entries beside each other, as many in a line as fit."""
+    lines: list[Text] = []
+    for entry in entries:
+        if not lines or lines[-1].cell_len + 3 + entry.cell_len > width:
+            lines.append(Text(no_wrap=True, overflow="ellipsis"))
+        lines[-1].append("   " if lines[-1] else "").append(entry)
+    return lines
+
+
 def dimmed(notes: Iterable[str]) -> list[Text]:
     """Notes below a table."""
     return [Text(note, style="dim") for note in notes]

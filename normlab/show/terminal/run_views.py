@@ -149,4 +149,4 @@ def started_line(name: str, started: Started) -> str:
 
 def print_line(text: str, console: Console) -> None:
     """Print a line as it is, however long."""
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
+    console.print(text, soft_wrap=True)

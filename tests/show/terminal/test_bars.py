@@ -5,7 +5,7 @@ import math
 import pytest
 from pandas import Series
 
-from normlab.show.terminal.bars import Scale, evenly_chosen, long_bar, scale_of
+from normlab.show.terminal.bars import Scale, long_bar, scale_of
 
 
 def test_a_value_has_a_place_between_the_ends():
@@ -19,12 +19,6 @@ def test_a_value_has_a_place_between_the_ends():
 def test_a_scale_of_nothing_is_a_scale():
     assert scale_of(Series([], dtype=float)) == Scale(1.0, 1.0)
     assert scale_of(Series([2.0, 8.0]), log=True) == Scale(2.0, 8.0, True)
-
-
-def test_the_first_and_the_last_are_among_the_chosen():
-    chosen = evenly_chosen(list(range(100)), 8)
-    assert (chosen[0], chosen[-1], len(chosen)) == (0, 99, 8)
-    assert evenly_chosen([1, 2], 8) == [1.0, 2.0]
 
 
 def test_a_long_bar_has_eighths():
