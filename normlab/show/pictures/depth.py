@@ -22,7 +22,7 @@ def rows(subject: Subject) -> "DataFrame":
     """
     from normlab.results import series, varying
 
-    (key,) = subject.keys or (_X,)
+    key = _key(subject)
     if subject.runs[key].nunique() < 2:
         others = [other for other in varying(subject.runs) if other != key]
         other = f"; --x {others[0]} draws by what varies" if others else ""
@@ -43,13 +43,17 @@ def _finite(table: "DataFrame", name: str) -> "DataFrame":
     return found
 
 
+def _key(subject: Subject) -> str:
+    """The key on the x axis; a page names none."""
+    return subject.keys[0] if subject.keys else _X
+
+
 def _words(key: str) -> str:
     return "depth" if key == _X else key
 
 
 def _title(subject: Subject) -> str:
-    (key,) = subject.keys or (_X,)
-    return f"{capitalized(METRICS[subject.figure].label)} by {_words(key)}"
+    return f"{capitalized(METRICS[subject.figure].label)} by {_words(_key(subject))}"
 
 
 def chart(table: "DataFrame", subject: Subject) -> Any:
@@ -62,7 +66,7 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
     metric = METRICS[subject.figure]
     name = metric.label
     table = _finite(table, name)
-    (key,) = subject.keys or (_X,)
+    key = _key(subject)
     by_depth, left_out = key != _X, ""
     if by_depth:
         table, left_out = panels.in_panels(table, subject.sharing)
@@ -102,7 +106,7 @@ def sketch(table: "DataFrame", subject: Subject, screen: Screen) -> "Group":
     metric = METRICS[subject.figure]
     name = metric.label
     table = _finite(table, name)
-    (key,) = subject.keys or (_X,)
+    key = _key(subject)
     note = captions.seeds_note(table, log=metric.logarithmic, band=False)
     heading = sketching.heading(subject, _title(subject), note, screen.width)
     if not all(isinstance(value, int | float) for value in table["x"]):
@@ -129,7 +133,7 @@ def _bars(table: "DataFrame", subject: Subject, screen: Screen) -> "Table":
     from normlab.show.terminal.bars import long_bar
     from normlab.show.terminal.plain_tables import figures_table
 
-    key, metric = subject.keys[0], METRICS[subject.figure]
+    key, metric = _key(subject), METRICS[subject.figure]
     lines = figures_table()
     lines.add_column("variant")
     lines.add_column("depth", justify="right", no_wrap=True)
