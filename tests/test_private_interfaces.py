@@ -28,11 +28,7 @@ def private_names() -> Iterator[tuple[str, str]]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and node.attr[0] == "_" and node.attr[:2] != "__":
                 owner = ast.unparse(node.value)
-                if owner not in OWN and node.attr not in (
-                    "_asdict",
-                    "_fields",
-                    "_replace",
-                ):  # NamedTuple's
+                if owner not in OWN and node.attr not in NAMED_TUPLES:
                     yield f"{owner}.{node.attr}", str(file.relative_to(SOURCE))
 
 

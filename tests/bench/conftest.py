@@ -11,8 +11,9 @@ OWN = ("bare", "item", "no probes", "grad_norm", "recorded", "all, every step")
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """Two small nets in place of the others, and no other packages."""
+    """Two small nets in place of the others, short trainings, and no other packages."""
     monkeypatch.setattr(nets, "NETS", {"tiny": tuple(TINY), "other": tuple(TINY)})
+    monkeypatch.setattr(nets, "STEPS", 300)
     for name in set(variants.VARIANTS) - set(OWN):
         monkeypatch.delitem(variants.VARIANTS, name)
     monkeypatch.setattr(timing, "BLOCK_SECONDS", 0.002)

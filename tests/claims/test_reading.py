@@ -10,19 +10,13 @@ from normlab.claims.reading import read_claim
 from normlab.errors import ConfigError
 from normlab.runs import Finished, execute
 from tests.claims.doctored import MINE, write_run
-from tests.conftest import TINY
+from tests.conftest import LAUGHS, TINY
 
 
 def own_claim(tmp_path, text=MINE):
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     return file
-
-
-# Nine lines that stand for sixteen million.
-LAUGHS = "a: &a [1,1,1,1,1,1,1,1]\n" + "".join(
-    f"{y}: &{y} [{','.join([f'*{x}'] * 8)}]\n" for x, y in zip("abcdefg", "bcdefgh", strict=True)
-)
 
 
 @pytest.mark.parametrize(("gap", "verdict"), [(0.01, "PASS"), (0.03, "FAIL"), (-0.03, "FAIL")])

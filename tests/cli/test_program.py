@@ -242,7 +242,7 @@ def test_two_sweeps_at_once_share_the_work(tmp_path: Path) -> None:
     assert all(len(list(folder.iterdir())) == 5 for folder in folders)  # nothing left behind
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [80, pytest.param(120, marks=pytest.mark.slow)])
 def test_the_live_view(tmp_path: Path, width: int) -> None:
     code, output = in_terminal("run", *TINY, cwd=tmp_path, width=width)
     assert code == 0

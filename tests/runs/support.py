@@ -1,7 +1,9 @@
 """What several of these files share: configs, runs as they would be written, waiting."""
 
 import itertools
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,31 @@ def stopped_at(step: int) -> Callable[[], bool]:
     before = 2 * (1 + (step - 1) // 4)
     asked = itertools.count(1)
     return lambda: next(asked) == before + step
+
+
+def killed_at(call: int, names: Sequence[str], work: Callable[[], object]) -> bool:
+    """Do work in a forked process that is killed before its nth call of these functions of `os`,
+    which `pathlib` calls too; whether it was killed."""
+    child = os.fork()
+    if child:
+        return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    try:
+        calls = itertools.count(1)
+
+        def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+            def called(*args: Any, **options: Any) -> Any:
+                if next(calls) == call:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return function(*args, **options)
+
+            return called
+
+        for name in names:
+            setattr(os, name, counted(getattr(os, name)))
+        signal.alarm(600)  # a child that waits for ever must not make the suite wait
+        work()
+    finally:
+        os._exit(0)
 
 
 # ---------------------------------------------------------------------- as though by a run

@@ -18,7 +18,7 @@ from normlab.config import Config, run_id
 from normlab.runs import execution, locks, remove_leftovers, run_folder
 from normlab.runs.locks import RunLock
 from normlab.training import Ended, Event, train
-from tests.runs.support import assert_same, config_in, make, write_run
+from tests.runs.support import assert_same, config_in, killed_at, make, write_run
 from tests.tools.kill import Harness
 
 
@@ -39,34 +39,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     assert harness.finish() == []
 
 
-def killed_at(call: int, work: Callable[[], None]) -> bool:
-    """Do work in a forked process, killed before its nth change of a file; whether it had one."""
-    child = os.fork()
-    if child == 0:
-        calls = itertools.count(1)
-
-        def counting(function: Callable[..., Any]) -> Callable[..., Any]:
-            def counted(*args: Any, **options: Any) -> Any:
-                if next(calls) == call:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return function(*args, **options)
-
-            return counted
-
-        try:
-            for owner, name in FILE_CALLS:
-                setattr(owner, name, counting(getattr(owner, name)))
-            signal.alarm(600)
-            work()
-        finally:
-            os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
-
-
-FILE_CALLS = (
-    *((os, name) for name in ("open", "pwrite", "truncate", "close")),
-    *((Path, name) for name in ("unlink", "replace")),
-)
+FILE_CALLS = ("open", "pwrite", "truncate", "close", "unlink", "replace")
 LOCKS = {
     "no": None,
     "a dead process's": {"token": "dead", "machine": locks.machine(), "pid": 2**22 + 1},
@@ -92,7 +65,7 @@ def test_what_a_kill_leaves_as_a_lock_is_taken_goes_within_a_minute(
         if LOCKS[kind] is not None:
             lock.write_text(json.dumps(LOCKS[kind]) if LOCKS[kind] else "{half")
             age_all()
-        if not killed_at(call, lambda: RunLock(folder).release()):
+        if not killed_at(call, FILE_CALLS, lambda: RunLock(folder).release()):
             break
         age_all()
         remove_leftovers(folder)

@@ -2,9 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,9 +12,17 @@ from normlab.errors import RecordError, RunError
 from normlab.runs import execution, is_final, read_run, read_weights, remove_leftovers, run_folder
 from normlab.runs.recorder import Recorder
 from normlab.training import Measurement, Started
-from tests.runs.support import SUMMARY, config_in, layer_rows, make, metric_row, stopped_at
+from tests.runs.support import (
+    SUMMARY,
+    config_in,
+    killed_at,
+    layer_rows,
+    make,
+    metric_row,
+    stopped_at,
+)
 
-# What changes a folder, in the order of calls of which each may be a process's last.
+# What changes a folder.
 OPERATIONS = ("replace", "unlink", "mkdir", "rmdir", "fsync", "pwrite", "truncate")
 
 
@@ -43,30 +49,6 @@ def values(folder: Path) -> set[float]:
     return {value for value in found if value is not None}
 
 
-def killed_at(operation: int, work: Callable[[], object]) -> bool:
-    """Do work in a process that is killed before its so many-th change; whether it was."""
-    child = os.fork()
-    if child:
-        return os.WIFSIGNALED(os.waitpid(child, 0)[1])
-    try:
-        left = [operation]
-
-        def counted(real: Callable[..., Any]) -> Callable[..., Any]:
-            def operate(*words: Any, **options: Any) -> Any:
-                left[0] -= 1
-                if not left[0]:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return real(*words, **options)
-
-            return operate
-
-        for name in OPERATIONS:
-            setattr(os, name, counted(getattr(os, name)))
-        work()
-    finally:
-        os._exit(0)
-
-
 @pytest.mark.parametrize(
     ("old", "new", "stride"),
     [
@@ -83,7 +65,9 @@ def test_a_kill_at_any_change_leaves_the_old_run_or_the_new_one(
     folder = write(config, 1.0, weights=old)
     names = {file.name for file in folder.iterdir()} - {"weights.pt"}
     kills = 0
-    while killed_at(kills * stride + 1, lambda: write(config, 2.0, weights=new, force=True)):
+    while killed_at(
+        kills * stride + 1, OPERATIONS, lambda: write(config, 2.0, weights=new, force=True)
+    ):
         kills += 1
         if is_final(folder):
             assert values(folder) in ({1.0}, {2.0})
@@ -111,7 +95,7 @@ def test_a_run_that_is_killed_while_it_trains_again_is_the_old_one(tmp_path: Pat
             if isinstance(event, Measurement):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    assert killed_at(-1, killed)
+    assert killed_at(0, (), killed)
     remove_leftovers(folder)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 

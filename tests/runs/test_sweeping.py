@@ -30,7 +30,7 @@ from tests.runs.support import config_in, make, planned, write_run
 
 
 def test_a_sweep_makes_what_is_missing_and_nothing_else(tmp_path: Path) -> None:
-    first = planned(tmp_path, "seed=range(3)")
+    first = planned(tmp_path, "seed=range(3)", "launcher.workers=1")
     assert (len(first.pending), first.finished) == (3, 0)
     assert math.isnan(first.seconds)
     outcomes = list(sweep(first))
@@ -38,7 +38,7 @@ def test_a_sweep_makes_what_is_missing_and_nothing_else(tmp_path: Path) -> None:
     assert {o.run_id for o in outcomes} == {run_id(c) for c in first.configs}
     times = {c.seed: (run_folder(c) / "summary.json").stat().st_mtime_ns for c in first.configs}
 
-    more = planned(tmp_path, "seed=range(5)")
+    more = planned(tmp_path, "seed=range(5)", "launcher.workers=1")
     assert (len(more.pending), more.finished) == (2, 3)
     assert more.seconds > 0
     assert len(list(sweep(more))) == 2

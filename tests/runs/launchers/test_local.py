@@ -84,6 +84,7 @@ def test_a_killed_worker_costs_its_own_run_only(tmp_path: Path) -> None:
     assert (again.failed, again.pending) == (1, ())
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_asked_to_end_leaves_a_checkpoint(tmp_path: Path) -> None:
     """As a cluster asks every process of a job."""
     several = planned(tmp_path, "zip(seed=1,2;training.epochs=1000000,2)", "launcher.workers=2")
@@ -269,6 +270,7 @@ def test_workers_are_as_many_as_the_cores_that_may_be_used() -> None:
         os.sched_setaffinity(0, before)
 
 
+@pytest.mark.slow
 def test_closing_a_sweep_interrupts_what_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ def test_each_arm_has_a_line_in_both_panels_on_one_scale(tmp_path: Path, width: 
     assert lines[0] == (
         f"Gradient by layer at depth {depth}, as a multiple of the last hidden layer's"
     )
-    assert lines[1].split("  ")[0::1][0] == "at init"
+    assert lines[1].startswith("at init  ")
     assert lines[1].endswith("at the end")
     assert max(map(len, lines)) <= width
     body = "".join(lines[2:-2])
