@@ -77,6 +77,40 @@ DIAGNOSES: dict[str, Diagnosis] = {
     )
 }
 
+# --------------------------------------------------------------------------------- causes
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a network did not train: the `cause` of a run's summary."""
+
+    name: str
+    meaning: str  # half a sentence
+
+
+CAUSES: dict[str, Cause] = {
+    cause.name: cause
+    for cause in (
+        Cause("none", "nothing is wrong"),
+        Cause("memorizes", "what it learned is true of the training samples alone"),
+        Cause("zero_init", "weights that begin at zero, or nearly so, let nothing pass"),
+        Cause("exploding_at_init", "gradients or activations explode at init"),
+        Cause("vanishing_at_init", "gradients vanish at init"),
+        Cause("collapsed", "the layers forget the input"),
+        Cause("rate_too_small", "the learning rate is too small"),
+        Cause("rate_too_large", "the learning rate is too large"),
+        Cause("clipping", "clipping leaves steps that are too small"),
+        Cause("too_short", "the training is too short"),
+        Cause("weight_decay", "weight decay shrinks the weights"),
+        Cause("stale_statistics", "BatchNorm's running statistics lag behind the weights"),
+        Cause("batch_too_small", "BatchNorm's batch is too small"),
+        Cause("data_settings", "the data's settings leave too little to learn from"),
+        Cause("capacity", "the network lacks capacity"),
+        Cause("depth", "so many plain layers train badly though the gradient is alive"),
+        Cause("unknown", "the cause is unknown"),
+    )
+}
+
 # -------------------------------------------------------------------------------- metrics
 
 Better = Literal["higher", "lower", "nearest 1"]

@@ -1,3 +1,10 @@
+from .diagnosing import advised as advised
+from .diagnosing import benchmark_diagnosis as benchmark_diagnosis
+from .diagnosing import judge_cases as judge_cases
+from .diagnosing import plan_advised as plan_advised
+from .diagnosing import plan_cases as plan_cases
+from .diagnosing import read_cases as read_cases
+from .diagnosing import run_to_try as run_to_try
 from .making import Verification as Verification
 from .making import claim_words as claim_words
 from .making import compose as compose

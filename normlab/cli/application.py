@@ -8,8 +8,10 @@ import typer
 from normlab import __version__
 from normlab.cli.commands import (
     bench,
+    bench_diagnosis,
     claims,
     compare,
+    doctor,
     explain,
     info,
     ls,
@@ -68,6 +70,7 @@ MAKE, READ, CLAIMS, MORE = "Make runs", "See what happened", "Test what is claim
 app.command(epilog=run.EXAMPLES, rich_help_panel=MAKE)(run.run)
 app.command(epilog=sweep.EXAMPLES, rich_help_panel=MAKE)(sweep.sweep)
 app.command(epilog=show.EXAMPLES, rich_help_panel=READ)(show.show)
+app.command(epilog=doctor.EXAMPLES, rich_help_panel=READ)(doctor.doctor)
 app.command(epilog=ls.EXAMPLES, rich_help_panel=READ)(ls.ls)
 app.command(epilog=compare.EXAMPLES, rich_help_panel=READ)(compare.compare)
 app.command(epilog=plot.EXAMPLES, rich_help_panel=READ)(plot.plot)
@@ -78,6 +81,7 @@ app.command(epilog=theory.EXAMPLES, rich_help_panel=CLAIMS)(theory.theory)
 app.command(epilog=explain.EXAMPLES, rich_help_panel=MORE)(explain.explain)
 app.command(epilog=info.EXAMPLES, rich_help_panel=MORE)(info.info)
 app.command(epilog=bench.EXAMPLES, rich_help_panel=MORE)(bench.bench)
+app.command(epilog=bench_diagnosis.EXAMPLES, rich_help_panel=MORE)(bench_diagnosis.bench_diagnosis)
 
 results_app = typer.Typer(help="Work with results folders.", no_args_is_help=True)
 results_app.command(epilog=results.EXPORT_EXAMPLES)(results.export)

@@ -39,9 +39,9 @@ def complete_runs(context: typer.Context, incomplete: str) -> list[tuple[str, st
 def complete_where(incomplete: str) -> list[str]:
     """The keys that runs can be chosen by, and their values."""
     from normlab.config import complete_override
-    from normlab.vocabulary import DIAGNOSES, STATUSES
+    from normlab.vocabulary import CAUSES, DIAGNOSES, STATUSES
 
-    known: dict[str, Iterable[str]] = {"verdict": DIAGNOSES, "status": STATUSES}
+    known: dict[str, Iterable[str]] = {"verdict": DIAGNOSES, "cause": CAUSES, "status": STATUSES}
     own = [f"{key}={value}" for key, values in known.items() for value in values]
     words = own if "=" in incomplete else [f"{key}=" for key in known]
     return [*complete_override([], incomplete), *(w for w in words if w.startswith(incomplete))]

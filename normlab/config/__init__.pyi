@@ -8,6 +8,7 @@ from .composing import grids as grids
 from .composing import key_called as key_called
 from .composing import leaves as leaves
 from .composing import size as size
+from .composing import with_overrides as with_overrides
 from .files import config_folder as config_folder
 from .files import group_choices as group_choices
 from .identity import decides_id as decides_id
@@ -37,6 +38,8 @@ from .numbers import OpenFraction as OpenFraction
 from .numbers import Positive as Positive
 from .numbers import Seed as Seed
 from .numbers import Whole as Whole
+from .overrides import override as override
+from .overrides import overrides_of as overrides_of
 from .parts import Choices as Choices
 from .parts import OneOf as OneOf
 from .parts import Part as Part

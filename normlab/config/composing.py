@@ -12,6 +12,7 @@ from normlab.config.files import group_choices
 from normlab.config.hydra_loading import hydra_in, plain
 from normlab.config.messages import validate
 from normlab.config.schema import Config
+from normlab.config.yaml_text import strings
 from normlab.errors import ConfigError
 from normlab.text import did_you_mean
 
@@ -24,8 +25,42 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Co
 
     `config_dir` adds a folder of a person's own YAML groups. Raises ConfigError, one line, where
     an override is unknown, malformed or out of range.
+
+    A group that is chosen again (`norm=bn norm.momentum=0 norm=ln`) replaces what was set of it
+    before, so that advice can be put behind any command.
     """
-    axes = axes_of(overrides, config_dir)
+    return next(compose_grids([_axes_of_one_run(overrides, config_dir)], config_dir))
+
+
+def with_overrides(
+    config: Config, overrides: Sequence[str], config_dir: Path | None = None
+) -> Config:
+    """The Config with Hydra overrides put over it, and every other key as it is.
+
+    A group's choice such as `norm=ln` replaces the keys of the group, too. Raises ConfigError as
+    `compose` does, and for what is no value of a run's own key.
+    """
+    axes = _axes_of_one_run(overrides, config_dir)
+    settings = [setting for axis in axes for setting in axis.points[0]]
+    values = config.model_dump(mode="json")
+    groups = group_choices(config_dir)
+    for setting in settings:
+        if setting.text.startswith(("+", "~")) or setting.key == "experiment":
+            raise ConfigError(
+                f"{setting.text}: a run's settings are changed by group=choice and key=value"
+            )
+    chosen = [setting for setting in settings if setting.key in groups]
+    if chosen:
+        values |= _unresolved_groups(chosen, config_dir)
+    for setting in settings:
+        if setting.key not in groups:
+            for key, value in flatten({setting.key: setting.value}):
+                _put(values, key, value, setting)
+    return validate(_resolved(values))
+
+
+def _axes_of_one_run(overrides: Sequence[str], config_dir: Path | None) -> Grid:
+    axes = _without_replaced(axes_of(overrides, config_dir))
     for axis in axes:
         if axis.sweeps:
             key = axis.points[0][0].key
@@ -33,7 +68,40 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Co
                 f"{axis.text}: one run takes one value for {key}; normlab sweep takes several, "
                 "and a list as one value is written [a,b]"
             )
-    return next(compose_grids([axes], config_dir))
+    return axes
+
+
+def _unresolved_groups(chosen: Sequence[Setting], config_dir: Path | None) -> dict[str, Any]:
+    """The keys of groups as their YAML has them, interpolations of other keys as they stand."""
+    from omegaconf import OmegaConf
+
+    with hydra_in(config_dir) as load:
+        composed = load([setting.text for setting in chosen])
+    values: Any = OmegaConf.to_container(composed, resolve=False)
+    return {setting.key: values[setting.key] for setting in chosen}
+
+
+def _resolved(values: dict[str, Any]) -> Any:
+    """Values whose interpolations of other keys are resolved."""
+    from omegaconf import OmegaConf
+
+    interpolate = any("${" in text for text in strings(values))
+    return plain(OmegaConf.create(values)) if interpolate else values
+
+
+def _without_replaced(axes: Grid) -> Grid:
+    """The axes without the settings of a group, its choice and its keys, that stand before another
+    choice of it."""
+    groups = group_choices()
+    chosen = [setting.key for axis in axes for setting in axis.points[0] if setting.key in groups]
+    left: Grid = []
+    for axis in reversed(axes):
+        key = axis.points[0][0].key
+        group = key.partition(".")[0]
+        again = any(group in later.keys for later in left) and chosen.count(group) > 1
+        if not again:
+            left.append(axis)
+    return left[::-1]
 
 
 def grids(overrides: Sequence[str], config_dir: Path | None = None) -> list[Grid]:
@@ -120,14 +188,19 @@ def _compose_point(
         return validate(_without_sweep(plain(_load_known(texts, settings, load))))
     values = _copy(base)
     for setting in patching:
-        if not _exists(setting.key, values):
-            raise _unknown(setting, base)
-        *parents, last = setting.key.split(".")
-        place: Any = values
-        for parent in parents:
-            place = place[parent]
-        place[last] = setting.value
+        _put(values, setting.key, setting.value, setting)
     return validate(values)
+
+
+def _put(values: dict[str, Any], key: str, value: Any, setting: Setting) -> None:
+    """Set a key among nested values; raises ConfigError that names the setting for an unknown."""
+    if not _exists(key, values):
+        raise _unknown(setting, values)
+    *parents, last = key.split(".")
+    place: Any = values
+    for parent in parents:
+        place = place[parent]
+    place[last] = value
 
 
 def _load_known(

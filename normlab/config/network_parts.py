@@ -46,6 +46,11 @@ class Norm(Part):
         """Whether it stands before the nonlinearity."""
         return True
 
+    def share_of_start(self, steps: int) -> float:
+        """The share that running statistics, as eval mode uses them, still have of the values they
+        began with, after so many training steps; 0 where there are none."""
+        return 0.0
+
     @property
     def erases_channel_means(self) -> bool:
         """Whether every sample's mean of a channel is the same behind it, as pooling then sees."""

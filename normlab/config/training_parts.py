@@ -1,5 +1,6 @@
 """What a data set, an optimizer, a schedule and a launcher are, and their registries."""
 
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -42,9 +43,26 @@ class DataSet(Part):
         return 0, False
 
     @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """Channels, height and width of an image; None where its settings do not tell."""
+        return None
+
+    @property
     def pixels(self) -> int | None:
         """The values of an image, C·H·W, for theory; None where its settings do not tell."""
-        return None
+        return self.image_shape and math.prod(self.image_shape)
+
+    @property
+    def kept_share(self) -> float:
+        """The mean share of an image that a random crop leaves, 1 without.
+
+        Of height and width s each, padded by p on each side: (s − p(p+1)/(2p+1))/s.
+        """
+        padding = self.augmentation[0]
+        if self.image_shape is None or not padding:
+            return 1.0
+        cut = padding * (padding + 1) / (2 * padding + 1)
+        return math.prod(1 - cut / size for size in self.image_shape[1:])
 
     @property
     def second_moment(self) -> float | None:

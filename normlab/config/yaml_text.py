@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from normlab.bounded_files import read_bounded
+from normlab.bounded_files import SMALL_BYTES, read_bounded
 from normlab.errors import ConfigError
 from normlab.text import first_line
 
@@ -26,15 +26,15 @@ ONLY_KEYS = (
 )
 
 
-def read_yaml(file: Path) -> Any:
+def read_yaml(file: Path, most_bytes: int = SMALL_BYTES) -> Any:
     """The content of a YAML file of a person's own, as plain values; raises ConfigError."""
-    return parse_yaml(read_text(file), str(file))
+    return parse_yaml(read_text(file, most_bytes), str(file))
 
 
-def read_text(file: Path) -> str:
+def read_text(file: Path, most_bytes: int = SMALL_BYTES) -> str:
     """The text of a person's own file; raises ConfigError."""
     try:
-        return read_bounded(file).decode()
+        return read_bounded(file, most_bytes).decode()
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:

@@ -26,8 +26,8 @@ class Gaussian(DataSet):
     seed: Seed
 
     @property
-    def pixels(self) -> int:
-        return self.channels * self.size**2
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.channels, self.size, self.size
 
     @property
     def second_moment(self) -> float:

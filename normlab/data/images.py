@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -52,8 +51,8 @@ class ImageSet(DataSet):
         return self.crop_padding, self.flip
 
     @property
-    def pixels(self) -> int:
-        return math.prod(self.shape)
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.shape
 
     @property
     def second_moment(self) -> float | None:

@@ -1,8 +1,9 @@
 from .diagnosis import Diagnosed as Diagnosed
-from .diagnosis import TrainingEnd as TrainingEnd
 from .diagnosis import diagnose as diagnose
+from .figures import TrainingEnd as TrainingEnd
 from .observation import Observation as Observation
 from .observation import ProbeBatch as ProbeBatch
+from .observation import eval_mode_loss as eval_mode_loss
 from .observation import observe as observe
 from .observation import snapshot as snapshot
 from .observation import train_mode_loss as train_mode_loss

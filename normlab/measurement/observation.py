@@ -153,6 +153,18 @@ def train_mode_loss(model: nn.Module, batch: ProbeBatch) -> Tensor:
         return cross_entropy(_logits(model, batch.images), batch.labels, batch.loss)
 
 
+def eval_mode_loss(model: nn.Module, batch: ProbeBatch) -> Tensor:
+    """The mean loss of a batch in eval mode, where BatchNorm uses its running statistics.
+
+    The model is in train mode before and after.
+    """
+    model.eval()
+    with torch.no_grad():
+        loss = cross_entropy(model(batch.images), batch.labels, batch.loss)
+    model.train()
+    return loss
+
+
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
     # Clones take the updates of BatchNorm's running statistics and of noise's count of steps.
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}

@@ -1,10 +1,22 @@
 """A diagnosis in plain words."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from normlab.measurement.states import State
 from normlab.text import capitalized, percent
+from normlab.vocabulary import CAUSES
+
+# A network of this skill or more is said to train.
+TRAINED_SKILL = 0.9
+# One of this skill or more just misses it, which is said.
+_NEARLY_TRAINED = 0.75
+
+
+def skill(accuracy: float, chance: float) -> float:
+    """The share of the way from chance to perfect accuracy."""
+    return (accuracy - chance) / (1 - chance)
 
 
 @dataclass(frozen=True)
@@ -14,28 +26,52 @@ class Learned:
     accuracy: float
     chance: float  # accuracy without having learned anything
     step: int
+    test_accuracy: float = math.nan
 
     @property
     def skill(self) -> float:
         """The share of the way from chance to perfect accuracy."""
-        return (self.accuracy - self.chance) / (1 - self.chance)
+        return skill(self.accuracy, self.chance)
 
 
-def sentence_of_success(learned: Learned, init: State, end: State) -> str:
+def sentence_of_success(learned: Learned, init: State, end: State, cause: str = "none") -> str:
     """Of a network that trains."""
     outcome = f"Train accuracy {percent(learned.accuracy)} after {learned.step} steps"
     if init.diagnosis not in (None, "healthy"):
-        return f"{outcome}, although at init {described(init)}."
+        outcome = f"{outcome}, although at init {described(init)}."
+    elif end.diagnosis == "healthy":
+        outcome = f"{outcome}; at the end {described(end)}."
+    else:
+        outcome = f"{outcome}."
+    if cause != "memorizes":
+        return outcome
     return (
-        f"{outcome}; at the end {described(end)}." if end.diagnosis == "healthy" else f"{outcome}."
+        f"{outcome} Test accuracy is {percent(learned.test_accuracy)} (chance is "
+        f"{percent(learned.chance)}): {CAUSES[cause].meaning}."
     )
 
 
-def sentence_of_failure(learned: Learned, init: State, end: State, *, residual: bool) -> str:
-    """Of a network that came to its end without having learned."""
+def sentence_of_failure(
+    learned: Learned, init: State, end: State, cause: str = "", missing: Sequence[str] = ()
+) -> str:
+    """Of a network that came to its end without having learned, for some cause."""
+    return f"{_failure(learned, init, end)}{sentence_of_cause(cause, missing)}"
+
+
+def sentence_of_cause(cause: str, missing: Sequence[str] = ()) -> str:
+    """A further sentence, with what was not measured; empty for what is no cause of a failure."""
+    if cause in ("", "none"):
+        return ""
+    lacking = f", as these were not measured: {', '.join(missing)} (probes=verdict measures them)"
+    return f" {capitalized(CAUSES[cause].meaning)}{lacking if missing else ''}."
+
+
+def _failure(learned: Learned, init: State, end: State) -> str:
+    needed = learned.chance + TRAINED_SKILL * (1 - learned.chance)
+    near = f", {percent(needed)} counts as trained" if learned.skill > _NEARLY_TRAINED else ""
     outcome = (
         f"Train accuracy is {percent(learned.accuracy)} after {learned.step} steps "
-        f"(chance is {percent(learned.chance)})"
+        f"(chance is {percent(learned.chance)}{near})"
     )
     if end.diagnosis is None:
         # A snapshot of a network whose only layer is the output has no gradient to judge.
@@ -46,11 +82,7 @@ def sentence_of_failure(learned: Learned, init: State, end: State, *, residual: 
     at_init = f"At init {described(init)}" if ill_at_init else ""
     if end.diagnosis == "healthy":
         settled = f"{at_init}; by the end it settled. " if at_init else ""
-        twin = "a shallower twin" if residual else "a shallower or a residual twin"
-        cause = f"slow or degraded, which {twin} would tell"
-        if end.hidden == 1:  # too shallow for depth to do harm
-            cause = "too slow, or trained for too short a time"
-        return f"{settled}{outcome} though {described(end)}: {cause}."
+        return f"{settled}{outcome} though {described(end)}."
     if at_init:
         return f"{at_init}. At the end {described(end)}. {outcome}."
     return f"{capitalized(described(end))}. {outcome}."
@@ -66,8 +98,12 @@ def sentence_of_divergence(step: int, init: State, end: State) -> str:
 
 def described(state: State) -> str:
     """A state as half a sentence with its figures."""
-    factor = f"×{state.factor:.3g} per layer towards the input"
-    of_last = f"layer 1 gets {_multiple_of(state.ratio)} layer {state.hidden}'s"
+    # Fitted to the interior layers, it may point the other way than the ratio, and then explains
+    # nothing.
+    agrees = (state.factor > 1) == (state.ratio > 1) and math.isfinite(state.factor)
+    factor = f", ×{state.factor:.3g} per layer towards the input" if agrees else ""
+    of_last = f"layer 1 gets {_multiple_of(state.ratio)} layer {state.last or state.hidden}'s"
+    beyond = f", and {_up_to_layer(state.worst)}" if state.worst else ""
     match state.diagnosis:
         case "vanishing" if state.worst == state.hidden:
             return f"no gradient is left: it is 0 in all {state.hidden} hidden layers"
@@ -77,16 +113,13 @@ def described(state: State) -> str:
                 "though some reaches layer 1"
             )
         case "vanishing":
-            return (
-                f"the gradient vanishes, {factor}: {of_last}, "
-                f"and {_up_to_layer(state.worst)} less than 1%"
-            )
+            return f"the gradient vanishes{factor}: {of_last}{beyond and f'{beyond} less than 1%'}"
         case "exploding" if math.isnan(state.ratio):
             return f"the gradient explodes: it is not finite up to layer {state.worst}"
         case "exploding":
             return (
-                f"the gradient explodes, {factor}: {of_last}, "
-                f"and {_up_to_layer(state.worst)} more than 100 times"
+                f"the gradient explodes{factor}: {of_last}"
+                f"{beyond and f'{beyond} more than 100 times'}"
             )
         case "collapsed":
             return (

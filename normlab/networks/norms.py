@@ -134,6 +134,10 @@ class BatchNorm(ActivationNorm):
         module = kind(channels, self.eps, self.momentum, self.affine)
         return nn.Sequential(module, UnsteadyNoise(channels, self.noise)) if self.noise else module
 
+    def share_of_start(self, steps: int) -> float:
+        share: float = (1 - self.momentum) ** steps
+        return share
+
     def gradient_factor(self, config: Config) -> tuple[float, str] | None:
         """Known before a rectifier, without skips, of many samples, whose variance outweighs ε."""
         model, init = config.model, INITIALIZERS[config.model.init]

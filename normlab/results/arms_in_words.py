@@ -12,6 +12,13 @@ from normlab.text import brief, listed, percent
 from normlab.vocabulary import DIAGNOSES, FINAL
 
 _SOUND = {"trains": "trains", "healthy": "has a healthy gradient"}
+_VERBS = {"vanishing": "vanishes", "exploding": "explodes"}
+# Causes that are a state of the gradient, or of the signal, at init.
+_AT_INIT = {
+    "vanishing_at_init": "vanishing",
+    "exploding_at_init": "exploding",
+    "collapsed": "collapsed",
+}
 
 
 class ArmInWords(NamedTuple):
@@ -24,7 +31,8 @@ class ArmInWords(NamedTuple):
 def arms_in_words(frame: DataFrame) -> list[ArmInWords]:
     """A sentence for each variant with a result, in the order of a comparison's rows.
 
-    Of each depth the most frequent diagnosis counts, of equally frequent ones the worst.
+    Of each depth the most frequent diagnosis counts, of equally frequent ones the worst, with its
+    most frequent cause.
     """
     frame = frame[frame["status"].isin(FINAL)]
     nets = [net for net in nets_of(frame) if net.diagnosis in DIAGNOSES]
@@ -38,43 +46,61 @@ def arms_in_words(frame: DataFrame) -> list[ArmInWords]:
 def _sentence(nets: Sequence[Net], *, several: bool) -> str:
     """What a variant's nets came to; their depths are named where the sweep has `several`."""
     words = []
+    sound = [net for net in nets if net.diagnosis in _SOUND and net.cause != "memorizes"]
     for diagnosis, verb in _SOUND.items():
-        sound = [net for net in nets if net.diagnosis == diagnosis]
-        if not sound:
+        found = [net for net in sound if net.diagnosis == diagnosis]
+        if not found:
             continue
         if not several:
             words.append(verb)
-        elif len(sound) == len(nets) > 1:
-            words.append(f"{verb} at every depth ({_depths(sound)})")
+        elif len(found) == len(nets) > 1:
+            words.append(f"{verb} at every depth ({_depths(found)})")
         else:
-            words.append(f"{verb} at depth {_depths(sound)}")
-    at_fault = [net for net in nets if net.diagnosis not in _SOUND]
-    for diagnosis, found in itertools.groupby(at_fault, key=lambda net: net.diagnosis):
-        group = list(found)
-        where = f"at {'' if words else 'depth '}{_depths(group)} " if several else ""
-        words.append(where + _fault(str(diagnosis), group))
+            words.append(f"{verb} at depth {_depths(found)}")
+    at_fault = [net for net in nets if net not in sound]
+    for _, group in itertools.groupby(at_fault, key=lambda net: (net.diagnosis, net.cause)):
+        found = list(group)
+        where = f"at {'' if words else 'depth '}{_depths(found)} " if several else ""
+        words.append(where + _fault(found))
     return f"{'; '.join(words)}."
 
 
-def _fault(diagnosis: str, nets: Sequence[Net]) -> str:
-    """What is wrong with nets of one diagnosis; figures of the gradient are the deepest one's."""
-    accuracies = listed([percent(1 - net.error) for net in nets if net.error == net.error])
-    ends = f"train accuracy ends at {accuracies}" if accuracies else "nothing was evaluated"
+def _fault(nets: Sequence[Net]) -> str:
+    """Why nets of one diagnosis and cause fail; figures of the gradient are the deepest one's."""
     deepest = nets[-1]
-    where = f" at {deepest.depth:g}" if len(nets) > 1 else ""
-    match diagnosis:
-        case "vanishing":
-            return f"the gradient vanishes ({_share(deepest.end)}{where}) and {ends}"
-        case "exploding":
-            return f"the gradient explodes ({_share(deepest.end)}{where}) and {ends}"
-        case "collapsed":
-            return f"the layers forget the input, all samples look alike to the last, and {ends}"
-        case "diverged":
-            return "the training diverges"
-    at_init = {"vanishing": "vanishes", "exploding": "explodes"}.get(deepest.init.diagnosis or "")
-    before = f" (at init it {at_init}: {_share(deepest.init)}{where})" if at_init else ""
-    alive = f", though the gradient is alive at the end{before}"
-    return f"it is undertrained: {ends}{alive if deepest.end.diagnosis == 'healthy' else before}"
+    if deepest.cause == "memorizes":
+        return f"it trains, but {deepest.cause_in_words}"
+    accuracies = listed([percent(1 - net.error) for net in nets if net.error == net.error])
+    outcome = f"train accuracy ends at {accuracies}" if accuracies else "nothing was evaluated"
+    if deepest.diagnosis == "diverged":
+        outcome = "the training diverges"
+    said = listed([*_reasons(deepest, f" at {deepest.depth:g}" if len(nets) > 1 else ""), outcome])
+    return said if deepest.cause not in (None, "unknown") else f"{said} ({deepest.cause_in_words})"
+
+
+def _reasons(net: Net, where: str) -> list[str]:
+    """What made a net fail, before how it ended: its cause, and its gradient where that is ill."""
+    init, end = net.init.diagnosis, net.diagnosis
+    at_init = _state(init, net.init, where, " at init") if init != end else []
+    by_the_end = _state(end, net.end, where, " in training" if init == "healthy" else "")
+    if net.cause in (None, "none", "unknown") or _AT_INIT.get(str(net.cause), "") in (init, end):
+        return [*at_init, *by_the_end]
+    if net.cause != "depth":
+        return [net.cause_in_words, *by_the_end]
+    # It says that the gradient is alive.
+    if by_the_end:
+        return [*at_init, *by_the_end]
+    verb = _VERBS.get(init or "")
+    before = f" (at init it {verb}: {_share(net.init)}{where})" if verb else ""
+    return [f"{net.cause_in_words}{before}"]
+
+
+def _state(diagnosis: str | None, seen: Seen, where: str, when: str) -> list[str]:
+    """A clause on a gradient or signal that is ill, with its figures; none where it is sound."""
+    if diagnosis == "collapsed":
+        return [f"the layers forget the input{when} (all samples look alike to the last)"]
+    verb = _VERBS.get(diagnosis or "")
+    return [f"the gradient {verb}{when} ({_share(seen)}{where})"] if verb else []
 
 
 def _share(seen: Seen) -> str:

@@ -10,12 +10,17 @@ from pandas import DataFrame
 
 from normlab.config import Config, decides_training
 from normlab.results.keys import rank
-from normlab.vocabulary import DIAGNOSES, FINAL
+from normlab.vocabulary import CAUSES, DIAGNOSES, FINAL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.int64]
+
+# Of a net that trains; and after it those that are said where no rule found another.
+_FIRST_CAUSES = ("none", "memorizes", "unknown", "depth")
+# Of equally frequent ones the last counts: what has a reason of its own before what is left over.
+_CAUSES = (*_FIRST_CAUSES, *(name for name in CAUSES if name not in _FIRST_CAUSES))
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,26 @@ def best_first(frame: DataFrame) -> "Numbers":
 
 def usual_diagnosis(diagnoses: Any, cells: Cells) -> Any:
     """The most frequent diagnosis of each cell, of equally frequent ones the worst, or None."""
-    names = list(DIAGNOSES)
-    codes = pandas.Categorical(diagnoses, categories=names).codes.astype(np.int64)
-    given = codes >= 0
+    return _usual(diagnoses, cells, list(DIAGNOSES))
+
+
+def usual_cause(frame: DataFrame, cells: Cells) -> Any:
+    """The most frequent cause of each cell among its runs of the usual diagnosis, or None.
+
+    So the two agree: of a cell of which most runs train the cause is none. Of equally frequent ones
+    another than `none`, `unknown` or `depth` is preferred. Runs of older versions have none.
+    """
+    diagnoses = frame["verdict"].to_numpy(dtype=object)
+    of_it = diagnoses == usual_diagnosis(diagnoses, cells)[cells.number]
+    return _usual(frame["cause"].where(of_it), cells, _CAUSES)
+
+
+def _usual(given: Any, cells: Cells, names: Sequence[str]) -> Any:
+    """The most frequent name of each cell, of equally frequent ones the last, or None."""
+    codes = pandas.Categorical(given, categories=pandas.Index(names)).codes.astype(np.int64)
+    known = codes >= 0
     pairs = np.bincount(
-        cells.number[given] * len(names) + codes[given], minlength=cells.size * len(names)
+        cells.number[known] * len(names) + codes[known], minlength=cells.size * len(names)
     ).reshape(cells.size, len(names))
-    worst_first = len(names) - 1 - np.argmax(pairs[:, ::-1], axis=1)
-    return np.where(pairs.any(axis=1), np.array(names, dtype=object)[worst_first], None)
+    last_first = len(names) - 1 - np.argmax(pairs[:, ::-1], axis=1)
+    return np.where(pairs.any(axis=1), np.array(names, dtype=object)[last_first], None)

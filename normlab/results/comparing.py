@@ -11,6 +11,7 @@ from normlab.results.cells import (
     cells_of,
     distinct_runs,
     training_numbers,
+    usual_cause,
     usual_diagnosis,
 )
 from normlab.results.keys import known_key, known_metric
@@ -49,8 +50,9 @@ def summarize(
     `diverged` counts the diverged runs of a cell, `left_out` those that failed, were interrupted,
     are running or unfinished, `missing` the results whose figure is missing or not finite,
     which summary.json does not tell apart; `verdict` is the most frequent one, of equally frequent
-    ones the worst. A training counts once, in however many folders it lies and with whatever
-    probes, unless a key tells them apart. Raises ConfigError where a key or metric is not there.
+    ones the worst, and `cause` the most frequent one of its runs. A training counts once, in
+    however many folders it lies and with whatever probes, unless a key tells them apart. Raises
+    ConfigError where a key or metric is not there.
     """
     keys = [known_key(frame, key) for key in (*rows, *cols)]
     metrics = [known_metric(frame, metric) for metric in dict.fromkeys(metrics)]
@@ -60,8 +62,10 @@ def summarize(
     about = {
         "diverged": cells.count(frame["status"].eq("diverged").to_numpy(dtype=bool)),
         "left_out": cells.count(~final),
-        **({} if "verdict" in keys else {"verdict": usual_diagnosis(frame["verdict"], cells)}),
+        "verdict": usual_diagnosis(frame["verdict"], cells),
+        "cause": usual_cause(frame, cells),
     }
+    about = {name: values for name, values in about.items() if name not in keys}
     values = frame[keys].iloc[cells.first].reset_index(drop=True)
     tables = [
         pandas.concat([values, _means(frame, metric, final, cells).assign(**about)], axis=1)

@@ -12,9 +12,10 @@ from normlab.text import some_of
 
 def findings(frame: DataFrame) -> list[str]:
     """Two sentences: where gradients vanished or exploded, and where depth degraded train error
-    though they did neither.
+    though they did neither, with the causes of all that was worse for another reason.
 
-    Empty where there is no result; without the second where no two nets differ in depth alone.
+    Empty where there is no result; without the second where depth alone sets no net apart from one
+    that trains, and none is worse.
     """
     nets = nets_of(frame)
     return [*filter(None, (_on_gradients(nets), depth_sentence(nets)))] if nets else []
@@ -33,13 +34,22 @@ def _on_gradients(nets: list[Net]) -> str:
             seen = _by_variant([(net, net.init) for net in at_init])
             settled = all(net.end.diagnosis == "healthy" for net in at_init)
             clauses.append(f"{verb} at init in {seen}{' and settled' if settled else ''}")
-    diverged = [(net, None) for net in nets if net.diagnosis == "diverged"]
-    apart = f" Diverged: {_by_variant(diverged)}." if diverged else ""
+    apart = _on_divergence(nets)
     if not any(net.init.diagnosis or net.end.diagnosis for net in nets):
         return f"No gradient was measured.{apart}"
     if not clauses:
         return f"No gradient vanished or exploded, at init or at the end.{apart}"
     return f"The gradient (first/last layer) {'; '.join(clauses)}.{apart}"
+
+
+def _on_divergence(nets: list[Net]) -> str:
+    """The sentence on nets that diverged, those of one cause together; empty without any."""
+    by_cause: dict[str, list[tuple[Net, None]]] = {}
+    for net in nets:
+        if net.diagnosis == "diverged":
+            by_cause.setdefault(net.cause_in_words, []).append((net, None))
+    parts = [f"{_by_variant(found)} ({cause})" for cause, found in by_cause.items()]
+    return f" Diverged: {'; '.join(parts)}." if parts else ""
 
 
 def _by_variant(nets: Sequence[tuple[Net, Seen | None]]) -> str:

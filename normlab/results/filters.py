@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from pandas.api.types import is_bool_dtype, is_integer_dtype, is_numeric_dtype
 from normlab.errors import ConfigError
 from normlab.results.keys import known_key, label, rank
 from normlab.text import did_you_mean
-from normlab.vocabulary import DIAGNOSES, METRICS, STATUSES
+from normlab.vocabulary import CAUSES, DIAGNOSES, METRICS, STATUSES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,7 +110,8 @@ def _fulfilling(column: Any, condition: Condition) -> "Chosen":
 def _equals(column: Any, text: str, expression: str) -> "Chosen":
     """Which values of a column are what a text says, by the column's type."""
     equal: Chosen
-    if text.lower() in _ABSENT and not (column == text).any():
+    is_word = text in (_words_of(str(column.name)) or ())  # a cause may be none
+    if text.lower() in _ABSENT and not is_word and not (column == text).any():
         equal = column.isna().to_numpy()
         return equal
     present = column.dropna()
@@ -124,7 +125,7 @@ def _equals(column: Any, text: str, expression: str) -> "Chosen":
         equal = column.to_numpy(dtype=np.float64) == _to_number(text, expression, column.name)
     else:
         asked = _read(text)
-        values = {kept for kept in set(column.astype(str)) if kept == text or _read(kept) == asked}
+        values = {kept for kept in set(present.astype(str)) if kept == text or _read(kept) == asked}
         equal = column.astype(str).isin(values).to_numpy(dtype=bool)
     return equal
 
@@ -150,11 +151,19 @@ def _is_of_an_end(column: Any, condition: Condition) -> bool:
     """Whether a condition is one that runs may fail to fulfil: on figures, or on words for what
     became of a run, of which there are only so many."""
     key = str(column.name)
-    words = STATUSES if key == "status" else DIAGNOSES if key.startswith("verdict") else None
+    words = _words_of(key)
     if words is None:
         return key in METRICS
     asked = split_at_commas(condition.value, f"--where {condition.expression!r}")
     return all(word in words or word.lower() in _ABSENT for word in asked)
+
+
+def _words_of(key: str) -> Collection[str] | None:
+    """The words for what became of a run, of which a column has one; None for any other column."""
+    if key.startswith("verdict"):
+        return DIAGNOSES
+    words: dict[str, Collection[str]] = {"status": STATUSES, "cause": CAUSES}
+    return words.get(key)
 
 
 def _none_has_it(column: Any, condition: Condition) -> str:

@@ -24,14 +24,14 @@ from normlab.vocabulary import ERRORS, METRICS
 
 _CHUNK = 100
 # The fields of a summary that are columns, under their keys in summary.json: the version is the
-# file's, and a config has columns of its own.
+# file's, a config has columns of its own, and evidence is no value of a cell.
 _FIELDS = {
     name: field.alias or name
     for name, field in Summary.model_fields.items()
-    if name not in ("version", "config")
+    if name not in ("version", "config", "evidence")
 }
 _field_values = operator.attrgetter(*_FIELDS)
-_FIRST = ("run_id", "experiment", "name", "status", "verdict", "seed")
+_FIRST = ("run_id", "experiment", "name", "status", "verdict", "cause", "seed")
 _LAST = ("reason", "try", "folder")
 _GROUPS = ("data", "model", "norm", "optimizer", "training")  # what no config is without
 

@@ -68,7 +68,8 @@ def known_key(frame: DataFrame, key: str) -> str:
     columns = list(frame.columns)
     if key in columns:
         return key
-    choices = ", ".join([*varying(frame), "seed", "status", "verdict", *metric_choices(frame)])
+    ends = ("status", "verdict", "cause")
+    choices = ", ".join([*varying(frame), "seed", *ends, *metric_choices(frame)])
     raise ConfigError(f"{key}: no such key{_near(key, columns) or f'; some are {choices}'}")
 
 

@@ -15,7 +15,7 @@ _NEWEST_FIRST = "-started"
 # What a list holds of each run.
 LISTED = (
     *("run_id", "started", "experiment", "name", "settings", "seed"),
-    *("status", "verdict", "train_acc", "test_acc", "seconds", "folder"),
+    *("status", "verdict", "cause", "train_acc", "test_acc", "seconds", "folder"),
 )
 
 

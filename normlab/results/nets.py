@@ -4,11 +4,13 @@ from typing import Any, NamedTuple
 
 from pandas import DataFrame
 
-from normlab.results.cells import cells_of, distinct_runs, usual_diagnosis
+from normlab.results.cells import cells_of, distinct_runs, usual_cause, usual_diagnosis
 from normlab.results.comparing import summarize
 from normlab.results.keys import DEPTH, label, varying
 from normlab.results.variants import brief_names, variant_keys, variants_of
-from normlab.vocabulary import FINAL
+from normlab.vocabulary import CAUSES, FINAL
+
+NOT_RECORDED = "cause not recorded: made by an older version"
 
 
 class Seen(NamedTuple):
@@ -25,6 +27,7 @@ class Net(NamedTuple):
     variant: str  # its name
     depth: float
     diagnosis: str | None  # of the whole training, the most frequent one of its runs
+    cause: str | None  # the most frequent one of its runs of that diagnosis; None in older ones
     init: Seen
     end: Seen
     error: float
@@ -36,11 +39,17 @@ class Net(NamedTuple):
         """How many runs there are of it."""
         return len(self.folders)
 
+    @property
+    def cause_in_words(self) -> str:
+        """Its cause as half a sentence, or that its runs are older than causes."""
+        return CAUSES[self.cause].meaning if self.cause else NOT_RECORDED
+
 
 def nets_of(frame: DataFrame) -> list[Net]:
     """The nets of a frame's results, by variant and depth.
 
-    Over seeds, diagnoses are the most frequent ones, ratios geometric and errors arithmetic means.
+    Over seeds, diagnoses are the most frequent ones, ratios the geometric means of the runs with
+    that diagnosis, and errors arithmetic means of all.
     """
     ended = frame[frame["status"].isin(FINAL)]
     if ended.empty:
@@ -48,18 +57,21 @@ def nets_of(frame: DataFrame) -> list[Net]:
     variants = variant_keys(frame)
     keys = [*variants, DEPTH]
     frame = distinct_runs(ended, keys)
-    ratios = {"init": "gradient_ratio_init", "end": "gradient_ratio_end"}
-    summary = summarize(frame, variants, [DEPTH], ["train_acc", *ratios.values()])
-    means = {metric: values.to_numpy() for metric, values in summary.groupby("metric")["mean"]}
     cells = cells_of(frame, keys)
-    seen = {}
-    for when, ratio in ratios.items():
-        diagnoses = frame[f"verdict_{when}"]
-        usual = usual_diagnosis(diagnoses, cells)
-        agree = cells.count(diagnoses.to_numpy(dtype=object) == usual[cells.number])
-        seen[when] = [
-            Seen(*values) for values in zip(usual, agree.tolist(), means[ratio], strict=True)
-        ]
+    usual, agree, ratios = {}, {}, {}
+    for when in ("init", "end"):
+        diagnoses = frame[f"verdict_{when}"].to_numpy(dtype=object)
+        usual[when] = usual_diagnosis(diagnoses, cells)
+        agree[when] = diagnoses == usual[when][cells.number]
+        ratio = f"gradient_ratio_{when}"
+        # A mean with those of sound gradients would be none of a gradient that vanished.
+        ratios[ratio] = frame[ratio].where(agree[when])
+    summary = summarize(frame.assign(**ratios), variants, [DEPTH], ["train_acc", *ratios])
+    means = {metric: values.to_numpy() for metric, values in summary.groupby("metric")["mean"]}
+    seen = {
+        when: list(map(Seen, usual[when], cells.count(agree[when]), means[ratio]))
+        for when, ratio in zip(usual, ratios, strict=True)
+    }
     first = frame.iloc[cells.first]
     found = variants_of(first, variants)
     names = brief_names(found)
@@ -72,6 +84,7 @@ def nets_of(frame: DataFrame) -> list[Net]:
             [names[variant] for variant in found],
             first[DEPTH].tolist(),
             usual_diagnosis(frame["verdict"], cells),
+            usual_cause(frame, cells),
             seen["init"],
             seen["end"],
             1 - means["train_acc"],

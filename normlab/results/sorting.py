@@ -12,7 +12,7 @@ from normlab.errors import ConfigError
 from normlab.results.cells import cells_of
 from normlab.results.filters import where
 from normlab.text import did_you_mean
-from normlab.vocabulary import DIAGNOSES
+from normlab.vocabulary import CAUSES, DIAGNOSES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,16 +75,20 @@ def _in_column(summary: DataFrame, cols: Sequence[str], column: str) -> "pandas.
 
 
 def _scores(table: DataFrame, key: str) -> "Scores":
-    """A column as numbers: diagnoses from the best to the worst, text by the order of values."""
+    """A column as numbers: diagnoses from the best to the worst, causes in the order of their list,
+    text by the order of values."""
     column = table[key]
-    if key == "verdict":
-        return np.array([_PLACES.get(name, np.nan) for name in column])
+    if key in _PLACES:
+        return np.array([_PLACES[key].get(name, np.nan) for name in column])
     if is_numeric_dtype(column) and not column.isna().all():
         return column.to_numpy(dtype=np.float64)
     return cells_of(table, [key]).number.astype(np.float64)
 
 
-_PLACES = {name: place for place, name in enumerate(DIAGNOSES)}
+_PLACES = {
+    key: {name: float(place) for place, name in enumerate(names)}
+    for key, names in (("verdict", DIAGNOSES), ("cause", CAUSES))
+}
 
 
 def _ordered(

@@ -40,7 +40,7 @@ class SavedRun:
     def from_content(cls, content: Mapping[str, Any]) -> Self:
         """What a file's content says, its maker aside; raises ValueError or KeyError."""
         state, tables = content["state"], content["tables"]
-        kinds = {"step": int, "seconds": float, "batch_loss": float}
+        kinds = {"step": int, "seconds": float, "batch_loss": float, "clip_factor": float}
         if any(type(state[key]) is not kind for key, kind in kinds.items()) or state["step"] < 1:
             raise ValueError("its state has no step")
         return cls(state, {name: Position.from_content(tables[name]) for name in TABLES})

@@ -54,6 +54,8 @@ def conclude(
         return {
             "verdict": found.diagnosis,
             "reason": _sentences(ending.reason, found.reason),
+            "cause": found.cause,
+            "evidence": found.evidence,
             "try": found.advice,
             **found.figures(),
         }
@@ -94,7 +96,8 @@ def _admit(faults: dict[str, Exception], summary: Summary, ending: Ending) -> Co
         reason = _sentences(summary.reason, missing)
         return Conclusion(_completed(summary, {"reason": reason}), None)
     reason = f"Training ended at step {ending.step}, but {missing}"
-    failed: dict[str, Any] = {"status": "failed", "verdict": None, "try": [], "reason": reason}
+    failed: dict[str, Any] = {"status": "failed", "verdict": None, "reason": reason}
+    failed |= {"cause": None, "evidence": [], "try": []}
     return Conclusion(_completed(summary, failed), next(iter(faults.values())))
 
 

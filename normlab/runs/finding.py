@@ -119,14 +119,15 @@ def in_one_line(error: Exception) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
 
 
-def find_run(name: str | None, root: Path) -> Path:
-    """The folder that a person means by a path or the start of a run id; the latest for None.
+def find_run(name: str | None, root: Path, *, but: str | None = None) -> Path:
+    """The folder that a person means by a path or the start of a run id; the latest for None, `but`
+    one of an experiment.
 
     Of one run in several folders the one that started last. Raises RecordError where there is none,
     or several runs begin so.
     """
     if name is None:
-        ended = _ended_in(root)
+        ended = [folder for folder in _ended_in(root) if folder.parent.name != but]
         if not ended:
             raise RecordError(f"{root.resolve()}: no run is here yet; normlab run makes one")
         return _latest(ended)

@@ -3,14 +3,14 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from normlab.bounded_files import read_bounded
 from normlab.config import Config, describe, run_id
-from normlab.text import printable
-from normlab.vocabulary import DIAGNOSES, FINAL, METRICS
+from normlab.text import brief, printable
+from normlab.vocabulary import CAUSES, DIAGNOSES, FINAL, METRICS
 
 SUMMARY_FILE = "summary.json"
 # Counted up when a key changes its meaning or goes, so that no reader takes a figure for another;
@@ -21,6 +21,21 @@ ENDED = (*FINAL, "failed", "interrupted", "timeout")
 
 # None where it was not measured, and where it was not finite, for which JSON has no number.
 Figure = float | None
+
+
+class Evidence(BaseModel):
+    """A figure that decided a cause, and on which side of its threshold it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    figure: str  # in words
+    value: Figure
+    side: Literal["above", "below"]
+    threshold: float
+
+    def __str__(self) -> str:
+        value = "not finite" if self.value is None else brief(self.value)
+        return f"{self.figure} {value} ({self.side} {self.threshold:g})"
 
 
 class Summary(BaseModel):
@@ -34,6 +49,8 @@ class Summary(BaseModel):
     status: str  # a name in vocabulary.STATUSES
     verdict: str | None = None  # a name in vocabulary.DIAGNOSES
     reason: str = ""
+    cause: str | None = None  # a name in vocabulary.CAUSES; older files have none
+    evidence: Annotated[tuple[Evidence, ...], Field(strict=False)] = ()  # what decided it
     advice: Annotated[tuple[str, ...], Field(alias="try", strict=False)] = ()  # overrides
     train_acc: Figure = None
     train_loss: Figure = None
@@ -108,6 +125,8 @@ def parse_summary(text: bytes) -> Summary:
     )
     if not all(verdict is None or verdict in DIAGNOSES for verdict in verdicts):
         raise ValueError(f"{SUMMARY_FILE} is not normlab's, it has a verdict of its own")
+    if summary.cause not in (None, *CAUSES):
+        raise ValueError(f"{SUMMARY_FILE} is not normlab's, it has a cause of its own")
     return summary
 
 

@@ -16,7 +16,7 @@ from normlab.bounded_files import open_regular
 from normlab.config import Config
 from normlab.runs.files import unwritable
 from normlab.runs.parquet import MOST_BYTES, checked, read_parquet, to_frame, write_parquet
-from normlab.training import LAYER_COLUMNS, METRIC_COLUMNS
+from normlab.training import LAYER_COLUMNS, METRIC_COLUMNS, OLDEST_METRIC_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow
@@ -180,7 +180,8 @@ def read_rows(folder: Path, name: TableName) -> "DataFrame":
         if not stream_file(folder, name).exists():
             raise
         table = _read_stream(stream_file(folder, name))
-    return to_frame(checked(table, METRIC_COLUMNS if name == "metrics" else LAYER_COLUMNS))
+    required = OLDEST_METRIC_COLUMNS if name == "metrics" else LAYER_COLUMNS
+    return to_frame(checked(table, required))
 
 
 def _read_stream(file: Path) -> "pyarrow.Table":

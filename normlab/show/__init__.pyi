@@ -27,6 +27,8 @@ from .terminal.benches import profile_table as profile_table
 from .terminal.claims import claim_page as claim_page
 from .terminal.claims import claims_table as claims_table
 from .terminal.claims_so_far import ClaimsSoFar as ClaimsSoFar
+from .terminal.diagnosis_bench import CasesSoFar as CasesSoFar
+from .terminal.diagnosis_bench import diagnosis_bench as diagnosis_bench
 from .terminal.finished_run import run_report as run_report
 from .terminal.infos import info_table as info_table
 from .terminal.mean_field import theory_table as theory_table
@@ -41,5 +43,8 @@ from .terminal.sweep_views import watch_sweep as watch_sweep
 from .terminal.sweeps import interrupted_report as interrupted_report
 from .terminal.sweeps import next_lines as next_lines
 from .terminal.sweeps import sweep_report as sweep_report
+from .terminal.trials import TrialsSoFar as TrialsSoFar
+from .terminal.trials import command_of as command_of
+from .terminal.trials import trials_report as trials_report
 from .terminal.verdicts import summary_line as summary_line
 from .terminal.verdicts import verdict_report as verdict_report

@@ -1,6 +1,7 @@
 """What a training yields as it goes."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,13 @@ class Evaluation:
     batch_loss: float  # of the last training step that was read; NaN before
     lr: float  # of the step that comes next, or came last
     seconds: float  # since training began
+    # What clipping left of the gradient whose loss `batch_loss` is, min(1, clip_norm/‖g‖); NaN
+    # without clipping.
+    clip_factor: float = math.nan
+    # Of the probe batch, at evaluations with a snapshot; NaN at others. In train mode BatchNorm
+    # normalizes by the batch, in eval mode by its running statistics.
+    probe_loss_train_mode: float = math.nan
+    probe_loss_eval_mode: float = math.nan
 
     def as_row(self) -> dict[str, Any]:
         """The fields by name."""
@@ -106,4 +114,6 @@ class Ended:
 
 Event = Started | Progress | Evaluation | Measurement | Checkpoint | Ended
 METRIC_COLUMNS = tuple(field.name for field in dataclasses.fields(Evaluation))
+# Files of every version have these; the others came later.
+OLDEST_METRIC_COLUMNS = METRIC_COLUMNS[: METRIC_COLUMNS.index("seconds") + 1]
 LAYER_COLUMNS = ("step", *(field.name for field in dataclasses.fields(LayerName)))

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from normlab.config import PROBES, Config
-from normlab.measurement import snapshot, train_mode_loss
+from normlab.measurement import ProbeBatch, eval_mode_loss, snapshot, train_mode_loss
 from normlab.training.cadence import plan_cadence
 from normlab.training.devices import check_precision, matrix_products, select_device
 from normlab.training.evaluation import evaluate
@@ -75,9 +75,11 @@ class Session:
             config, self.dataset, self.first_step, self.cadence.steps_per_epoch
         )
         self.batch_loss: float = resume["batch_loss"] if resume else math.nan
+        self.clip_factor: float = resume["clip_factor"] if resume else math.nan
         self.seconds_before: float = resume["seconds"] if resume else 0.0
         # Losses still on the device; NaN where the gradient was not finite.
         self.unread: list[Tensor] = []
+        self.unread_clip_factor: Tensor | None = None  # of the last step
         self.read_every = READ_EVERY["cpu" if device.type == "cpu" else "gpu"]
         # The training step whose loss or gradient was found not to be finite.
         self.broken_step: int | None = None
@@ -112,8 +114,8 @@ class Session:
         self.read_losses(step)
         if self.broken_step is None and step == self.cadence.steps:
             # The last update has no training step after it whose loss would show it.
-            last = train_mode_loss(self.network.model, self.probe_batch)
-            self.broken_step = None if math.isfinite(last.item()) else step
+            last = self.probe_loss(train_mode_loss)
+            self.broken_step = None if math.isfinite(last) else step
         return self.broken_step is not None
 
     def read_losses(self, steps_done: int) -> None:
@@ -121,6 +123,9 @@ class Session:
         losses = torch.stack(self.unread).tolist() if self.unread else []
         self.batch_loss = losses[-1] if losses else self.batch_loss
         self.unread.clear()
+        if self.unread_clip_factor is not None:
+            self.clip_factor = self.unread_clip_factor.item()
+            self.unread_clip_factor = None
         broken = (age for age, loss in enumerate(losses) if not math.isfinite(loss))
         self.broken_step = next((steps_done - len(losses) + age for age in broken), None)
 
@@ -143,14 +148,23 @@ class Session:
         scores = evaluate(self.network.model, self.dataset, config.training, self.stopping)
         if scores is None:
             return None
+        probed = step in self.cadence.snapshots
         return Evaluation(
             step=step,
             epoch=step / self.cadence.steps_per_epoch,
             **scores._asdict(),
             batch_loss=self.batch_loss,
+            clip_factor=self.clip_factor,
+            probe_loss_train_mode=self.probe_loss(train_mode_loss) if probed else math.nan,
+            probe_loss_eval_mode=self.probe_loss(eval_mode_loss) if probed else math.nan,
             lr=learning_rate(config, min(step, steps - 1), steps) if steps else math.nan,
             seconds=self.seconds,
         )
+
+    def probe_loss(self, measure: Callable[[nn.Module, ProbeBatch], Tensor]) -> float:
+        """The loss of the probe batch in train or in eval mode, brought from the device."""
+        with matrix_products("fp32"):
+            return measure(self.network.model, self.probe_batch).item()
 
     def snapshot(self, step: int, *, due: bool = False) -> Columns:
         """What the layers do with the probe batch, if a snapshot is due."""
@@ -180,6 +194,7 @@ class Session:
         ratios = step in self.cadence.updates
         stepped = training_step(self.config, self.network, batch, rate, ratios=ratios)
         self.unread.append(stepped.loss)
+        self.unread_clip_factor = stepped.clip_factor
         columns: Columns = {}
         if step in self.cadence.gradients:
             columns["grad_norm"] = stepped.norms
@@ -206,7 +221,9 @@ class Session:
 
     def checkpoint(self, steps_done: int) -> Checkpoint:
         """All that training needs to go on from here."""
-        state = checkpoint_state(self.network, steps_done, self.batch_loss, self.seconds)
+        state = checkpoint_state(
+            self.network, steps_done, self.batch_loss, self.clip_factor, self.seconds
+        )
         return Checkpoint(state)
 
     def _due(self, what: str, every_seconds: float) -> bool:

@@ -32,6 +32,7 @@ class Stepped:
     loss: Tensor  # NaN where the gradient was not finite
     norms: Tensor  # [layers] ‖∂L/∂W‖, before clipping
     ratios: Tensor | None  # [layers] ‖ΔW‖/‖W‖, where asked for
+    clip_factor: Tensor | None  # min(1, clip_norm/‖g‖), where the gradient is clipped
 
 
 def build_network(config: Config, dataset: ImageTensors) -> Network:
@@ -45,12 +46,13 @@ def build_network(config: Config, dataset: ImageTensors) -> Network:
 
 
 def checkpoint_state(
-    network: Network, step: int, batch_loss: float, seconds: float
+    network: Network, step: int, batch_loss: float, clip_factor: float, seconds: float
 ) -> dict[str, Any]:
     """What a checkpoint keeps and `restore` gives back."""
     return {
         "step": step,
         "batch_loss": batch_loss,
+        "clip_factor": clip_factor,
         "seconds": seconds,
         "model": network.model.state_dict(),
         "optimizer": [
@@ -89,9 +91,11 @@ def training_step(
         loss.backward()  # type: ignore[no-untyped-call]
     norms = gradient_norms(weights)
     finite = norms.isfinite().all()
+    clip_factor = None
     if config.training.clip_norm is not None:
         # PyTorch's own total norm overflows float32 just where clipping is needed most.
         total = gradient_norms(parameters).norm()
+        clip_factor = (config.training.clip_norm / total).clamp(max=1)
         nn.utils.clip_grads_with_norm_(parameters, config.training.clip_norm, total)
     before = [w.detach().clone() for w in weights] if ratios else []
     update(config.optimizer, network.groups, lr)
@@ -100,4 +104,5 @@ def training_step(
         loss=torch.where(finite, loss.detach(), torch.nan),
         norms=norms,
         ratios=update_ratios(before, after) if ratios else None,
+        clip_factor=clip_factor,
     )

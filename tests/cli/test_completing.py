@@ -38,6 +38,8 @@ def completions(line: str, cwd: Path) -> list[str]:
         ("normlab compare --best optimizer.l", ["optimizer.lr"]),
         ("normlab compare --where verdict = va", ["vanishing"]),
         ("normlab compare --where verd", ["verdict="]),
+        ("normlab ls --where cau", ["cause="]),
+        ("normlab ls --where cause = rate", ["rate_too_small", "rate_too_large"]),
         ("normlab ls --where norm = b", ["bn"]),
         ("normlab plot gradients --probe ", list(PROBES)),
         ("normlab plot curves --metric test_", ["test_acc", "test_loss"]),
@@ -62,7 +64,7 @@ def test_ids_of_runs_are_completed(tmp_path: Path) -> None:
         assert normlab("run", *TINY, f"seed={seed}", cwd=tmp_path).returncode == 0
     names = sorted(folder.name for folder in tmp_path.glob("results/runs/*"))
     assert len(names) == 2
-    for line in ("normlab show ", "normlab plot heatmap "):
+    for line in ("normlab show ", "normlab doctor ", "normlab plot heatmap "):
         assert completions(line, tmp_path) == names
         assert completions(f"{line}{names[1][:6]}", tmp_path) == names[1:]
     assert completions("normlab show --root elsewhere ", tmp_path) == []

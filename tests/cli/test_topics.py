@@ -13,12 +13,15 @@ from normlab.claims.reading import ShortClaim
 from normlab.config import LAUNCHERS, PROBES, compose, grids, size
 from normlab.config.files import group_choices
 from normlab.measurement import COLLAPSED_COSINE, EXPLODING_RATIO, VANISHING_RATIO
-from normlab.measurement.diagnosis import TRAINED_SKILL
+from normlab.measurement.causes import RULES
+from normlab.measurement.figures import TrainingEnd
+from normlab.measurement.sentences import TRAINED_SKILL
 from normlab.runs import LOCK_FILE, Summary
 from normlab.runs import folder as run_files
 from normlab.show import PICTURES
 from normlab.training import METRIC_COLUMNS
 from normlab.vocabulary import DIAGNOSES
+from tests.measurement.failing import figures
 
 TOPICS = Path(normlab.__file__).parent / "cli" / "topics"
 TEXTS = {file.stem: file.read_text(encoding="utf-8") for file in TOPICS.glob("*.md")}
@@ -68,6 +71,29 @@ def test_diagnoses_and_their_thresholds() -> None:
     assert f"R > {EXPLODING_RATIO:g} |" in table
     assert f"cosine in the last hidden layer is above {COLLAPSED_COSINE:g}:" in table
     assert f"at least {100 * TRAINED_SKILL:g} % of the way" in table
+
+
+def test_causes_in_the_order_of_the_rules_with_their_thresholds() -> None:
+    table = section("diagnosis", "The causes")
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", table, re.MULTILINE)
+    assert [cause for cause, _ in rows] == [*(rule.cause for rule in RULES), "unknown"]
+    # Settings under which every way of every rule is there to be looked at.
+    deep = ("norm=bn", "model=mlp", "model.depth=20", "model.activation=identity")
+    clipped = ("norm=none", "model=mlp", "training.clip_norm=1", "model.bias_std=1")
+    erased = ("norm=in", "norm.position=after", "model=cnn")
+    ended = TrainingEnd("diverged", 7, 10, 11)
+    for rule, (_, when) in zip(RULES, rows, strict=False):
+        for overrides in (deep, clipped, erased):
+            for way in rule.ways(figures(*overrides, ending=ended)):
+                for fact in way:
+                    told = f"{fact.threshold:g}"
+                    fixed = fact.figure in UNTOLD or fact.threshold in (0, 1)
+                    assert fixed or re.search(rf"(?<![\d.]){re.escape(told)}(?!\d)", when), fact
+    assert "0.01 of the largest in the last quarter" in " ".join(TEXTS["diagnosis"].split())
+
+
+# What rows say without a number, or with the next whole one.
+UNTOLD = {"loss or gradient", "hidden layers without skips"}
 
 
 def test_files_and_columns_and_keys() -> None:

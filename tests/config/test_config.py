@@ -77,6 +77,22 @@ def test_steps_replace_epochs() -> None:
     assert compose(["training.steps=10"]).training.epochs is None
 
 
+@pytest.mark.parametrize(
+    ("overrides", "same_as"),
+    [
+        ("norm=bn norm.momentum=0 norm=ln", "norm=ln"),
+        ("norm=bn norm.position=after norm=ln", "norm=ln"),
+        ("norm=bn norm=ln norm.position=after", "norm=ln norm.position=after"),
+        ("schedule=multistep schedule.gamma=0.001 schedule=cosine", "schedule=cosine"),
+        ("norm=bn norm.momentum=0 model.depth=8 norm=bn", "norm=bn model.depth=8"),
+        # A group that is chosen once keeps its keys, wherever they stand.
+        ("norm.position=after norm=ln", "norm=ln norm.position=after"),
+    ],
+)
+def test_a_group_chosen_again_replaces_what_was_set_of_it(overrides: str, same_as: str) -> None:
+    assert compose(overrides.split()) == compose(same_as.split())
+
+
 def test_probes_are_a_set() -> None:
     one = compose(["probes.measure=[grad_norm,delta_rms,grad_norm]"])
     two = compose(["probes.measure=[delta_rms,grad_norm]"])

@@ -354,6 +354,14 @@ def test_augmented_images_are_legal_and_every_legal_one_occurs(padding, flip):
     assert seen == allowed
 
 
+@pytest.mark.parametrize("padding", [0, 1, 2, 7])
+def test_the_share_of_an_image_that_a_crop_leaves_is_the_mean_over_all_crops(padding):
+    padded = np.pad(np.ones((8, 8)), padding)
+    places = range(2 * padding + 1)
+    kept = [padded[top : top + 8, left : left + 8].mean() for top in places for left in places]
+    assert image_data(crop_padding=padding).kept_share == pytest.approx(np.mean(kept))
+
+
 def test_crop_places_and_flips_are_uniform_and_differ_within_a_batch():
     image = torch.arange(1.0, 10.0).view(1, 1, 3, 3)
     images, labels = image.expand(9000, -1, -1, -1), torch.zeros(9000, dtype=torch.int64)

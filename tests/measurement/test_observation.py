@@ -264,3 +264,19 @@ def test_a_snapshot_can_be_taken_where_gradients_are_off(configure):
         assert not torch.is_grad_enabled()
     torch.testing.assert_close(measured, expected, rtol=0, atol=0, equal_nan=True)
     assert not measured.requires_grad
+
+
+def test_the_loss_in_eval_mode_is_by_running_statistics_and_leaves_no_trace(configure):
+    model = stirred(configure("mlp", "bn"))
+    images, labels = probe_batch()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    batch = observation.ProbeBatch(images, labels, "softmax")
+    in_train_mode = observation.train_mode_loss(model, batch)
+    in_eval_mode = observation.eval_mode_loss(model, batch)
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert in_train_mode.item() == pytest.approx(F.cross_entropy(model(images), labels).item())
+    model.load_state_dict(before)
+    model.eval()
+    assert in_eval_mode.item() == pytest.approx(F.cross_entropy(model(images), labels).item())
+    assert abs(in_eval_mode.item() - in_train_mode.item()) > 1e-3

@@ -75,8 +75,8 @@ def test_success() -> None:
 def test_failure() -> None:
     said = "Train accuracy is 53.0% after 10 steps (chance is 10.0%)"
 
-    def sentence(init: State, end: State, *, residual: bool = False) -> str:
-        return sentence_of_failure(HALF, init, end, residual=residual)
+    def sentence(init: State, end: State, cause: str = "") -> str:
+        return sentence_of_failure(HALF, init, end, cause)
 
     assert sentence(HEALTHY, NOTHING_MEASURED) == f"{said}; the gradient was not measured."
     alone = replace(NOTHING_MEASURED, step=10)  # of a network that is its output layer
@@ -84,24 +84,57 @@ def test_failure() -> None:
         f"{said}; it has no hidden layer, whose gradient could vanish or explode."
     )
     shallow = replace(HEALTHY, hidden=1)
-    assert sentence(shallow, shallow) == (
-        f"{said} though {described(shallow)}: too slow, or trained for too short a time."
-    )
+    assert sentence(shallow, shallow) == f"{said} though {described(shallow)}."
     faint = described(VANISHING)
     assert sentence(HEALTHY, VANISHING) == f"T{faint[1:]}. {said}."
     assert sentence(VANISHING, VANISHING) == f"T{faint[1:]}. {said}."
     assert sentence(EXPLODING, VANISHING) == (
         f"At init {described(EXPLODING)}. At the end {faint}. {said}."
     )
-    cause = "slow or degraded, which a shallower or a residual twin would tell"
-    assert sentence(HEALTHY, HEALTHY) == f"{said} though {described(HEALTHY)}: {cause}."
-    assert sentence(EXPLODING, HEALTHY) == (
+    assert sentence(HEALTHY, HEALTHY, "rate_too_small") == (
+        f"{said} though {described(HEALTHY)}. The learning rate is too small."
+    )
+    assert sentence(EXPLODING, HEALTHY, "none") == (
         f"At init {described(EXPLODING)}; by the end it settled. "
-        f"{said} though {described(HEALTHY)}: {cause}."
+        f"{said} though {described(HEALTHY)}."
     )
-    assert sentence(HEALTHY, HEALTHY, residual=True) == (
-        f"{said} though {described(HEALTHY)}: slow or degraded, which a shallower twin would tell."
+
+
+@pytest.mark.parametrize(("accuracy", "told"), [(0.776, True), (0.774, False)])
+def test_how_near_a_network_came(accuracy: float, told: bool) -> None:
+    sentence = sentence_of_failure(replace(HALF, accuracy=accuracy), HEALTHY, HEALTHY)
+    assert (", 91.0% counts as trained)" in sentence) is told
+
+
+def test_a_network_that_trains_and_only_guesses_on_the_test_set() -> None:
+    learned = Learned(1.0, 0.1, 30, test_accuracy=0.105)
+    sentence = sentence_of_success(learned, HEALTHY, HEALTHY, "memorizes")
+    assert sentence.endswith(
+        "Test accuracy is 10.5% (chance is 10.0%): what it learned is true of the training samples "
+        "alone."
     )
+    assert "Test" not in sentence_of_success(learned, HEALTHY, HEALTHY, "none")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        State(10, "vanishing", 1.05, 0.002, 0.5, 6, 1),  # the slope points the other way
+        State(10, "vanishing", math.nan, 0.0, 0.5, 6, 3),
+        State(10, "exploding", 0.98, 150.0, 0.5, 6, 1),
+        State(10, "vanishing", math.nan, 0.0, 0.5, 6, 0),
+        State(10, "exploding", math.nan, math.inf, 0.5, 6, 0),
+    ],
+)
+def test_no_figure_contradicts_another(state: State) -> None:
+    said = described(state)
+    assert "per layer" not in said
+    assert "nan" not in said
+    assert "–0" not in said
+
+
+def test_the_open_branch_is_named_with_which_layer_1_is_compared() -> None:
+    assert "layer 1 gets 0.53 of layer 4's" in described(replace(HEALTHY, last=4))
 
 
 def test_divergence() -> None:

@@ -75,6 +75,50 @@ def test_state(deltas: list[float], cosine: float, expected: str, worst: int) ->
         assert (state.step, state.cosine) == (3, cosine)
 
 
+@pytest.mark.parametrize(
+    ("deltas", "ratio", "last", "expected"),
+    [
+        # The last branch's ReLU is shut: the gradient goes around it.
+        ([0.03, 0.5, 1.0, 1.0, 1.0, 0.0], 0.03, 5, "healthy"),
+        ([0.03, 0.5, 1.0, 1.0, 1.0, 1e-4], 0.03, 5, "healthy"),
+        ([300.0, 5.0, 1.0, 1.0, 1.0, 0.0], 300.0, 5, "exploding"),
+        # Open branches count as they are, small ones too.
+        ([0.03, 0.5, 1.0, 1.0, 1.0, 0.5], 0.06, 6, "healthy"),
+        # It vanishes along the stream itself.
+        ([1e-9, 1e-6, 1e-4, 1e-3, 1e-1, 1.0], 1e-9, 6, "vanishing"),
+        ([0.0] * 6, math.nan, 6, "vanishing"),
+        ([1e-9, 0.0, 0.0, 0.0, 0.0, 0.0], 1.0, 1, "healthy"),
+    ],
+)
+def test_a_residual_network_is_judged_along_its_stream(
+    deltas: list[float], ratio: float, last: int, expected: str
+) -> None:
+    state = state_at(snapshot(3, deltas), 3, residual=True)
+    assert (state.diagnosis, state.last) == (expected, last)
+    assert state.ratio == pytest.approx(ratio, nan_ok=True)
+    plain = state_at(snapshot(3, [*deltas[:-1], 0.0]), 3)
+    assert plain.diagnosis == "vanishing"
+
+
+def test_an_offset_that_all_units_share_is_no_collapse() -> None:
+    """Of a sigmoid's ½: the mean cosine of activations ½ + s·u is ¼/(¼ + s²) and more."""
+    rng = np.random.default_rng(0)
+    activations = 0.5 + 0.02 * rng.standard_normal((64, 4096))
+    unit = activations / np.linalg.norm(activations, axis=1, keepdims=True)
+    cosine = (np.sum(unit.sum(axis=0) ** 2) - 64) / (64 * 63)
+    layers = snapshot(3, [1.0, 1.0], cosine)
+    layers["act_mean"], layers["act_std"] = activations.mean(), activations.std()
+    state = state_at(layers, 3)
+    assert state.cosine > 0.99
+    centred = activations - activations.mean()
+    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    expected = (np.sum(unit.sum(axis=0) ** 2) - 64) / (64 * 63)
+    assert state.centred_cosine == pytest.approx(expected, abs=2e-3)
+    assert state.diagnosis == "healthy"
+    layers["act_std"] = 5.0
+    assert state_at(layers, 3).diagnosis == "collapsed"
+
+
 def test_collapse_names_the_first_collapsed_layer() -> None:
     layers = snapshot(0, [1.0] * 4)
     layers["sample_cosine"] = [0.999, 0.9, 0.999, 0.9999, 0.2]

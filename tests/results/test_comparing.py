@@ -173,6 +173,34 @@ def test_the_majority_gives_the_verdict_and_the_worse_one_wins_a_tie() -> None:
         assert summarize(to_frame(runs), ["norm"], [], ["train_acc"])["verdict"][0] == expected
 
 
+def test_the_cause_is_the_usual_one_of_the_runs_with_that_verdict() -> None:
+    trained, failed = ("trains", "none"), ("undertrained", "depth")
+    slow, stale = ("undertrained", "rate_too_small"), ("undertrained", "stale_statistics")
+    for seen, expected in (
+        ([trained, trained, failed], "none"),
+        ([trained, failed], "depth"),
+        ([failed, stale], "stale_statistics"),
+        ([("undertrained", "unknown"), failed], "depth"),
+        ([failed, failed, stale], "depth"),
+        # None is the most frequent of all, but most of the runs do not train.
+        ([trained, trained, failed, slow, stale], "stale_statistics"),
+        ([("vanishing", "vanishing_at_init"), failed, failed, failed], "depth"),
+        ([("undertrained", None), ("undertrained", None), slow], "rate_too_small"),
+        ([("undertrained", None)], None),
+        ([(None, None)], None),
+    ):
+        runs = [row(seed=i, verdict=v, cause=cause) for i, (v, cause) in enumerate(seen)]
+        summary = summarize(to_frame(runs), ["norm"], [], ["train_acc"])
+        assert summary["cause"][0] == expected, seen
+
+
+def test_a_cause_may_be_a_row() -> None:
+    runs = [row(seed=i, cause=c, train_acc=float(i)) for i, c in enumerate(["none", "depth"])]
+    table = summarize(to_frame(runs), ["cause"], [], ["train_acc"])
+    assert list(table).count("cause") == 1
+    assert table["mean"].tolist() == [0.0, 1.0]
+
+
 def test_a_verdict_may_be_a_row() -> None:
     runs = [row(seed=i, verdict=v, train_acc=float(i)) for i, v in enumerate(["trains", None])]
     table = summarize(to_frame(runs), ["verdict"], [], ["train_acc"])

@@ -27,6 +27,8 @@ from tests.results.sample import COUNT, row
         (["norm.affine=null"], lambda f: f["norm"] == "none"),
         (["training.steps=null", "train_acc>0.5"], lambda f: f["train_acc"] > 0.5),
         (["verdict!=trains"], lambda f: f["verdict"] == "vanishing"),
+        (["cause=none"], lambda f: f["verdict"] == "trains"),
+        (["cause=depth,vanishing_at_init"], lambda f: f["verdict"] == "vanishing"),
         (["optimizer.lr=1e-2"], lambda f: f["optimizer.lr"] == 0.01),
     ],
 )
@@ -61,7 +63,13 @@ def test_where_in_clear_words(many: tuple[Path, DataFrame], expression: str, mes
 
 @pytest.mark.parametrize(
     "expression",
-    ["status=failed", "verdict=exploding,null", "train_acc>2", "verdict_end=collapsed"],
+    [
+        "status=failed",
+        "verdict=exploding,null",
+        "train_acc>2",
+        "verdict_end=collapsed",
+        "cause=depth",
+    ],
 )
 def test_that_no_run_came_to_such_an_end_is_an_answer(
     many: tuple[Path, DataFrame], expression: str
@@ -69,10 +77,24 @@ def test_that_no_run_came_to_such_an_end_is_an_answer(
     assert where(many[1], [expression]).empty
 
 
-@pytest.mark.parametrize("expression", ["status=faild", "verdict=vanish", "status=bn"])
+@pytest.mark.parametrize("expression", ["status=faild", "verdict=vanish", "status=bn", "cause=u"])
 def test_what_is_no_end_is_none(many: tuple[Path, DataFrame], expression: str) -> None:
     with pytest.raises(ConfigError, match="no run has it"):
         where(many[1], [expression])
+
+
+def test_runs_without_a_cause_are_chosen_by_null_and_none_is_a_cause() -> None:
+    frame = to_frame([row(seed=seed, cause=cause) for seed, cause in enumerate(["none", None])])
+    assert where(frame, ["cause=none"])["seed"].tolist() == [0]
+    assert where(frame, ["cause=null"])["seed"].tolist() == [1]
+    assert where(frame, ["cause!=none"])["seed"].tolist() == [1]
+    assert where(frame.tail(1), ["cause=none"]).empty  # of older runs alone
+
+
+def test_a_word_is_found_among_runs_that_have_none() -> None:
+    frame = to_frame([row(seed=seed, verdict=v) for seed, v in enumerate(["vanishing", None])])
+    assert where(frame, ["verdict=vanishing"])["seed"].tolist() == [0]
+    assert where(frame, ["verdict=trains"]).empty
 
 
 MILESTONES = ("[0.5,0.75]", "[0.25,0.5]", "[1.0]")

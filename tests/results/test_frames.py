@@ -45,10 +45,13 @@ def test_every_field_of_a_summary_is_a_column_but_those_of_the_file() -> None:
     older = Summary(run_id="a", status="finished", config=row()[1].config)
     frame = to_frame([("results/old/a", older), row(seed=1, version=1)])
     fields = {field.alias or name for name, field in Summary.model_fields.items()}
-    assert fields - set(frame) == {"version", "config"}
+    of_the_file = {"version", "config", "evidence"}
+    assert fields - set(frame) == of_the_file
     assert math.isnan(frame["gradient_factor_theory"][0])
     assert frame["train_acc"].tolist()[1:] == [1.0]
-    assert set(to_frame([])) >= fields - {"version", "config"}
+    assert set(to_frame([])) >= fields - of_the_file
+    place = list(frame).index
+    assert place("verdict") + 1 == place("cause")
 
 
 def test_the_generator_writes_what_runs_write(tmp_path: Path) -> None:

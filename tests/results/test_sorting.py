@@ -30,6 +30,7 @@ def frame() -> DataFrame:
             train_acc=acc,
             train_loss=loss,
             verdict=verdict,
+            cause="none" if verdict == "trains" else "depth" if norm == "bn" else "rate_too_small",
         )
         for (norm, depth), (acc, loss, verdict) in figures.items()
         for seed in range(2 if norm == "none" else 1)
@@ -52,6 +53,8 @@ def frame() -> DataFrame:
         ("n", ["bn", "ln", "none"]),
         ("-n", ["none", "bn", "ln"]),
         ("-verdict", ["none", "bn", "ln"]),
+        ("cause", ["none", "ln", "bn"]),
+        ("-cause", ["bn", "none", "ln"]),
     ],
 )
 def test_by_any_column(frame: DataFrame, sort: str, expected: list[str]) -> None:

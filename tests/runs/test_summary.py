@@ -38,8 +38,9 @@ def test_the_keys_are_those_of_before_after_the_version() -> None:
     assert summary.version == 0
     now = summary.to_plain()
     made_with = ("processor", "threads", "data_sha256", "normlab", "torch", "commit", "started")
-    assert set(now) == {"version", *before, *made_with}
-    assert now == {"version": 0, **before, **dict.fromkeys(made_with)}
+    added = {**dict.fromkeys((*made_with, "cause")), "evidence": []}
+    assert set(now) == {"version", *before, *added}
+    assert now == {"version": 0, **before, **added}
 
 
 def test_what_is_written_is_read() -> None:

@@ -48,6 +48,9 @@ def summary(config: dict[str, Any], draw: random.Random, status: str = "finished
     accuracy = min(1.0, (0.99 if healthy else 0.1) + draw.gauss(0, 0.005))
     ratio = 10 ** (draw.gauss(0, 0.3) - (0 if healthy else depth / 5))
     verdict = "trains" if accuracy > 0.9 else "vanishing"
+    cause = "none" if verdict == "trains" else "vanishing_at_init"
+    at_init = {"figure": "first/last gradient at init", "value": ratio}
+    evidence = [{**at_init, "side": "below", "threshold": 0.01}]
     state = "healthy" if healthy else "vanishing"
     whens = ("init", "first_epoch", "end")
     return {
@@ -57,6 +60,8 @@ def summary(config: dict[str, Any], draw: random.Random, status: str = "finished
         "status": status,
         "verdict": None if status in ("failed", "interrupted") else verdict,
         "reason": "Train accuracy 99.9% after 165 steps; at the end the gradient reaches all.",
+        "cause": None if status in ("failed", "interrupted") else cause,
+        "evidence": evidence if cause == "vanishing_at_init" else [],
         "try": [],
         "train_acc": accuracy,
         "train_loss": 1 - accuracy,

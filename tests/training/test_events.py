@@ -1,4 +1,11 @@
-from normlab.training import LAYER_COLUMNS, METRIC_COLUMNS, Evaluation, LayerName, Measurement
+from normlab.training import (
+    LAYER_COLUMNS,
+    METRIC_COLUMNS,
+    OLDEST_METRIC_COLUMNS,
+    Evaluation,
+    LayerName,
+    Measurement,
+)
 
 
 def test_the_columns_of_both_tables_and_their_order() -> None:
@@ -6,14 +13,21 @@ def test_the_columns_of_both_tables_and_their_order() -> None:
     assert (
         *("step", "epoch", "train_loss", "train_acc", "test_loss", "test_acc"),
         *("batch_loss", "lr", "seconds"),
+    ) == OLDEST_METRIC_COLUMNS
+    assert (
+        *OLDEST_METRIC_COLUMNS,
+        *("clip_factor", "probe_loss_train_mode", "probe_loss_eval_mode"),
     ) == METRIC_COLUMNS
     assert LAYER_COLUMNS == ("step", "layer", "name", "kind")
 
 
 def test_an_evaluation_is_a_row() -> None:
-    row = Evaluation(4, 0.5, 1.0, 0.25, 2.0, 0.125, 1.5, 0.1, 3.0).as_row()
+    row = Evaluation(4, 0.5, 1.0, 0.25, 2.0, 0.125, 1.5, 0.1, 3.0, 0.5, 1.25, 2.25).as_row()
     assert tuple(row) == METRIC_COLUMNS
-    assert list(row.values()) == [4, 0.5, 1.0, 0.25, 2.0, 0.125, 1.5, 0.1, 3.0]
+    assert list(row.values()) == [
+        *(4, 0.5, 1.0, 0.25, 2.0, 0.125, 1.5, 0.1, 3.0),
+        *(0.5, 1.25, 2.25),
+    ]
 
 
 def test_a_measurement_is_a_row_for_each_layer() -> None:

@@ -12,6 +12,7 @@ from normlab.errors import ConfigError
 from normlab.networks import build_model, weight_layers
 from normlab.training import Measurement, Progress, Started, random_stream, train
 from normlab.training.cadence import total_steps
+from normlab.training.streams import draw_probe_batch
 from tests.conftest import TINY
 from tests.training.small_trainings import (
     CPU,
@@ -194,3 +195,23 @@ def test_batch_norm_takes_a_single_sample_where_it_has_positions() -> None:
     assert ended.status == "finished"
     with pytest.raises(ConfigError, match="leave BatchNorm one value"):
         events_of(compose([*TINY_CNN, "data.size=4", "training.batch_size=1"]))
+
+
+def test_the_probe_batchs_losses_stand_where_a_snapshot_was_taken() -> None:
+    """In train mode by the batch's statistics, in eval mode by the running ones of the weights."""
+    config = compose([*TINY, "norm=bn", "probes.snapshots=0", "training.epochs=3"])
+    events, ended = events_of(config)
+    rows = evaluations(events)
+    # At the first step, after the first epoch, and at the last step; not at step 8.
+    assert [row["step"] for row in rows] == [0, 4, 8, 12]
+    for mode in ("train", "eval"):
+        measured_at = [not math.isnan(row[f"probe_loss_{mode}_mode"]) for row in rows]
+        assert measured_at == [True, True, False, True]
+    batch = draw_probe_batch(config, config.data.load(CPU))
+    model = ended.model
+    in_eval = F.cross_entropy(model.eval()(batch.images), batch.labels).item()
+    in_train = F.cross_entropy(model.train()(batch.images), batch.labels).item()
+    assert rows[-1]["probe_loss_eval_mode"] == pytest.approx(in_eval)
+    assert rows[-1]["probe_loss_train_mode"] == pytest.approx(in_train)
+    unmeasured = evaluations(events_of(compose([*TINY, "probes=none"]))[0])
+    assert all(math.isnan(row["probe_loss_eval_mode"]) for row in unmeasured)

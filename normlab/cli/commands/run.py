@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from normlab import api
+from normlab.cli.commands.doctor import try_advice
 from normlab.cli.commands.sweep import sweep
 from normlab.cli.options import ConfigDir, Force, Format, Overrides, examples
 from normlab.cli.output import is_for_people, make_console, print_answer, print_run
@@ -38,6 +39,9 @@ def run(
         bool, typer.Option("--multirun", "-m", help="Several runs: the same as [cyan]sweep[/].")
     ] = False,
     force: Force = False,
+    doctor: Annotated[
+        bool, typer.Option("--doctor", help="Then try its advice: the same as [cyan]doctor[/].")
+    ] = False,
     output_format: Format = "rich",
     config_dir: ConfigDir = None,
 ) -> None:
@@ -45,6 +49,8 @@ def run(
 
     Files go to [cyan]results/<experiment>/<run_id>/[/]; a finished run is shown, not run again.
     """
+    if doctor and (multirun or cfg):
+        raise ConfigError("--doctor: of one run that is made; leave out -m and --cfg")
     if multirun:
         if cfg or not is_for_people(output_format):
             option = "--cfg" if cfg else f"--format {output_format}"
@@ -67,7 +73,14 @@ def run(
     if finished is not None and of_other_data([(config, finished.summary)]):
         told = "this run was made of other data than are there now; --force makes it again"
         print(told, file=sys.stderr)
-    print_run(finished or make_run(config, output_format, force=force), output_format)
+    made = finished or make_run(config, output_format, force=force)
+    if not doctor:
+        print_run(made, output_format)
+        return
+    if is_for_people(output_format):
+        print_run(made, output_format)
+        print()
+    try_advice(made, output_format)
 
 
 def tell_of_sweep(config: "Config", overrides: Sequence[str], config_dir: Path | None) -> None:

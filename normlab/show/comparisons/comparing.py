@@ -11,7 +11,7 @@ from rich.text import Text
 from normlab.errors import ConfigError
 from normlab.results import Request, arrange, counts, pooled
 from normlab.show.comparisons.layout import ComparisonLayout, lay_out
-from normlab.show.comparisons.legend import legend, marks_explained
+from normlab.show.comparisons.legend import cells_by_cause, legend, marks_explained
 from normlab.show.comparisons.origins import origin_notes
 from normlab.show.formats.registry import TABLE_FORMATS, formats_of
 from normlab.show.terminal.run_lists import counts_line
@@ -47,10 +47,11 @@ class Comparison:
         return lay_out(self.summary, self.rows, self.cols, self.best, self.options.spread)
 
     def explanations(self) -> list[str]:
-        """The legend, the diagnoses and the notes, each a line of text."""
+        """The legend, the diagnoses, their causes and the notes, each a line of text."""
         marks = "; ".join(text for text, _ in marks_explained(self.layout))
         explained = legend(self.summary, self.layout, self.options.spread)
-        return [*filter(None, (explained, marks)), *self.notes]
+        causes = cells_by_cause(self.summary)
+        return [*filter(None, (explained, marks, causes)), *self.notes]
 
 
 @dataclass(frozen=True)

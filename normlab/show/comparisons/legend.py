@@ -1,5 +1,6 @@
 """What the marks of a comparison's cells mean, those that it has."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from normlab.show.comparisons.figures import NO_RATIO
@@ -23,6 +24,9 @@ _LETTERS = (
     "letters: how trainings ended that came less than 90% of the way from chance to full train "
     "accuracy"
 )
+# Of all letters; with more the line is no help.
+_MOST_CAUSES = 8
+_NO_CAUSE = "not recorded"  # of a run that an older version made
 
 
 def legend(summary: "DataFrame", layout: ComparisonLayout, spread: Spread = "interval") -> str:
@@ -58,6 +62,31 @@ def legend(summary: "DataFrame", layout: ComparisonLayout, spread: Spread = "int
     if any(cell.best for line in layout.lines for cell in line.cells):
         said.append("bold: best of its column, with all that ties by an interval")
     return "; ".join(said)
+
+
+def cells_by_cause(summary: "DataFrame") -> str:
+    """How many of the cells with a letter have which cause, in one line; empty where no cell has a
+    letter, and where there are too many causes to be read.
+
+    Such as `cells by cause: u: 3 rate_too_small, 2 depth; v: 1 vanishing_at_init`.
+    """
+    if not {"verdict", "cause"} <= set(summary):  # one of them is a key of the rows
+        return ""
+    cells = summary[summary["metric"] == next(iter(summary["metric"]), None)]
+    counted: dict[str, Counter[str]] = {}
+    for verdict, cause in zip(cells["verdict"], cells["cause"].fillna(_NO_CAUSE), strict=True):
+        diagnosis = DIAGNOSES.get(verdict or "")
+        if diagnosis and diagnosis.mark:
+            counted.setdefault(diagnosis.mark, Counter())[cause] += 1
+    if set().union(*counted.values()) == {_NO_CAUSE}:
+        return f"causes {_NO_CAUSE}: made by an older version"
+    if not 0 < sum(map(len, counted.values())) <= _MOST_CAUSES:
+        return ""
+    parts = [
+        f"{mark}: {', '.join(f'{n} {cause}' for cause, n in counts.most_common())}"
+        for mark, counts in counted.items()
+    ]
+    return f"cells by cause: {'; '.join(parts)}"
 
 
 def marks_explained(layout: ComparisonLayout) -> list[tuple[str, str]]:

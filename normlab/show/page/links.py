@@ -24,6 +24,7 @@ class RunLink(NamedTuple):
     seed: int
     status: str
     verdict: str
+    cause: str
     train_acc: str
 
 
@@ -42,6 +43,7 @@ def run_links(runs: DataFrame, file: Path) -> list[RunLink]:
             seed=run["seed"],
             status=run["status"],
             verdict=run["verdict"] or "",
+            cause=run["cause"] or "",
             train_acc="–" if run["train_acc"] != run["train_acc"] else percent(run["train_acc"]),
         )
         for run in runs.head(MOST_LINKED).to_dict("records")

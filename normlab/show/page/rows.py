@@ -7,7 +7,7 @@ from pandas import DataFrame
 
 from normlab.results import DEPTH, summarize
 from normlab.show.comparisons.figures import Figures, cell_text, figures_of
-from normlab.vocabulary import DIAGNOSES, METRICS, Diagnosis
+from normlab.vocabulary import CAUSES, DIAGNOSES, METRICS, Cause, Diagnosis
 
 # The figures of a row, and what heads them.
 COLUMNS = {
@@ -16,7 +16,7 @@ COLUMNS = {
     "gradient_ratio_init": "R at init",
     "gradient_ratio_end": "R at the end",
 }
-HEADS = ("variant", "depth", "n", *COLUMNS.values(), "verdict")
+HEADS = ("variant", "depth", "n", *COLUMNS.values(), "verdict", "cause")
 
 
 class PageCell(NamedTuple):
@@ -33,6 +33,7 @@ class VariantRow(NamedTuple):
     depth: int
     cells: tuple[PageCell, ...]  # n and the figures
     diagnosis: Diagnosis | None
+    cause: Cause | None  # the most frequent one; of older runs none is recorded
 
 
 def variant_rows(runs: DataFrame) -> list[VariantRow]:
@@ -49,7 +50,8 @@ def variant_rows(runs: DataFrame) -> list[VariantRow]:
         n = PageCell(str(int(first["n"])), str(int(first["n"])))
         figures = [_cell(figures_of(part)) for part in parts]
         diagnosis = DIAGNOSES.get(first["verdict"] or "")
-        rows.append(VariantRow(first["name"], first[DEPTH], (n, *figures), diagnosis))
+        cause = CAUSES.get(first["cause"] or "")
+        rows.append(VariantRow(first["name"], first[DEPTH], (n, *figures), diagnosis, cause))
     return rows
 
 

@@ -21,7 +21,7 @@ from normlab.show.page.repetition import Repetition, experiment_file, repetition
 from normlab.show.page.rows import HEADS, VariantRow, variant_rows
 from normlab.show.templates import packaged_file, render, script_json, vega_script
 from normlab.show.terminal.run_lists import counts_line
-from normlab.vocabulary import DIAGNOSES, Diagnosis
+from normlab.vocabulary import CAUSES, DIAGNOSES, Cause, Diagnosis
 
 
 class Selection(NamedTuple):
@@ -48,6 +48,7 @@ class Page:
     repetition: Repetition
     heads: Sequence[str] = HEADS
     diagnoses: Sequence[Diagnosis] = tuple(DIAGNOSES.values())
+    causes: Sequence[Cause] = tuple(CAUSES.values())
 
 
 def check_page(file: Path) -> None:

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from normlab.results import short_names
 from normlab.show.comparisons.layout import Cell, ComparisonLayout, Line
-from normlab.show.comparisons.legend import legend, marks_explained
+from normlab.show.comparisons.legend import cells_by_cause, legend, marks_explained
 from normlab.show.comparisons.pairs import HEADS, pair_lines, pair_notes
 from normlab.show.terminal.plain_tables import diagnosis_style, dimmed
 from normlab.show.terminal.row_tables import Row, RowTable
@@ -34,7 +34,7 @@ def comparison_table(compared: "Comparison") -> Group:
         *table.drawn(compared.width),
         *dimmed([explained] if explained else []),
         *([marks] if marks else []),
-        *dimmed(compared.notes),
+        *dimmed(filter(None, (cells_by_cause(compared.summary), *compared.notes))),
     )
 
 

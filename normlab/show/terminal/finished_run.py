@@ -22,6 +22,8 @@ def run_report(run: Run, width: int) -> Group:
         parts += [table, Text()]
     facts = facts_table()
     facts.add_row("verdict", diagnosis_line(summary))
+    if summary.verdict and summary.cause != "none":
+        facts.add_row("cause", Text(cause_line(summary)))
     if summary.advice:
         facts.add_row("try", Text("  or  ".join(summary.advice)))
     theory = theory_line(run)
@@ -49,6 +51,14 @@ def diagnosis_line(summary: Summary) -> Text:
     shown = summary.verdict or summary.status
     line = Text().append(shown, style=f"bold {diagnosis_style(shown)}".strip())
     return line.append(f". {summary.reason}" if summary.reason else "")
+
+
+def cause_line(summary: Summary) -> str:
+    """The cause and the figures that decided it."""
+    if summary.cause is None:
+        return "not recorded, as the run was made by an older version; --force makes it again"
+    evidence = ", ".join(map(str, summary.evidence))
+    return f"{summary.cause}{': ' if evidence else ''}{evidence}"
 
 
 def scores(run: Run) -> dict[str, str]:

@@ -11,7 +11,7 @@ from normlab.results import label
 from normlab.show.terminal.plain_tables import diagnosis_style, status_style
 from normlab.show.terminal.row_tables import Row, RowTable
 from normlab.text import plural
-from normlab.vocabulary import FINAL, STATUSES
+from normlab.vocabulary import DIAGNOSES, FINAL, STATUSES
 
 if TYPE_CHECKING:
     from normlab.show.formats.run_list import RunList
@@ -33,10 +33,11 @@ def runs_table(listed: "RunList") -> Group:
     rows = []
     for record in runs.to_dict("records"):
         run = {str(key): value for key, value in record.items()}
-        told = _keys(run)
-        rows.append(Row([told[key] for key in keys], _figures(run)[: len(figures)]))
+        rows.append((_keys(run), _figures(run)[: len(figures)]))
+    keys += ("cause",) if any(told["cause"] for told, _ in rows) else ()
     bare = [keys.index("network"), keys.index("settings")]
-    table = RowTable(keys, figures, rows, labels=len(figures), left=(0,), bare=bare)
+    lines = [Row([told[key] for key in keys], cells) for told, cells in rows]
+    table = RowTable(keys, figures, lines, labels=len(figures), left=(0,), bare=bare)
     more = [Text(f"… and {left_out:,} more; --limit 0 shows all")] if left_out else []
     return Group(*(table.drawn(width) if rows else []), *more)
 
@@ -48,7 +49,15 @@ def _keys(run: Mapping[str, Any]) -> dict[str, str]:
         "experiment": label("", run["experiment"]),
         "network": label("", run["name"]),
         "settings": f"seed={run['seed']} {run['settings']}".rstrip(),
+        "cause": _cause(run),
     }
+
+
+def _cause(run: Mapping[str, Any]) -> str:
+    """Of a run that has a diagnosis, and something wrong; `–` of an older version's."""
+    diagnosis, cause = DIAGNOSES.get(run["verdict"] or ""), run["cause"]
+    sound = diagnosis is None or (diagnosis.sound and cause in ("none", None))
+    return "" if sound else label("", cause)
 
 
 def _local_time(started: str | None) -> str:

@@ -1,10 +1,12 @@
 """What the letters in a comparison's cells mean."""
 
+import pandas
+
 from normlab.measurement import EXPLODING_RATIO, VANISHING_RATIO
 from normlab.measurement.diagnosis import TRAINED_SKILL
 from normlab.show.comparisons.layout import lay_out
-from normlab.show.comparisons.legend import marks_explained
-from normlab.vocabulary import DIAGNOSES
+from normlab.show.comparisons.legend import cells_by_cause, marks_explained
+from normlab.vocabulary import CAUSES, DIAGNOSES
 from tests.show.comparisons.summaries import tidy
 
 
@@ -33,3 +35,32 @@ def test_only_those_that_are_shown_are_explained() -> None:
         "v vanishing: layer 1 gets under 1% of the last hidden layer's gradient",
     ]
     assert explained(None) == []
+
+
+def counted(verdicts: list[str | None], causes: list[str | None]) -> str:
+    cells = list(range(len(verdicts)))
+    summary = tidy(case=cells, mean=[0.5] * len(cells), verdict=verdicts, cause=causes)
+    return cells_by_cause(pandas.concat([summary, summary.assign(metric="test_acc")]))
+
+
+def test_the_causes_of_cells_with_a_letter_are_counted_once_a_cell() -> None:
+    verdicts = ["trains", "undertrained", "vanishing", *["undertrained"] * 3, None]
+    causes = ["none", "depth", "vanishing_at_init", *["rate_too_small"] * 2, None, None]
+    assert counted(verdicts, causes) == (
+        "cells by cause: u: 2 rate_too_small, 1 depth, 1 not recorded; v: 1 vanishing_at_init"
+    )
+    assert counted(["undertrained", "diverged"], [None, None]) == (
+        "causes not recorded: made by an older version"
+    )
+    assert counted(["trains", None], ["none", None]) == ""
+
+
+def test_too_many_causes_are_not_counted() -> None:
+    many = list(CAUSES)[1:10]
+    assert counted(["undertrained"] * 8, many[:8]).count("1 ") == 8
+    assert counted(["undertrained"] * 9, many) == ""
+
+
+def test_where_the_rows_are_causes_none_is_counted() -> None:
+    assert cells_by_cause(tidy(case=[0], mean=[0.5], verdict=["vanishing"])) == ""
+    assert cells_by_cause(tidy(case=[], mean=[], verdict=[], cause=[])) == ""

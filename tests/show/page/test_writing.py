@@ -10,7 +10,7 @@ from normlab.errors import ConfigError
 from normlab.results import read_results
 from normlab.show import ClaimVerdict, Selection, write_report
 from normlab.show.page import links
-from normlab.vocabulary import DIAGNOSES
+from normlab.vocabulary import CAUSES, DIAGNOSES
 from tests.show.page.reports import HOSTILE, report_on
 from tests.tools.synthetic_results import write_runs
 
@@ -51,6 +51,26 @@ def test_verdicts_are_listed(tmp_path):
     page = report_on(tmp_path / "results", count=40, verdicts=[row]).read_text()
     assert "deeper &lt;nets&gt;" in page
     assert ">PASS<" in page
+
+
+def test_the_cause_stands_beside_the_verdict(tmp_path):
+    def older(frame):
+        return frame.assign(cause=frame["cause"].where(frame["norm"] != "none"))
+
+    text = report_on(tmp_path / "results", keep=older).read_text()
+    rows = text[text.index("<table id=runs>") : text.index("</table>")].split("<tr>")
+    head, *rows = [re.sub(r"\s*<[^>]+>\s*", "|", row) for row in rows[1:]]
+    assert head.rstrip("|").endswith("verdict||||cause")
+    ends = {tuple(filter(None, row.split("|")))[-2:] for row in rows}
+    assert ends == {
+        ("trains", "none"),
+        ("trains", "not recorded"),
+        ("vanishing", "vanishing_at_init"),
+        ("vanishing", "not recorded"),
+    }
+    links = text[text.index("<table id=folders>") :]
+    assert "<td>vanishing</td><td>vanishing_at_init</td>" in links
+    assert all(f"<li>{name}: " in text for name in CAUSES)
 
 
 def test_a_report_is_html_of_finished_runs(tmp_path):

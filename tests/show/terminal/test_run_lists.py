@@ -14,6 +14,8 @@ from normlab.show.terminal.comparison_tables import comparison_table
 from normlab.show.terminal.run_lists import runs_table
 from tests.show.terminal.printing import text_of
 
+FIGURES = ("outcome", "train", "seconds")
+
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_the_list_of_runs_fits_and_says_what_it_leaves_out(frame: DataFrame, width: int) -> None:
@@ -36,18 +38,39 @@ def test_a_run_is_told_by_what_it_came_to_and_its_start_in_local_time(
         three = frame.head(3).assign(
             status=["finished", "failed", "diverged"],
             verdict=["vanishing", None, "diverged"],
+            cause=["vanishing_at_init", None, None],  # the last one is of an older version
             started=["2001-02-03T20:00:00+00:00", "x", f"{date.today().year}-06-01T23:30:00+00:00"],
             seed=[1, 2, 3],
         )
-        text = text_of(runs_table(RunList(listed(three, "seed"), 0, 120)), 120)
+        text = text_of(runs_table(RunList(listed(three, "seed"), 0, 140)), 140)
     finally:
         monkeypatch.undo()
         time.tzset()
     head, _, *lines = [line.split() for line in text.splitlines()]
-    assert head == ["run", "started", "network", "settings", "outcome", "train", "seconds"]
+    assert head == ["run", "started", "network", "settings", "cause", *FIGURES]
     assert [line[1] for line in lines] == ["2001-02-04", "–", "06-02"]
     assert lines[2][2] == "08:30"
     assert [line[-3] for line in lines] == ["vanishing", "failed", "diverged"]
+    assert [line[-4] for line in lines[::2]] == ["vanishing_at_init", "–"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "cause", "width", "shown"),
+    [
+        ("trains", "none", 120, False),
+        ("trains", None, 120, False),
+        ("trains", "memorizes", 120, True),
+        ("undertrained", "depth", 120, True),
+        ("undertrained", "depth", 60, True),
+    ],
+)
+def test_a_cause_is_listed_where_something_is_wrong(
+    frame: DataFrame, verdict: str, cause: str | None, width: int, shown: bool
+) -> None:
+    runs = listed(frame.head(2).assign(verdict=verdict, cause=cause))
+    text = text_of(runs_table(RunList(runs, 0, width)), width)
+    assert ("cause" in text) is shown
+    assert (str(cause) in text) is shown
 
 
 def test_markup_in_names_is_text(frame: DataFrame) -> None:

@@ -18,7 +18,12 @@ def planned(root: Path, *overrides: str) -> tuple[list[Config], Plan]:
 
 
 def end(config: Config, status: str = "finished", **figures: Any) -> None:
-    seen = {"verdict": "trains", "verdict_init": "healthy", "verdict_end": "healthy"}
+    seen = {
+        "verdict": "trains",
+        "cause": "none",
+        "verdict_init": "healthy",
+        "verdict_end": "healthy",
+    }
     ratios = {"gradient_ratio_init": 0.5, "gradient_ratio_end": 2.0}
     summary = Summary.pending(config, status, **{"train_acc": 1.0, **seen, **ratios, **figures})
     run_folder(config).mkdir(parents=True)
@@ -35,6 +40,7 @@ def test_each_arm_has_a_sentence_and_the_next_commands_are_named(tmp_path: Path)
     for config in configs:
         if (config.norm.name, config.model.depth) == ("none", 56):
             gone = {"verdict": "vanishing", "verdict_end": "vanishing"}
+            gone |= {"cause": "rate_too_large"}
             end(config, train_acc=0.1, gradient_ratio_end=1e-7, **gone)
         else:
             end(config)
@@ -42,11 +48,13 @@ def test_each_arm_has_a_sentence_and_the_next_commands_are_named(tmp_path: Path)
     assert "ratio init 0.50, 0.50" in text
     assert "ratio end 2.0, 2.0 1.0e-7, 1.0e-7" in text
     assert (
-        "no-norm trains at depth 8; at 56 the gradient vanishes (layer 1 gets 1.0e-7 of the last "
-        "hidden layer's) and train accuracy ends at 10.0%."
+        "no-norm trains at depth 8; at 56 the learning rate is too large, the gradient vanishes in "
+        "training (layer 1 gets 1.0e-7 of the last hidden layer's) and train accuracy ends at "
+        "10.0%."
     ) in text
     assert "bn trains at every depth (8 and 56)." in text
-    assert "confounded: no-norm at 56 (vanishing)" in text
+    assert "not blamed: no-norm at 56 (the learning rate is too large)." in text
+    assert "cells by cause: v: 1 rate_too_large" in text
     assert [line.plain for line in next_lines(plan)] == [
         f"files  {root}/runs",
         f"next   normlab plot gradients '{root}/runs'",

@@ -1,0 +1,396 @@
+"""Why a training failed, by rules: each a cause, and the facts by which it shows itself.
+
+The rules are asked in order, and the first decides all of whose facts hold in one of its ways.
+Those before it are excluded by figures of their own: where such a figure was not measured, the
+cause is unknown. No threshold was fitted; each lies in a wide gap between what failing and what
+sound trainings showed.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from normlab.config import ACTIVATIONS
+from normlab.measurement.figures import Figure, Figures
+from normlab.measurement.sentences import TRAINED_SKILL
+from normlab.measurement.states import (
+    COLLAPSED_CENTRED_COSINE,
+    COLLAPSED_COSINE,
+    EXPLODING_RATIO,
+    VANISHING_RATIO,
+    State,
+)
+
+# Of what it learned of the training set, a network that memorizes brings less to the test set.
+MEMORIZED_SHARE = 0.5
+# ‖W‖/√width is about the gain of a layer: 1.4 of He's scheme, 1 of others.
+TINY_GAIN = 0.01
+# A padding of 7 leaves 28 % of an 8×8 digit, and nothing is learned; He et al.'s leaves 87 %.
+CROPPED_SHARE = 0.5
+# Loss in eval over train mode: 3.4 to 10⁶ where statistics were stale, at most 1.5 elsewhere.
+STALE_RATIO = 2.0
+# The same where running statistics are still mostly what they began as.
+LAGGING_RATIO = 1.3
+MOSTLY_START = 0.5
+# Share of chance's loss below which something was learned.
+LEARNED_LOSS = 0.8
+# Next to signals of a variance of 1 or 2; theory takes 0.2 (Schoenholz et al. 2017).
+LARGE_BIAS = 0.5
+# Loss at init over chance's: 0.9 to 4 of sound networks, 50 to 10⁹ of exploding ones.
+EXPLODED_LOSS = 20.0
+# Median ‖W‖ at the end over init: at most 0.31 where decay was too strong, at least 0.95 of others
+# that fail; of networks that train with decay 0.46 and more.
+DECAYED = 0.7
+# 3 to 10⁵ where the rate was too large, 2.9 of one that trains. Weights before a norm grow by
+# themselves, as steps are at right angles to them: to 4.3 in 30 epochs of a plain BN-CNN-56.
+GROWN = 3.0
+GROWN_BEFORE_NORM = 4.5
+# Sum of ‖ΔW‖/‖W‖ over all steps, of the layer where it is largest: 0.18 to 9 of networks that
+# train, 0.12 at most where training was cut short or the rate was too small from the start.
+SHORT_PATH = 0.2
+LEARNING_PATH = 1.0
+# Mean ‖ΔW‖/‖W‖ of a step: 1e-6 to 9e-4 where the rate was too small; 3e-3 and more where training
+# was cut short.
+SMALL_STEP = 1e-3
+# 0.085 at most of networks that train or are merely deep. Before a norm the first steps of a plain
+# BN-CNN-56 are larger, and only make its weights grow.
+LARGE_STEP = 0.15
+# What clipping leaves of a gradient; Adam divides it out, so that the path decides as well.
+CLIPPED = 0.1
+DIVIDED_OUT = 1e4  # about √parameters times a hundred
+# One mean of fewer values is mostly noise: its relative error is 1/√values.
+FEW_VALUES = 5
+# Share of units dead at the end, over all hidden layers: 0.62 to 1 where steps killed them, 0.5 of
+# a plain LN-CNN-56 of which a third is dead at init.
+DEAD = 0.6
+LARGEST_FLOAT = 3.4e38
+PROBE_LOSS = "the probe batch's loss"
+# A loss that falls by this share in the last quarter of the steps has not come to its end.
+STILL_FALLING = 0.05
+# A first layer with less than this of the last one's gradient learns late.
+FAINT_RATIO = 0.1
+# He et al. (2015) see plain networks degrade from 20 layers on.
+DEEP = 16
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A figure, and the threshold above or below which it has to be."""
+
+    figure: str  # in words
+    value: Figure
+    above: bool
+    threshold: float
+    probe: str = ""  # what measures it; empty where settings and metrics tell
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is on that side. NaN is on neither, nor is what was not measured."""
+        if self.value is None:
+            return False
+        return self.value > self.threshold if self.above else self.value < self.threshold
+
+    def to_plain(self) -> dict[str, Any]:
+        """As summary.json has it; null for a value that is not finite."""
+        return {
+            "figure": self.figure,
+            "value": self.value if math.isfinite(self.value or 0) else None,
+            "side": "above" if self.above else "below",
+            "threshold": self.threshold,
+        }
+
+
+Way = tuple[Fact, ...]
+
+
+class Rule(NamedTuple):
+    """A cause, and the ways in which it shows itself: all facts of one have to hold."""
+
+    cause: str  # a name in vocabulary.CAUSES
+    ways: Callable[[Figures], Iterable[Way]]
+
+
+class Found(NamedTuple):
+    """The cause that was found, what showed it, and what was not measured that could exclude it."""
+
+    cause: str
+    evidence: Way
+    missing: tuple[str, ...]  # names of probes, and `PROBE_LOSS`
+
+
+def find_cause(figures: Figures) -> Found:
+    """The cause of the first rule whose facts hold; `unknown` where none does, or one that comes
+    before it asks for what was not measured."""
+    missing: dict[str, None] = {}
+    rules = [rule for rule in RULES if figures.ending.step or rule.cause in AT_INIT]
+    for rule in rules:
+        for way in rule.ways(figures):
+            if all(fact.holds for fact in way):
+                return (
+                    Found("unknown", (), tuple(missing)) if missing else Found(rule.cause, way, ())
+                )
+            lacking = [fact for fact in way if fact.value is None]
+            # A fact that does not hold excludes a way whatever the others are.
+            if all(fact.holds or fact.value is None for fact in way):
+                missing |= dict.fromkeys(fact.probe for fact in lacking if fact.probe)
+    if not figures.ending.step and not missing:
+        return Found("none", (), ())
+    return Found("unknown", (), tuple(missing))
+
+
+def _above(figure: str, value: Figure, threshold: float, probe: str = "") -> Fact:
+    return Fact(figure, value, True, threshold, probe)
+
+
+def _below(figure: str, value: Figure, threshold: float, probe: str = "") -> Fact:
+    return Fact(figure, value, False, threshold, probe)
+
+
+def _over(one: Figure, other: Figure) -> Figure:
+    """One figure over another; NaN over 0."""
+    if one is None or other is None:
+        return None
+    return one / other if other else math.nan
+
+
+# --------------------------------------------------------------------------- it trains
+
+
+def _trains(f: Figures) -> Fact:
+    return _above(
+        "share of the way from chance to full train accuracy", f.train_skill, TRAINED_SKILL
+    )
+
+
+def _memorizes(f: Figures) -> Iterable[Way]:
+    share = _over(f.test_skill, f.train_skill)
+    yield _trains(f), _below("share of it on the test set", share, MEMORIZED_SHARE)
+
+
+def _none(f: Figures) -> Iterable[Way]:
+    yield (_trains(f),)
+
+
+# ------------------------------------------------------------------ before the first step
+
+
+def _zero_init(f: Figures) -> Iterable[Way]:
+    yield (_below("‖W‖/√width at init", f.gain_init, TINY_GAIN, "weight_norm"),)
+
+
+def _cropped(f: Figures) -> Iterable[Way]:
+    kept = f.config.data.kept_share
+    yield (_below("share of an image that a random crop leaves", kept, CROPPED_SHARE),)
+
+
+def _ratio(state: State) -> Figure:
+    if state.diagnosis is None:
+        return None
+    if math.isnan(state.ratio):  # δ itself is not finite, or 0 in every layer
+        return {"exploding": math.inf, "vanishing": 0.0}.get(state.diagnosis, math.nan)
+    return state.ratio
+
+
+def _exploding_at_init(f: Figures) -> Iterable[Way]:
+    if not f.config.norm.normalizes:
+        yield (_above("first/last gradient at init", _ratio(f.init), EXPLODING_RATIO, "delta_rms"),)
+
+
+def _exploding_forward(f: Figures) -> Iterable[Way]:
+    if f.config.norm.normalizes:
+        return
+    loss = _over(f.loss_init, f.chance_loss)
+    yield (_above("loss at init over that of chance", loss, EXPLODED_LOSS, PROBE_LOSS),)
+
+
+def _vanishing_at_init(f: Figures) -> Iterable[Way]:
+    ratio = _ratio(f.init)
+    yield (_below("first/last gradient at init", ratio, VANISHING_RATIO, "delta_rms"),)
+
+
+def _alike(f: Figures) -> Fact:
+    cosine = None if math.isnan(f.init.cosine) else f.init.cosine
+    return _above("samples' mean cosine at init", cosine, COLLAPSED_COSINE, "sample_cosine")
+
+
+def _collapsed_by_biases(f: Figures) -> Iterable[Way]:
+    phi = ACTIVATIONS[f.config.model.activation].phi
+    # Of a nonlinearity that is not 0 at 0 all samples look alike without any bias.
+    if phi is None or not np.any(phi(np.zeros(1))):
+        yield _alike(f), _above("model.bias_std", f.config.model.bias_std, LARGE_BIAS)
+
+
+def _collapsed(f: Figures) -> Iterable[Way]:
+    if f.config.norm.erases_channel_means:
+        yield (_below("what norm and pooling leave of a channel's mean", 0.0, 1.0),)
+    centred = None if math.isnan(f.init.centred_cosine) else f.init.centred_cosine
+    less = "the same less what units have in common"
+    yield _alike(f), _above(less, centred, COLLAPSED_CENTRED_COSINE, "act_std")
+
+
+# ------------------------------------------------------------------------- in training
+
+
+def _stale_statistics(f: Figures) -> Iterable[Way]:
+    if not f.config.norm.over_batch:
+        return
+    learned = _over(f.loss_end, f.chance_loss)
+    below = _below("train-mode loss over that of chance", learned, LEARNED_LOSS, PROBE_LOSS)
+    apart = "eval-mode loss over train-mode loss", _over(f.loss_end_eval_mode, f.loss_end)
+    yield below, _above(*apart, STALE_RATIO, PROBE_LOSS)
+    left = f.config.norm.share_of_start(f.ending.step)
+    yield (
+        below,
+        _above(*apart, LAGGING_RATIO, PROBE_LOSS),
+        _above("share that running statistics keep of their start", left, MOSTLY_START),
+    )
+
+
+def _growth(f: Figures) -> tuple[str, Figure]:
+    return "median ‖W‖ at the end over that at init", f.weight_growth
+
+
+def _weight_decay(f: Figures) -> Iterable[Way]:
+    decay = f.config.optimizer.weight_decay
+    yield _below(*_growth(f), DECAYED, "weight_norm"), _above("optimizer.weight_decay", decay, 0)
+
+
+def _short_path(f: Figures) -> Fact:
+    return _below("sum of ‖ΔW‖/‖W‖ over all steps", f.path, SHORT_PATH, "update_ratio")
+
+
+def _step(f: Figures) -> tuple[str, Figure]:
+    return "mean ‖ΔW‖/‖W‖ of a step", f.update
+
+
+def _clipping(f: Figures) -> Iterable[Way]:
+    clip, eps = f.config.training.clip_norm, getattr(f.config.optimizer, "eps", math.inf)
+    # Adam divides a gradient by its own size, until that is lost in ε.
+    if clip is not None and clip < DIVIDED_OUT * eps:
+        left = _below("what clipping leaves of the gradient", f.clip_factor, CLIPPED)
+        yield left, _short_path(f)
+
+
+def _rate_too_small(f: Figures) -> Iterable[Way]:
+    yield _below(*_step(f), SMALL_STEP, "update_ratio"), _short_path(f)
+
+
+def _too_few_steps(f: Figures) -> Iterable[Way]:
+    yield (_short_path(f),)
+
+
+def _batch_too_small(f: Figures) -> Iterable[Way]:
+    values = f.normalized_values
+    yield (_below("values that a batch's mean is of", values, FEW_VALUES),)
+
+
+def _bottleneck(f: Figures) -> Iterable[Way]:
+    yield (_below("units over bits of the label", f.narrowest / f.bits, 1.0),)
+
+
+def _diverged(f: Figures) -> Iterable[Way]:
+    if f.ending.status == "diverged":
+        yield (_above("loss or gradient", math.inf, LARGEST_FLOAT),)
+
+
+def _rate_too_large(f: Figures) -> Iterable[Way]:
+    most = GROWN_BEFORE_NORM if f.config.norm.normalizes else GROWN
+    yield (_above(*_growth(f), most, "weight_norm"),)
+    if not f.config.norm.normalizes:
+        yield (_above(*_step(f), LARGE_STEP, "update_ratio"),)
+    yield (
+        _above("dead units at the end", f.dead_end, DEAD, "dead_fraction"),
+        _below("dead units at init", f.dead_init, DEAD, "dead_fraction"),
+    )
+    yield (
+        _above("first/last gradient at init", _ratio(f.init), FAINT_RATIO, "delta_rms"),
+        _below("first/last gradient at the end", _ratio(f.end), VANISHING_RATIO, "delta_rms"),
+    )
+
+
+def _capacity(f: Figures) -> Iterable[Way]:
+    if f.config.model.activation == "identity":
+        yield (_below("layers with a nonlinearity", 0, 1),)
+    yield (
+        _below("units of the last hidden layer over classes", f.narrowest / f.ending.classes, 1),
+    )
+
+
+def _few_values(f: Figures) -> Iterable[Way]:
+    pixels = f.config.data.pixels or math.inf
+    yield (_below("values of an image over bits of the label", pixels / f.bits, 1),)
+
+
+def _faint_at_init(f: Figures) -> Iterable[Way]:
+    ratio = _ratio(f.init)
+    yield (_below("first/last gradient at init", ratio, FAINT_RATIO, "delta_rms"),)
+
+
+def _still_falling(f: Figures) -> Iterable[Way]:
+    yield (
+        _above("share of the train loss lost in the last quarter", f.falling, STILL_FALLING),
+        _below("hidden layers without skips", f.layers_without_skips, DEEP),
+    )
+
+
+def _exploding_behind_norm(f: Figures) -> Iterable[Way]:
+    if f.config.norm.normalizes:
+        yield (
+            *_deep(f),
+            *(
+                _above(f"first/last gradient {when}", _ratio(state), EXPLODING_RATIO, "delta_rms")
+                for when, state in (("at init", f.init), ("at the end", f.end))
+            ),
+        )
+
+
+def _hardly_moved(f: Figures) -> Iterable[Way]:
+    yield (
+        _below("sum of ‖ΔW‖/‖W‖ over all steps", f.path, LEARNING_PATH, "update_ratio"),
+        _below("share of the train loss lost in the last quarter", f.falling, STILL_FALLING),
+    )
+
+
+def _deep(f: Figures) -> Way:
+    return (_above("hidden layers without skips", f.layers_without_skips, DEEP - 1),)
+
+
+def _depth(f: Figures) -> Iterable[Way]:
+    ratio = _ratio(f.end)
+    alive = _above("first/last gradient at the end", ratio, VANISHING_RATIO, "delta_rms")
+    yield (*_deep(f), alive)
+
+
+# The causes that are there before the first step; a run of none is judged by them alone.
+AT_INIT = ("zero_init", "exploding_at_init", "vanishing_at_init", "collapsed")
+# In the order in which they exclude each other; `normlab explain diagnosis` has each in words.
+RULES: tuple[Rule, ...] = (
+    Rule("memorizes", _memorizes),
+    Rule("none", _none),
+    Rule("zero_init", _zero_init),
+    Rule("data_settings", _cropped),
+    Rule("stale_statistics", _stale_statistics),
+    Rule("exploding_at_init", _exploding_at_init),
+    Rule("collapsed", _collapsed_by_biases),
+    Rule("vanishing_at_init", _vanishing_at_init),
+    Rule("collapsed", _collapsed),
+    Rule("exploding_at_init", _exploding_forward),
+    Rule("rate_too_large", _diverged),
+    Rule("depth", _exploding_behind_norm),
+    Rule("weight_decay", _weight_decay),
+    Rule("clipping", _clipping),
+    Rule("rate_too_small", _rate_too_small),
+    Rule("too_short", _too_few_steps),
+    Rule("batch_too_small", _batch_too_small),
+    Rule("capacity", _bottleneck),
+    Rule("rate_too_large", _rate_too_large),
+    Rule("capacity", _capacity),
+    Rule("data_settings", _few_values),
+    Rule("vanishing_at_init", _faint_at_init),
+    Rule("too_short", _still_falling),
+    Rule("depth", _depth),
+    Rule("rate_too_small", _hardly_moved),
+)

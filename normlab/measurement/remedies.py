@@ -1,0 +1,240 @@
+"""What is worth trying against a cause: overrides to append to a command, most promising first.
+
+The setting that is to blame is put back to its default in configs/; where it has no better default
+it is scaled by what was measured. None repeats what is set.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from normlab.config import ACTIVATIONS, group_choices, leaves
+from normlab.measurement.figures import Figures
+
+# In plain networks so deep BatchNorm's own explosion (Yang et al. 2019) asks for skips as well.
+DEEP_FOR_BATCH_NORM = 25
+# The schedule is to blame where it leaves less than this of the learning rate, or raises it so.
+SCHEDULE_LEAVES = 0.1
+SCHEDULE_RAISES = 2.0
+# Of the sum of ‖ΔW‖/‖W‖ over all steps, which networks that train come to.
+ENOUGH_PATH = 2.0
+# Of the start of running statistics so much may be left at the end of a training.
+STATISTICS_LEFT = 0.01
+STABLE_MOMENTUM = 0.95
+USUAL_EPS = 1e-3
+ENOUGH_FOR_A_MEAN = 16
+
+
+def remedies(cause: str, figures: Figures) -> list[str]:
+    """Overrides worth trying against a cause, most promising first.
+
+    One is a word, or several between spaces where neither would do alone.
+    """
+    given = _REMEDIES.get(cause)
+    return list(dict.fromkeys(given(figures))) if given else []
+
+
+def _default(figures: Figures, key: str) -> Any:
+    """The value that configs/ has for a key under the parts that a config chose."""
+    config = figures.config
+    parts = ("data", "model", "norm", "optimizer", "schedule")
+    names = {group: getattr(config, group).name for group in parts}
+    known = group_choices()
+    # A part from outside may have no file.
+    return _leaves(tuple(f"{g}={n}" for g, n in names.items() if n in known[g])).get(key)
+
+
+@functools.cache
+def _leaves(choices: tuple[str, ...]) -> Mapping[str, Any]:
+    return leaves(groups=choices)
+
+
+def _back(figures: Figures, key: str) -> str:
+    """The override that puts a key back to its default."""
+    value = _default(figures, key)
+    return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+
+
+def _rounded(value: float) -> str:
+    """To one significant digit."""
+    return f"{float(f'{value:.0e}'):g}"
+
+
+# --------------------------------------------------------------------------- the steps
+
+
+def _faster(f: Figures) -> list[str]:
+    rate, default = f.config.optimizer.lr, _default(f, "optimizer.lr")
+    first = default if default > 3 * rate else 10 * rate
+    rates = [f"optimizer.lr={_rounded(lr)}" for lr in (first, first / 3)]
+    schedule = f.config.schedule
+    if f.schedule_factor < SCHEDULE_LEAVES:
+        if getattr(schedule, "warmup_steps", 0):
+            return ["schedule.warmup_steps=0", *rates]
+        return ["schedule.gamma=1" if hasattr(schedule, "gamma") else "schedule=constant", *rates]
+    if getattr(f.config.optimizer, "eps", 0) > USUAL_EPS:
+        return [_back(f, "optimizer.eps"), *rates]
+    return rates
+
+
+def _slower(f: Figures) -> list[str]:
+    rate, default = f.config.optimizer.lr, _default(f, "optimizer.lr")
+    far = default < rate / 3
+    first = default if far else rate / 10
+    rates = [f"optimizer.lr={_rounded(lr)}" for lr in (first, first / 3)]
+    if f.schedule_peak > SCHEDULE_RAISES:
+        return [_back(f, "schedule.warmup_factor"), *rates]
+    if getattr(f.config.optimizer, "momentum", 0) > STABLE_MOMENTUM:
+        momentum = _back(f, "optimizer.momentum")
+        return [*rates, momentum] if far else [momentum, *rates]
+    return rates
+
+
+def _longer(f: Figures) -> list[str]:
+    path = f.path or math.nan
+    times = min(20.0, max(4.0, ENOUGH_PATH / path)) if path > 0 else 10.0
+    training = f.config.training
+    if training.steps is not None:
+        return [f"training.steps={_rounded(times * max(1, training.steps))}"]
+    return [f"training.epochs={_rounded(times * max(1, training.epochs or 0))}"]
+
+
+def _unclipped(f: Figures) -> list[str]:  # noqa: ARG001
+    return ["training.clip_norm=null", "training.clip_norm=1"]
+
+
+def _less_decay(f: Figures) -> list[str]:
+    default = _default(f, "optimizer.weight_decay")
+    less = default < f.config.optimizer.weight_decay / 10
+    back = [_back(f, "optimizer.weight_decay")] if less else []
+    return [*back, "optimizer.weight_decay=0"]
+
+
+# ------------------------------------------------------------------------- batch and data
+
+
+def _larger_batch(f: Figures) -> list[str]:
+    size = min(ENOUGH_FOR_A_MEAN, f.samples)
+    return [f"training.batch_size={size}", "norm=ln"]
+
+
+def _quicker_statistics(f: Figures) -> list[str]:
+    if f.normalized_values < ENOUGH_FOR_A_MEAN:
+        return _larger_batch(f)
+    needed = 1 - STATISTICS_LEFT ** (1 / max(1, f.ending.step))
+    momentum = max(_default(f, "norm.momentum"), math.ceil(10 * needed) / 10)
+    given = getattr(f.config.norm, "momentum", 0)
+    if given >= momentum:  # the weights move faster than usual
+        momentum = min(1.0, 3 * given)
+    return [*([f"norm.momentum={momentum:.2g}"] if given < 1 else []), "norm=ln"]
+
+
+def _learnable(f: Figures) -> list[str]:
+    data, decay = f.config.data, f.config.optimizer.weight_decay
+    if data.name == "gaussian":  # its labels are drawn
+        return ["data=digits"]
+    if getattr(data, "train_size", None):
+        return ["data.train_size=null"]
+    return [f"optimizer.weight_decay={_rounded(10 * decay or 1e-3)}"]
+
+
+def _whole_images(f: Figures) -> list[str]:
+    if f.config.data.kept_share == 1:
+        return [_back(f, "data.size")]
+    default = _default(f, "data.crop_padding")
+    return [f"data.crop_padding={default if default < f.config.data.augmentation[0] else 0}"]
+
+
+# ---------------------------------------------------------------------------- the network
+
+
+def _weights_back(f: Figures) -> list[str]:
+    if f.config.model.init_std is not None:
+        return [f"{_back(f, 'model.init')} model.init_std=null"]
+    return [_back(f, "model.init_gain")]
+
+
+def _more_capacity(f: Figures) -> list[str]:
+    if f.config.model.activation == "identity":
+        return [_back(f, "model.activation")]
+    return [f"model.width={max(_default(f, 'model.width'), 4 * f.config.model.width)}"]
+
+
+def _around_layers(f: Figures) -> list[str]:
+    model = f.config.model
+    shallow = 8 if model.spatial else max(3, model.depth // 4)
+    return [*_skips(f), *([f"model.depth={shallow}"] if shallow < model.depth else [])]
+
+
+def _skips(f: Figures) -> list[str]:
+    # A skip leads around a hidden layer that follows another.
+    model = f.config.model
+    return [] if model.residual or model.depth < 3 else ["model.residual=true"]
+
+
+def _normalized(f: Figures) -> list[str]:
+    """BatchNorm, with skips where it alone would not do; LayerNorm where batches are too small."""
+    config = f.config
+    if config.norm.over_batch:
+        return []
+    if not config.model.spatial and config.training.batch_size < ENOUGH_FOR_A_MEAN:
+        return [] if config.norm.name == "ln" else ["norm=ln"]
+    both = f.layers_without_skips >= DEEP_FOR_BATCH_NORM
+    return ["norm=bn model.residual=true"] if both else ["norm=bn"]
+
+
+def _without_biases(f: Figures) -> list[str]:
+    return ["model.bias_std=0"] if f.config.model.bias_std > 0 else []
+
+
+def _against_vanishing(f: Figures) -> list[str]:
+    saturates = ACTIVATIONS[f.config.model.activation].saturates
+    relu = ["model.activation=relu"] if saturates else []
+    eps = [_back(f, "norm.eps")] if getattr(f.config.norm, "eps", 0) > USUAL_EPS else []
+    return [*eps, *_normalized(f), *_skips(f), *relu]
+
+
+def _against_exploding(f: Figures) -> list[str]:
+    model, norm = f.config.model, _normalized(f)
+    if model.init_std is not None:
+        return [*_weights_back(f), *norm]
+    gain = _default(f, "model.init_gain")
+    if model.residual:  # De & Smith 2020: branches scaled by 1/√L keep the stream's size
+        gain = min(gain, math.ceil(10 / math.sqrt(model.depth)) / 10)
+    gains = [f"model.init_gain={gain:g}"] if gain < model.init_gain else []
+    # A convolutional branch has two layers, whose gains multiply.
+    return [*norm, *gains] if model.residual and model.spatial else [*gains, *norm, *_skips(f)]
+
+
+def _against_collapse(f: Figures) -> list[str]:
+    # The pooling that follows keeps nothing of a channel but its mean.
+    if f.config.norm.erases_channel_means:
+        return ["norm=bn", "norm.position=before"]
+    return [*_without_biases(f), *_normalized(f), *_skips(f)]
+
+
+def _experiments(f: Figures) -> list[str]:
+    """Two that tell what evidence did not: a noise, a rate that is too large, too few steps."""
+    noise = ["norm.noise=0"] if getattr(f.config.norm, "noise", 0) else []
+    return [*noise, f"optimizer.lr={_rounded(f.config.optimizer.lr / 5)}", *_longer(f)][:2]
+
+
+_REMEDIES: Mapping[str, Callable[[Figures], list[str]]] = {
+    "memorizes": _learnable,
+    "zero_init": _weights_back,
+    "data_settings": _whole_images,
+    "stale_statistics": _quicker_statistics,
+    "exploding_at_init": _against_exploding,
+    "collapsed": _against_collapse,
+    "vanishing_at_init": _against_vanishing,
+    "weight_decay": _less_decay,
+    "clipping": _unclipped,
+    "rate_too_small": _faster,
+    "too_short": _longer,
+    "batch_too_small": _larger_batch,
+    "rate_too_large": _slower,
+    "capacity": _more_capacity,
+    "depth": _around_layers,
+    "unknown": _experiments,
+}

@@ -1,0 +1,156 @@
+"""The advice of a run tried: the same training with each override, and what each brought."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from normlab.config import Config, override, overrides_of, with_overrides
+from normlab.errors import ConfigError
+from normlab.runs.folder import Run, run_folder
+from normlab.runs.summary import Summary, read_summary
+
+# The experiment that trials are runs of.
+TRIALS = "doctor"
+MOST_TRIALS = 3
+# A run that took longer is tried on as many steps as fit in.
+LONGEST_SECONDS = 60.0
+# A gain of this much accuracy is worth telling.
+TELLING_GAIN = 0.05
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A training as it was given, or with one advice."""
+
+    advice: str  # overrides between spaces; empty for the training as it was given
+    config: Config
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a trial came to."""
+
+    advice: str
+    config: Config
+    summary: Summary | None  # None where it has not ended
+    metric: str
+
+    @property
+    def score(self) -> float | None:
+        """The accuracy that the trials are compared by."""
+        return getattr(self.summary, self.metric, None)
+
+    @property
+    def cured(self) -> bool:
+        """Whether nothing is wrong with it any longer."""
+        return self.summary is not None and self.summary.cause == "none"
+
+    def to_plain(self, *, best: bool) -> dict[str, Any]:
+        """What `--format json` prints of it."""
+        said = self.summary
+        return {
+            "advice": self.advice or None,
+            "run_id": run_folder(self.config).name,
+            "status": said.status if said else "unfinished",
+            "train_acc": said.train_acc if said else None,
+            "test_acc": said.test_acc if said else None,
+            "verdict": said.verdict if said else None,
+            "cause": said.cause if said else None,
+            "steps": said.steps if said else None,
+            "seconds": said.seconds if said else None,
+            "best": best,
+        }
+
+
+def why_no_trials(summary: Summary) -> str | None:
+    """Why there is nothing to try for a run, in a line; None where there is."""
+    name = f"{summary.run_id}, {summary.name}" if summary.name else summary.run_id
+    if not summary.final:
+        return f"{name}: {summary.status}, so that it has no diagnosis; nothing is tried"
+    if summary.cause is None:
+        return (
+            f"{name}: no cause was recorded, as the run was made by an older version; "
+            "normlab run … --force makes it again"
+        )
+    if summary.cause == "none":
+        return f"{name}: nothing is wrong with it; nothing is tried"
+    if not summary.advice:
+        return f"{name}: of its cause, {summary.cause}, no advice is known; nothing is tried"
+    return None
+
+
+def steps_of_trials(summary: Summary) -> int | None:
+    """So many steps as a minute has room for, where a run took longer; None where it did not."""
+    seconds, steps = summary.seconds or 0.0, summary.steps or 0
+    if seconds <= LONGEST_SECONDS or not steps:
+        return None
+    return max(1, int(steps * LONGEST_SECONDS / seconds))
+
+
+def plan_trials(run: Run, steps: int | None = None) -> list[Trial]:
+    """The trials of a run's first advice; of `steps` where given, and then its own settings first.
+
+    What sets the length of the training itself keeps that length. Advice that cannot be, such as
+    that of a run whose part is there no longer, is left out; raises ConfigError where that is all.
+    """
+    # Where the run lies, which its config does not know once the folder was moved.
+    folder = run.folder if len(run.folder.parts) > 2 else run.folder.absolute()
+    place = [
+        override("output.root", str(folder.parent.parent)),
+        override("output.experiment", TRIALS),
+        "output.weights=false",
+    ]
+    length = [] if steps is None else [override("training.steps", steps)]
+    trials = [Trial("", with_overrides(run.config, [*place, *length]))] if length else []
+    fault: ConfigError | None = None
+    for advice in run.summary.advice[:MOST_TRIALS]:
+        words = advice.split()
+        own_length = any(word.startswith(("training.steps=", "training.epochs=")) for word in words)
+        try:
+            config = with_overrides(run.config, [*([] if own_length else length), *words, *place])
+        except ConfigError as error:
+            fault = error
+        else:
+            trials.append(Trial(advice, config))
+    if fault is not None and not any(trial.advice for trial in trials):
+        raise fault
+    return trials
+
+
+def results_of(run: Run, trials: Sequence[Trial]) -> list[Tried]:
+    """What the trials came to so far, the run as it was given first."""
+    metric = "test_acc" if run.summary.cause == "memorizes" else "train_acc"
+    found = [
+        Tried(trial.advice, trial.config, read_summary(run_folder(trial.config)), metric)
+        for trial in trials
+    ]
+    if not trials or trials[0].advice:
+        found.insert(0, Tried("", run.config, run.summary, metric))
+    return found
+
+
+def best_of(results: Sequence[Tried]) -> Tried | None:
+    """The trial that came further than the given settings, and furthest; None where none did."""
+    given, *others = results
+    ahead = [
+        tried for tried in others if tried.score is not None and tried.score > (given.score or 0.0)
+    ]
+    return max(ahead, key=lambda tried: (tried.cured, tried.score), default=None)
+
+
+def words_with(config: Config, advice: str) -> list[str]:
+    """The overrides that make a run with an advice, at its end."""
+    words = advice.split()
+    keys = {word.partition("=")[0] for word in words}
+    kept = [
+        word
+        for word in overrides_of(config)
+        if not {(key := word.partition("=")[0]), key.partition(".")[0]} & keys
+    ]
+    return [*kept, *words]
+
+
+def rows_of(results: Sequence[Tried]) -> list[dict[str, Any]]:
+    """The trials as plain values, the best marked."""
+    best = best_of(results)
+    return [tried.to_plain(best=tried is best) for tried in results]
