@@ -186,56 +186,56 @@ def test_the_critical_line_of_tanh_starts_at_1():
 
 
 def test_correlation_is_a_fixed_point_of_the_map():
-    """Against a Monte-Carlo estimate of the map at c*."""
+    """Against Gauss and Hermite's rule for the map at c*."""
     weights, biases = 4.0, 0.05
     q = fixed_point("tanh", weights, biases)
     c, approach = correlation("tanh", q, weights, biases)
-    u, v = torch.randn(2, 4_000_000, generator=torch.Generator().manual_seed(0)).double()
+    nodes, density = np.polynomial.hermite_e.hermegauss(150)
+    density /= density.sum()
+    u, v = nodes[:, None], nodes[None, :]
     left, right = q**0.5 * u, q**0.5 * (c * u + (1 - c * c) ** 0.5 * v)
-    again = (weights * (left.tanh() * right.tanh()).mean().item() + biases) / q
-    assert again == pytest.approx(c, abs=3e-3)
-    slopes = (1 - left.tanh() ** 2) * (1 - right.tanh() ** 2)
-    assert approach == pytest.approx(weights * slopes.mean().item(), abs=3e-3)
+    again = (weights * (density @ (np.tanh(left) * np.tanh(right)) @ density) + biases) / q
+    assert again == pytest.approx(c, abs=1e-6)
+    slopes = (1 - np.tanh(left) ** 2) * (1 - np.tanh(right) ** 2)
+    assert approach == pytest.approx(weights * (density @ slopes @ density), abs=1e-6)
     assert correlation("tanh", fixed_point("tanh", 1.5, 0.05), 1.5, 0.05)[0] == 1
 
 
 # ------------------------------------------------------------------------ against networks
 
 COVERED = {
-    "tanh": [
-        *("model.activation=tanh", "model.init=lecun_normal"),
-        *("model.init_gain=1.2247", "model.bias_std=0.2236"),
-    ],
-    "chaotic tanh": ["model.activation=tanh", "model.init=lecun_normal", "model.init_gain=2"],
-    "erf": ["model.activation=erf", "model.init=lecun_normal"],
-    "sigmoid": ["model.activation=sigmoid", "model.init=lecun_normal"],
-    "relu": [],
-    "relu 1/n": ["model.init=lecun_normal"],
-    "relu weight norm": ["norm=wn"],
-    "gelu": ["model.activation=gelu", "model.init_gain=0.8", "model.bias_std=0.4"],
-    "silu": ["model.activation=silu", "model.bias_std=0.4"],
-    "normal": ["model.init=normal", "model.init_std=0.05"],
-    # Whose first layer of 256 inputs has another variance than those of 512.
-    "tanh normal": ["model.activation=tanh", "model.init=normal", "model.init_std=0.05"],
-    "tanh xavier": ["model.activation=tanh", "model.init=xavier_normal"],
-    "gelu without biases": ["model.activation=gelu", "model.init_gain=1.1"],
-    "residual sigmoid": [
-        *("model.activation=sigmoid", "model.init=lecun_normal", "model.residual=true"),
-    ],
-    "residual tanh": ["model.activation=tanh", "model.residual=true"],
-    "batch norm": ["norm=bn"],
+    "tanh": {
+        **{"activation": "tanh", "init": "lecun_normal"},
+        **{"init_gain": 1.2247, "bias_std": 0.2236},
+    },
+    "chaotic tanh": {"activation": "tanh", "init": "lecun_normal", "init_gain": 2},
+    "erf": {"activation": "erf", "init": "lecun_normal"},
+    "sigmoid": {"activation": "sigmoid", "init": "lecun_normal"},
+    "relu": {},
+    "relu 1/n": {"init": "lecun_normal"},
+    "relu weight norm": {"norm": "wn"},
+    "gelu": {"activation": "gelu", "init_gain": 0.8, "bias_std": 0.4},
+    "silu": {"activation": "silu", "bias_std": 0.4},
+    "normal": {"init": "normal", "init_std": 0.05},
+    # Whose first layer of 64 inputs has another variance than those of 512.
+    "tanh normal": {"activation": "tanh", "init": "normal", "init_std": 0.05},
+    "tanh xavier": {"activation": "tanh", "init": "xavier_normal"},
+    "gelu without biases": {"activation": "gelu", "init_gain": 1.1},
+    "residual sigmoid": {"activation": "sigmoid", "init": "lecun_normal", "residual": True},
+    "residual tanh": {"activation": "tanh", "residual": True},
+    "batch norm": {"norm": "bn"},
 }
 
 
-def measured_factor(config, seed):
+def measured_factor(config):
     """The slope of log δ over the interior layers, by another road than `diagnosis`."""
     from normlab.measurement import ProbeBatch, snapshot
     from normlab.networks import build_model, weight_layers
 
-    stream = torch.Generator().manual_seed(seed)
-    model = build_model(config, (1, 16, 16), 10, stream)
-    images = torch.randn(256, 1, 16, 16, generator=stream)
-    labels = torch.randint(10, (256,), generator=stream)
+    stream = torch.Generator().manual_seed(0)
+    model = build_model(config, (1, 8, 8), 10, stream)
+    images = torch.randn(128, 1, 8, 8, generator=stream)
+    labels = torch.randint(10, (128,), generator=stream)
     batch = ProbeBatch(images, labels, "softmax")
     deltas = snapshot(model, weight_layers(model), batch, ["delta_rms"])
     logs = deltas[1:-2, 0].log()
@@ -244,12 +244,11 @@ def measured_factor(config, seed):
 
 
 @pytest.mark.parametrize("name", sorted(COVERED))
-def test_the_prediction_is_what_networks_do(name):
-    settings = ["model=mlp", "norm=none", "model.depth=24", "model.width=512"]
-    config = compose([*settings, "data=gaussian", "data.size=16", *COVERED[name]])
-    prediction = predict(config)
-    logs = [math.log(measured_factor(config, seed)) for seed in range(3)]
-    assert math.log(prediction.factor) == pytest.approx(sum(logs) / 3, abs=0.02)
+def test_the_prediction_is_what_networks_do(name, configure):
+    config = configure(**{"depth": 24, "width": 512} | COVERED[name])
+    assert config.data.pixels == 64
+    found = math.log(measured_factor(config))
+    assert math.log(predict(config).factor) == pytest.approx(found, abs=0.015)
 
 
 @pytest.mark.parametrize(
@@ -285,25 +284,17 @@ def test_what_theory_does_not_cover_has_no_prediction(overrides):
         *(("relu", 1.0, "ordered"), ("relu", 2.0, "critical")),
     ],
 )
-def test_the_phase_and_the_critical_line_agree(activation, weights, phase):
-    settings = [f"model.activation={activation}", f"model.init_gain={math.sqrt(weights)}"]
-    facts = overview(compose(["model=mlp", "norm=none", "model.init=lecun_normal", *settings]))
+def test_the_phase_and_the_critical_line_agree(activation, weights, phase, configure):
+    gain = math.sqrt(weights)
+    facts = overview(configure(activation=activation, init="lecun_normal", init_gain=gain))
     critical = facts["critical_weight_variance"]
     assert facts["phase"] == phase
     assert (weights < critical, weights > critical) == (phase == "ordered", phase == "chaotic")
 
 
-def test_overview_names_the_phase():
-    def phase(gain):
-        config = compose(
-            [
-                *("model=mlp", "norm=none", "model.activation=tanh", "model.init=lecun_normal"),
-                *("model.bias_std=0.2236", f"model.init_gain={gain}"),
-            ]
-        )
-        return overview(config)
-
-    assert phase(1.2)["phase"] == "ordered"
-    assert phase(2.0)["phase"] == "chaotic"
-    ordered = phase(1.2)
+def test_overview_names_the_phase(configure):
+    tanh = {"activation": "tanh", "init": "lecun_normal", "bias_std": 0.2236}
+    assert overview(configure(**tanh, init_gain=2.0))["phase"] == "chaotic"
+    ordered = overview(configure(**tanh, init_gain=1.2))
+    assert ordered["phase"] == "ordered"
     assert ordered["gradient_depth"] == pytest.approx(-1 / math.log(ordered["chi_1"]))
