@@ -1,5 +1,6 @@
 """What several of these files share: configs, runs as they would be written, waiting."""
 
+import functools
 import itertools
 import os
 import signal
@@ -30,8 +31,15 @@ ENDLESS = "training.epochs=1000000"
 
 
 def config_in(root: Path, *overrides: str) -> Config:
-    """A run of a fraction of a second."""
-    return compose([*TINY, f"output.root='{root}'", *overrides])
+    """A run of a fraction of a second; Hydra composes it once for every root."""
+    config = _composed(*overrides)
+    output = config.output.model_copy(update={"root": str(root)})
+    return config.model_copy(update={"output": output})
+
+
+@functools.cache
+def _composed(*overrides: str) -> Config:
+    return compose([*TINY, *overrides])
 
 
 def planned(root: Path, *overrides: str, **options: bool) -> Plan:
