@@ -22,7 +22,11 @@ _PROBE_BATCH = "probes.batch_size"
 
 
 def label(key: str, value: Any) -> str:
-    """A key's value as tables show it: `plain` or `residual`, `true`, `0.1`, `–` for none."""
+    """A key's value as tables show it: `plain` or `residual`, `true`, `0.1`, `–` for none.
+
+    It stands beside its key, so that no norm is `none`, the value that one sets and filters by;
+    where it stands alone, in a variant's name, it says so itself: `no-norm`, `lr=0.1`.
+    """
     if value is None or value != value:
         return "–"
     if key == RESIDUAL:

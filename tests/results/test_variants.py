@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from normlab.results import Variant
+from normlab.config import NORMS
+from normlab.results import Variant, label, where
 from normlab.results.frames import to_frame
 from normlab.results.variants import brief_names, variant_keys, variants_of
 from tests.results.sample import row
@@ -22,6 +23,16 @@ def test_variants_keep_their_values_and_facts() -> None:
     assert (plain.name, plain.norm, plain.residual) == ("no-norm plain", "none", False)
     assert (residual.name, residual.norm, residual.residual) == ("bn residual", "bn", True)
     assert plain.rest == residual.rest == ()
+
+
+def test_beside_its_key_a_norm_is_the_value_to_filter_by_and_in_a_name_it_reads_alone() -> None:
+    """`none` under `norm` or after `norm=`; alone, `none plain` would be read as no net at all."""
+    frame = to_frame([row(f"norm={norm}") for norm in ("none", "bn", "wn")])
+    for variant in variants_of(frame, variant_keys(frame)):
+        cell = label("norm", variant.norm)
+        assert where(frame, [f"norm={cell}"])["norm"].tolist() == [variant.norm]
+        assert variant.name == ("no-norm" if cell == "none" else cell)
+        assert NORMS[cell].adjective in (None, variant.name)
 
 
 def test_norm_and_skips_are_known_where_they_do_not_vary() -> None:
