@@ -70,6 +70,15 @@ def test_a_value_at_which_a_run_diverged_does_not_win_by_what_is_left() -> None:
     assert found["optimizer.lr"].tolist() == [0.1]
 
 
+def test_of_all_runs_the_best_value_though_one_run_alone_has_it() -> None:
+    figures = ((0.1, 0, 0.9), (0.2, 0, 0.5), (0.2, 1, 0.6))
+    frame = to_frame(
+        [row(f"optimizer.lr={lr}", seed=seed, test_acc=acc) for lr, seed, acc in figures]
+    )
+    found = arrange(frame, Request(rows=[], metrics=["test_acc"], best=["optimizer.lr"])).table
+    assert found[["optimizer.lr", "mean", "n"]].to_numpy().tolist() == [[0.1, 0.9, 1.0]]
+
+
 def test_several_keys_and_a_group() -> None:
     frame = to_frame(
         [

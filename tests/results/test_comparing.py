@@ -162,15 +162,20 @@ def test_a_training_that_was_measured_twice_counts_once_with_what_was_measured()
 
 
 def test_the_majority_gives_the_verdict_and_the_worse_one_wins_a_tie() -> None:
-    for verdicts, expected in (
-        (["trains", "trains", "vanishing"], "trains"),
-        (["trains", "vanishing"], "vanishing"),
-        (["exploding", "undertrained"], "exploding"),
-        ([None, "collapsed"], "collapsed"),
-        ([None], None),
-    ):
-        runs = [row(seed=i, verdict=verdict) for i, verdict in enumerate(verdicts)]
-        assert summarize(to_frame(runs), ["norm"], [], ["train_acc"])["verdict"][0] == expected
+    cells = {
+        8: (["trains", "trains", "vanishing"], "trains"),
+        14: (["trains", "vanishing"], "vanishing"),
+        20: (["exploding", "undertrained"], "exploding"),
+        26: ([None, "collapsed"], "collapsed"),
+        32: ([None], "–"),
+    }
+    runs = [
+        row(f"model.depth={depth}", seed=seed, verdict=verdict)
+        for depth, (verdicts, _) in cells.items()
+        for seed, verdict in enumerate(verdicts)
+    ]
+    found = summarize(to_frame(runs), [], ["model.depth"], ["train_acc"])
+    assert found["verdict"].fillna("–").tolist() == [expected for _, expected in cells.values()]
 
 
 def test_the_cause_is_the_usual_one_of_the_runs_with_that_verdict() -> None:

@@ -170,12 +170,16 @@ def test_a_baseline_model_is_compared_depth_by_depth() -> None:
 def test_pairs_that_are_lost_are_counted_with_the_reason() -> None:
     runs = [
         row(f"norm={norm}", seed=seed, gradient_ratio_end=ratio)
-        for norm, ratios in (("none", [1.0, 0.0, 1.0, 1.0]), ("bn", [2.0, 2.0, None, 0.0, 2.0]))
+        for norm, ratios in (
+            ("none", [1.0, 0.0, 1.0, 1.0, 0.0]),
+            ("bn", [2.0, 2.0, None, 0.0, 2.0, 2.0]),
+        )
         for seed, ratio in enumerate(ratios)
     ]
     found = paired(to_frame(runs), "norm=none", ["gradient_ratio_end"], ["norm"], []).iloc[0]
     assert (found["n"], found["mean"]) == (1, pytest.approx(2.0))
-    assert (found["unpaired"], found["zeros"], found["missing"]) == (1, 2, 1)
+    assert (found["unpaired"], found["zeros"], found["missing"]) == (1, 3, 1)
+    assert found["baseline"] == "norm=none"
 
 
 @pytest.mark.parametrize(

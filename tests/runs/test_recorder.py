@@ -1,3 +1,4 @@
+import json
 import math
 import os
 from pathlib import Path
@@ -10,7 +11,7 @@ from pandas.testing import assert_frame_equal
 
 from normlab.errors import BusyError, RecordError
 from normlab.runs import is_final, read_run, read_summary, run_folder, with_origin
-from normlab.runs.locks import RunLock
+from normlab.runs.locks import LOCK_FILE, RunLock, machine
 from normlab.runs.recorder import Recorder, record_failure
 from normlab.runs.tables import read_rows
 from tests.runs.support import SUMMARY, config_in, layer_rows, make, metric_row, write_run
@@ -26,14 +27,15 @@ def test_what_is_written_is_read(tmp_path: Path, values: list[float]) -> None:
     for step, value in enumerate(values):
         recorder.add_metrics(metric_row(step, value))
         recorder.add_layers(layer_rows(step, value))
-    metrics, layers = recorder.frames()
     summary = SUMMARY.model_copy(update={"train_acc": values[0], "reason": "é×δ"})
+    told = recorder.finished_run(summary)
     recorder.finish(summary)
 
     run = read_run(recorder.folder)
-    assert run.config == config
-    assert_frame_equal(run.metrics, metrics)
-    assert_frame_equal(run.layers, layers)
+    assert run.config == told.config == config
+    assert run.environment == told.environment
+    assert_frame_equal(run.metrics, told.metrics)
+    assert_frame_equal(run.layers, told.layers)
     kept = values[0] if math.isfinite(values[0]) else None
     assert run.summary == with_origin(
         summary.model_copy(update={"train_acc": kept}), recorder.environment
@@ -144,6 +146,45 @@ def test_a_recorded_failure_keeps_what_was_measured(tmp_path: Path) -> None:
     assert (after.summary.status, after.summary.reason) == ("failed", "lost")
     assert_frame_equal(after.layers, before.layers)
     assert_frame_equal(after.metrics, before.metrics)
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_a_recorded_failure_has_the_rows_and_the_step_of_the_process_that_died(
+    tmp_path: Path, checkpoint: bool
+) -> None:
+    config = config_in(tmp_path)
+    dead = Recorder(config, device="cpu", command=[])
+    dead.add_metrics(metric_row(0))
+    dead.add_layers(layer_rows(0, 0.5))
+    dead.flush()
+    metrics, layers = dead.frames()
+    dead.lock.release()
+    holder = {"token": "dead", "machine": machine(), "pid": 2**22 + 1, "progress": {"step": 7}}
+    (dead.folder / LOCK_FILE).write_text(json.dumps(holder))
+    if checkpoint:
+        (dead.folder / "checkpoint.pt").touch()
+    record_failure(config, "lost", 1.5)
+    after = read_run(dead.folder)
+    assert (after.summary.steps, after.summary.seconds) == (7, 1.5)
+    assert json.loads((dead.folder / "summary.json").read_text())["torch"] == torch.__version__
+    assert_frame_equal(after.metrics, metrics)
+    assert_frame_equal(after.layers, layers)
+    # A run that can go on from its checkpoint needs the rows as they were written.
+    streams = {file.name for file in dead.folder.glob("*.arrows")}
+    assert streams == ({"metrics.arrows", "layers.arrows"} if checkpoint else set())
+
+
+@pytest.mark.parametrize(("status", "steps"), [("interrupted", SUMMARY.steps), (None, 0)])
+def test_a_recorded_failure_without_a_lock_is_as_far_as_the_summary_said(
+    tmp_path: Path, status: str | None, steps: int
+) -> None:
+    config = config_in(tmp_path)
+    if status:
+        write_run(config, status)
+    record_failure(config, "lost", 1.0)
+    found = read_summary(run_folder(config))
+    assert found is not None
+    assert (found.status, found.steps) == ("failed", steps)
 
 
 # ------------------------------------------------------------------ taken over by another process
