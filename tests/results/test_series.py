@@ -14,7 +14,7 @@ from normlab.measurement import predict
 from normlab.results import read_results, series
 from normlab.results.frames import to_frame
 from normlab.runs import Summary
-from tests.results.sample import row
+from tests.results import sample
 from tests.tools.synthetic_results import SNAPSHOTS, write_runs
 
 
@@ -242,7 +242,9 @@ def test_a_diverged_seed_leaves_the_curves_and_is_counted(tmp_path):
 
 def measured(root: Path, steps: dict[int, list[float | None]], *overrides: str, seed: int = 0):
     """An MLP's folder and summary, with δ of every layer at some steps."""
-    _, summary = row("model=mlp", "model.depth=5", "model.activation=tanh", *overrides, seed=seed)
+    _, summary = sample.row(
+        "model=mlp", "model.depth=5", "model.activation=tanh", *overrides, seed=seed
+    )
     folder = root / f"{len(list(root.iterdir()))}"
     folder.mkdir()
     (folder / "summary.json").write_text(json.dumps(summary.to_plain()))
@@ -259,12 +261,12 @@ def test_measured_factors_stand_beside_those_of_theory(tmp_path: Path) -> None:
     later = [5.0, 4.0, 3.0, 2.0, 1.0]
     runs: list[tuple[str, Summary]] = [
         measured(tmp_path, {0: [1.0, 1.0, 1.0, 1.0, 1.0]}, "norm=ln"),  # theory knows nothing
-        measured(tmp_path, {0: [0.0, 1.0, 1.0, 1.0, 1.0]}, "norm=none"),  # no factor of 0
-        measured(tmp_path, {0: [0.1, 0.2, 0.8, 0.4, 9.0], 7: later}, "norm=none", seed=1),
-        measured(tmp_path, {0: [0.4, 0.2, 0.2, 0.4, 9.0], 7: later}, "norm=none", seed=2),
+        measured(tmp_path, {0: [0.0, 1.0, 1.0, 1.0, 1.0]}, "norm=wn"),  # no factor of 0
+        measured(tmp_path, {0: [0.1, 0.2, 0.8, 0.4, 9.0], 7: later}, "norm=wn", seed=1),
+        measured(tmp_path, {0: [0.4, 0.2, 0.2, 0.4, 9.0], 7: later}, "norm=wn", seed=2),
     ]
     table = series.predicted(series.with_variants(to_frame(runs)))
-    assert table["variant"].tolist() == ["no-norm plain"] * 3
+    assert table["variant"].tolist() == ["wn plain"] * 3
     assert table["layer"].tolist() == [1, 2, 3]
     assert table["n"].tolist() == [2, 2, 2]
     assert table["value"].tolist() == pytest.approx([1.0, 0.5, 1.0])
@@ -283,9 +285,7 @@ def test_a_history_has_the_hidden_layers_at_the_steps_that_were_measured(tmp_pat
         "name": ["l1", "l2", "l1", "l2"],
         "value": [0.1, 0.2, 0.4, 0.5],
     }
-    with pytest.raises(
-        ConfigError, match=r"act_std: was not measured in .*probes.measure=\[act_st"
-    ):
+    with pytest.raises(ConfigError, match=r"act_std: was not measured .*measure=\[act_std\]"):
         series.history(Path(folder), "act_std")
 
 
