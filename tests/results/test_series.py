@@ -156,6 +156,7 @@ def test_zeros_and_infinities_are_counted_and_left_out(tmp_path):
     for folder in mine["folder"]:
         spoil(folder, 5, 0.0)
     table = series.profiles(runs, "delta_rms")
+    assert set(table["place"]) == {"init", "end"}
     rows = table.query("variant == 'bn plain' and depth == 8 and place == 'init'").set_index(
         "layer"
     )
