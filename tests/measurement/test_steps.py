@@ -21,6 +21,12 @@ def test_float32_gradients_do_not_underflow(scale, device):
     assert gradient_norms([weight]).item() == pytest.approx(10 * scale, rel=1e-6)
 
 
+def test_a_weight_that_no_gradient_reached_has_one_of_0() -> None:
+    reached, other = (torch.ones(4, requires_grad=True) for _ in range(2))
+    reached.sum().backward()
+    assert gradient_norms([reached, other]).tolist() == [2.0, 0.0]
+
+
 @every_device
 def test_small_updates_of_small_weights_do_not_underflow(device):
     before = torch.full((4,), 1e-25, device=device)

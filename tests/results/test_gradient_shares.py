@@ -36,6 +36,7 @@ def test_shares_are_geometric_means_over_the_runs_of_an_arm(tmp_path: Path) -> N
             folder(tmp_path, "none", 4, 0, {0: [1.0, 2.0, 4.0], 5: [3.0, 3, 3], 9: [1e-6, 0.0, 1]}),
             folder(tmp_path, "none", 4, 1, {0: [4.0, 2.0, 1.0], 9: [1e-4, 1e-2, 1.0]}),
             folder(tmp_path, "none", 4, 2, None),  # without a table
+            folder(tmp_path, "none", 4, 3, {0: [1.0, 1.0, 0.0], 9: [0.0, 0.0, 0.0]}),  # shares of 0
             folder(tmp_path, "none", 3, 0, {0: [5.0, 5.0]}),  # of another depth
         ]
     )

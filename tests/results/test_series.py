@@ -207,6 +207,9 @@ def test_damaged_tables_are_left_out_and_none_at_all_is_said(tmp_path):
     nothing = r"grad_norm: was measured in none of the 20 runs; 'probes.measure=\[grad_norm\]' mea"
     with pytest.raises(ConfigError, match=nothing):
         series.profiles(runs, "grad_norm")
+    Path(f"{runs['folder'].iloc[0]}/layers.parquet").unlink()
+    with pytest.raises(ConfigError, match=r"no layers.parquet of 20 runs can be read"):
+        series.profiles(runs, "delta_rms")
 
 
 def test_errors_and_curves_are_means(tmp_path):
@@ -216,6 +219,9 @@ def test_errors_and_curves_are_means(tmp_path):
     mine = runs[(runs["variant"] == "ln plain") & (runs["model.depth"] == 56)]
     assert error["value"] == pytest.approx(1 - mine["train_acc"].mean())
     assert error["low"] == pytest.approx(1 - mine["train_acc"].max())
+    perfect = series.finals(runs.assign(train_error=0.0), "train_error")
+    assert set(perfect["value"]) == {0.0}  # a figure as any, where no logarithm is taken
+    assert not perfect[["zeros", "broken"]].any(axis=None)
     curve = series.curves(runs, "train_acc").query("variant == 'ln plain' and depth == 56")
     assert curve.query("epoch == 15")["value"].iloc[0] == pytest.approx(mine["train_acc"].mean())
     assert len(curve) == 16
