@@ -1,7 +1,9 @@
 """The rows that pictures are made of, against figures by hand."""
 
+import functools
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pandas
@@ -18,14 +20,26 @@ from tests.results import sample
 from tests.tools.synthetic_results import SNAPSHOTS, write_runs
 
 
-def runs_in(root, count=80):
-    write_runs(count, root, with_tables=True)
-    frame, problems = read_results([root])
-    assert problems == []
-    return series.with_variants(frame[frame["optimizer.lr"] == 0.1])
+@pytest.fixture(scope="module")
+def runs_in(tmp_path_factory):
+    """Reads the first of the synthetic runs from a folder of one's own; they are written once."""
+
+    @functools.cache
+    def written(count):
+        root = tmp_path_factory.mktemp("written")
+        write_runs(count, root, with_tables=True)
+        return root
+
+    def copied(root, count=80):
+        shutil.copytree(written(count), root, dirs_exist_ok=True)
+        frame, problems = read_results([root])
+        assert problems == []
+        return series.with_variants(frame[frame["optimizer.lr"] == 0.1])
+
+    return copied
 
 
-def test_a_variant_names_norm_and_skips_whatever_varies(tmp_path):
+def test_a_variant_names_norm_and_skips_whatever_varies(tmp_path, runs_in):
     runs = runs_in(tmp_path)
     assert list(dict.fromkeys(runs["variant"])) == [
         "no-norm plain",
@@ -38,7 +52,7 @@ def test_a_variant_names_norm_and_skips_whatever_varies(tmp_path):
     assert list(alone["variant"]) == ["bn plain"]
 
 
-def test_a_runs_row_says_what_its_variant_is(tmp_path):
+def test_a_runs_row_says_what_its_variant_is(tmp_path, runs_in):
     runs = runs_in(tmp_path)
     looks = {
         "no-norm plain": ("none", False),
@@ -117,7 +131,7 @@ def test_the_largest_depth_that_trains_is_where_most_nets_do():
             assert row["depth"] == pytest.approx(deepest[row["variant"], row[rate]], nan_ok=True)
 
 
-def test_profiles_are_geometric_means_with_the_least_and_greatest_seed(tmp_path):
+def test_profiles_are_geometric_means_with_the_least_and_greatest_seed(tmp_path, runs_in):
     runs = runs_in(tmp_path)
     table = series.profiles(runs, "delta_rms", by="step")
     mine = runs[(runs["variant"] == "bn residual") & (runs["model.depth"] == 20)]
@@ -136,7 +150,7 @@ def test_profiles_are_geometric_means_with_the_least_and_greatest_seed(tmp_path)
     assert table.query("depth == 20")["layer"].max() == 19  # the output layer is left out
 
 
-def test_a_cosine_is_averaged_as_it_is(tmp_path):
+def test_a_cosine_is_averaged_as_it_is(tmp_path, runs_in):
     table = series.profiles(runs_in(tmp_path, 40), "sample_cosine")
     assert table.query("layer == 2")["value"].unique() == pytest.approx(0.75)
 
@@ -148,7 +162,7 @@ def spoil(folder, layer, value):
     layers.to_parquet(file)
 
 
-def test_zeros_and_infinities_are_counted_and_left_out(tmp_path):
+def test_zeros_and_infinities_are_counted_and_left_out(tmp_path, runs_in):
     runs = runs_in(tmp_path)
     mine = runs[(runs["variant"] == "bn plain") & (runs["model.depth"] == 8)]
     spoil(mine["folder"].iloc[0], 3, 0.0)
@@ -167,7 +181,7 @@ def test_zeros_and_infinities_are_counted_and_left_out(tmp_path):
     assert rows.loc[3, "value"] > 0
 
 
-def test_a_run_that_ended_early_has_its_end_among_the_ends(tmp_path):
+def test_a_run_that_ended_early_has_its_end_among_the_ends(tmp_path, runs_in):
     runs = runs_in(tmp_path, 120)  # three seeds
     mine = runs[(runs["variant"] == "bn plain") & (runs["model.depth"] == 8)]
     file = f"{mine['folder'].iloc[0]}/layers.parquet"
@@ -181,12 +195,12 @@ def test_a_run_that_ended_early_has_its_end_among_the_ends(tmp_path):
     assert set(steps["step"]) == set(SNAPSHOTS)  # not its own last step
 
 
-def test_data_drawn_with_the_seed_are_no_variant(tmp_path):
+def test_data_drawn_with_the_seed_are_no_variant(tmp_path, runs_in):
     runs = runs_in(tmp_path).assign(**{"data.seed": lambda t: t["seed"]})
     assert len(set(series.with_variants(runs)["variant"])) == 5
 
 
-def test_a_training_that_was_measured_twice_is_drawn_once(tmp_path):
+def test_a_training_that_was_measured_twice_is_drawn_once(tmp_path, runs_in):
     runs = runs_in(tmp_path)
     again = runs.assign(**{"probes.measure": "[]"}, run_id="b" + runs["run_id"])
     both = series.with_variants(pandas.concat([again, runs], ignore_index=True))
@@ -198,7 +212,7 @@ def test_a_training_that_was_measured_twice_is_drawn_once(tmp_path):
         assert one["n"].tolist() == two["n"].tolist()
 
 
-def test_damaged_tables_are_left_out_and_none_at_all_is_said(tmp_path):
+def test_damaged_tables_are_left_out_and_none_at_all_is_said(tmp_path, runs_in):
     runs = runs_in(tmp_path, 40)
     whole = series.profiles(runs, "delta_rms")
     for folder in runs["folder"].iloc[1:]:
@@ -212,7 +226,7 @@ def test_damaged_tables_are_left_out_and_none_at_all_is_said(tmp_path):
         series.profiles(runs, "delta_rms")
 
 
-def test_errors_and_curves_are_means(tmp_path):
+def test_errors_and_curves_are_means(tmp_path, runs_in):
     runs = runs_in(tmp_path)
     errors = series.finals(runs, "train_error")
     error = errors.query("variant == 'ln plain' and depth == 56").iloc[0]
@@ -227,7 +241,7 @@ def test_errors_and_curves_are_means(tmp_path):
     assert len(curve) == 16
 
 
-def test_a_diverged_seed_leaves_the_curves_and_is_counted(tmp_path):
+def test_a_diverged_seed_leaves_the_curves_and_is_counted(tmp_path, runs_in):
     runs = runs_in(tmp_path)
     line = "variant == 'ln plain' and depth == 56"
     before = series.curves(runs, "train_acc").query(line)
@@ -296,7 +310,7 @@ def test_a_history_has_the_hidden_layers_at_the_steps_that_were_measured(tmp_pat
         series.history(Path(folder), "act_std")
 
 
-def test_runs_that_theory_does_not_cover_are_no_prediction(tmp_path):
+def test_runs_that_theory_does_not_cover_are_no_prediction(tmp_path, runs_in):
     with pytest.raises(ConfigError, match="theory covers none of these runs"):
         series.predicted(runs_in(tmp_path, 40))
 
