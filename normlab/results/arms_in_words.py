@@ -1,7 +1,6 @@
 """Each variant of a sweep in one plain sentence: at which depths it trains, and what goes wrong."""
 
 import itertools
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -105,8 +104,6 @@ def _state(diagnosis: str | None, seen: Seen, where: str, when: str) -> list[str
 
 def _share(seen: Seen) -> str:
     """What the first hidden layer gets of the last one's gradient."""
-    if math.isinf(seen.ratio):
-        return "the last hidden layer gets none"
     if seen.ratio != seen.ratio:
         return "it is 0" if seen.diagnosis == "vanishing" else "it is not finite"
     if seen.ratio >= 1:

@@ -168,6 +168,11 @@ OLDER = "(cause not recorded: made by an older version)"
             f"0.0010 of the last hidden layer's) and {LOST}.",
         ),
         (
+            (None, "exploding", "exploding"),
+            float("nan"),
+            "the gradient explodes (it is not finite) and nothing was evaluated.",
+        ),
+        (
             (0.1, "collapsed", "collapsed"),
             *("collapsed", (1, 1), "collapsed"),
             f"the layers forget the input (all samples look alike to the last) and {LOST}.",

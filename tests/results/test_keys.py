@@ -10,7 +10,7 @@ from pandas import DataFrame
 from normlab.errors import ConfigError
 from normlab.results import label, layout, pooled, short_names, summarize, where
 from normlab.results.frames import to_frame
-from normlab.results.keys import varying
+from normlab.results.keys import rank, varying
 from tests.results.sample import row
 
 
@@ -77,6 +77,11 @@ def test_distinct_numbers_have_distinct_labels(one: float, other: float) -> None
 )
 def test_numbers_are_written_in_few_digits(value: float, text: str) -> None:
     assert label("optimizer.lr", value) == text
+
+
+def test_numbers_come_before_none_and_that_before_other_words_and_what_is_absent() -> None:
+    found = sorted([None, "ln", 2, "none", float("nan"), "bn", 0.5], key=rank)
+    assert found[:5] == [0.5, 2, "none", "bn", "ln"]
 
 
 def test_keys_that_end_alike_are_told_apart() -> None:
