@@ -47,6 +47,27 @@ def test_linked_experiments_runs_and_files_are_read(tmp_path: Path) -> None:
     ]
 
 
+def test_a_folder_that_was_walked_already_ends_no_walk(tmp_path: Path) -> None:
+    runs(tmp_path, "a/1", "b/2", "c/3")
+    assert found(tmp_path / "b", tmp_path) == (["b/2", "a/1", "c/3"], [])
+
+
+def test_what_is_no_run_is_told(tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    (root / "a run" / "summary.json").mkdir(parents=True)
+    for folder, file in (("begun", "lock.json"), ("half", "metrics.parquet"), ("other", "a.png")):
+        (root / folder).mkdir()
+        (root / folder / file).touch()
+    assert found(root) == (
+        [],
+        [
+            "results/a run: summary.json is no regular file",
+            "results/begun: just begun, it has no config.yaml yet",
+            "results/half: not a run, it has neither config.yaml nor summary.json",
+        ],
+    )
+
+
 def test_a_link_makes_no_run_two_and_no_walk_endless(tmp_path: Path) -> None:
     root = tmp_path / "results"
     runs(root, "one/1", "one/2")
