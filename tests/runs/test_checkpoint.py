@@ -176,6 +176,7 @@ def test_a_checkpoint_is_of_a_kind_of_device(tmp_path):
     make(cpu, stop=stopped_at(5))
     folder = run_folder(cpu)
     assert read_checkpoint(folder, config, "cpu")[0].step == 5
+    assert [checkpoint_maker(cpu, kind)["device"] for kind in ("cpu", "cuda:1")] == ["cpu", "cuda"]
     found, note = read_checkpoint(folder, config, "cuda:1")
     assert found is None
     assert note.endswith("made with another device, processor; the run starts over")

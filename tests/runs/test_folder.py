@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from normlab.config import run_id
 from normlab.errors import RecordError
@@ -12,6 +13,7 @@ from normlab.runs import (
     is_final,
     read_run,
     read_summary,
+    read_weights,
     remove_leftovers,
     run_folder,
     sweep,
@@ -73,6 +75,25 @@ def test_a_foreign_table(tmp_path: Path) -> None:
     (folder / "layers.parquet").write_bytes((folder / "metrics.parquet").read_bytes())
     with pytest.raises(RecordError, match="lacks layer, name, kind"):
         read_run(folder)
+
+
+class Hostile:
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_weights_are_read_without_what_else_a_pickle_can_do(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"weights\.pt is missing"):
+        read_weights(tmp_path)
+    torch.save({"w": torch.ones(2)}, tmp_path / "weights.pt")
+    assert read_weights(tmp_path)["w"].tolist() == [1, 1]
+    torch.save({"w": Hostile(tmp_path / "executed")}, tmp_path / "weights.pt")
+    with pytest.raises(RecordError, match=r"weights\.pt: damaged"):
+        read_weights(tmp_path)
+    assert not (tmp_path / "executed").exists()
 
 
 # -------------------------------------------------------------------------------- leftovers

@@ -11,6 +11,7 @@ from pandas.testing import assert_frame_equal
 
 from normlab.errors import BusyError, RecordError
 from normlab.runs import is_final, read_run, read_summary, run_folder, with_origin
+from normlab.runs.folder import lacks_weights
 from normlab.runs.locks import LOCK_FILE, RunLock, machine
 from normlab.runs.recorder import Recorder, record_failure
 from normlab.runs.tables import read_rows
@@ -209,12 +210,16 @@ def test_nothing_is_written_into_a_run_that_another_process_took_over(tmp_path: 
 
 def test_weights_of_an_earlier_run_do_not_stay_beside_another(tmp_path: Path) -> None:
     """`output.weights` is no part of a run's identity: without it there are none."""
-    make(config_in(tmp_path, "output.weights=true"))
+    kept = config_in(tmp_path, "output.weights=true")
+    make(kept)
     folder = run_folder(config_in(tmp_path))
     assert (folder / "weights.pt").exists()
+    assert not lacks_weights(kept)
     make(config_in(tmp_path), force=True)
     assert read_run(folder).summary.status == "finished"
     assert not (folder / "weights.pt").exists()
+    assert lacks_weights(kept)
+    assert not lacks_weights(config_in(tmp_path))
 
 
 def test_rows_reach_the_disk_every_few_seconds(
