@@ -9,6 +9,7 @@ from pandas import DataFrame
 from scipy import stats
 
 from normlab.claims import MEASURES, Evidence, Measure
+from normlab.claims.claim import Measured
 from normlab.claims.evidence import measured, statistic_and_spread
 from normlab.claims.expressions import evaluate_expression
 from normlab.errors import RecordError
@@ -21,6 +22,23 @@ def test_a_seed_that_lacks_a_part_is_nan_not_left_out():
     gap = Measure(name="gap", value='train_acc("norm=bn") - train_acc("norm=ln")', gate=(0, 1))
     part = measured(gap, evidence())
     assert (part.n, part.missing, part.holds) == (3, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("gate", "value", "within"),
+    [
+        ((0, 0), 0.0, True),
+        ((0, 0), -1e-9, False),
+        ((1, 2), 1.0, True),
+        ((1, 2), 2.0, True),
+        ((1, 2), 2.1, False),
+        ((1, 2), math.nan, False),
+        (None, math.nan, True),
+    ],
+)
+def test_both_ends_of_a_gate_lie_within_it(gate, value, within):
+    measure = Measure(name="x", value="train_acc", gate=gate)
+    assert Measured(measure, value, value, value, n=1).holds is within
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from normlab.claims import CLAIMS, Measure, as_rows, remember, remembered
+from normlab.claims import CLAIMS, Measure, as_rows, digest, remember, remembered
 from normlab.show import to_verdict_json, to_verdict_markdown
 from normlab.show.terminal.verdicts import gate_text
 from tests.claims.doctored import doctored, factor_by_init
@@ -78,6 +78,25 @@ def test_a_remembered_verdict_holds_while_its_runs_and_gates_are_the_same(tmp_pa
     for text in (whole.replace(b'"seconds": 1.0', b'"seconds": 2.0'), None, whole):
         summary.unlink() if text is None else summary.write_bytes(text)
         assert holds(moved) == (text == whole)
+
+
+def test_a_remembered_verdict_holds_while_what_runs_follow_from_is_the_same(tmp_path, monkeypatch):
+    configs = tmp_path / "configs"
+    for name in ("norm/bn.yaml", "claim/C09.yaml"):
+        (configs / name).parent.mkdir(parents=True)
+        (configs / name).write_text("a: 1")
+    monkeypatch.setattr(digest, "config_folder", lambda: configs)
+
+    def evidence():
+        digest._configs.cache_clear()
+        return digest.evidence_digest(CLAIMS["C09"], "small", [])
+
+    before = evidence()
+    (configs / "claim" / "C09.yaml").write_text("a: 2")  # of other words, or of its gates as given
+    assert evidence() == before
+    (configs / "norm" / "bn.yaml").write_text("a: 2")
+    assert evidence() != before
+    digest._configs.cache_clear()
 
 
 def test_an_old_verdict_beside_unrelated_runs_is_no_verdict(tmp_path):
