@@ -11,6 +11,7 @@ from pandas.testing import assert_frame_equal
 
 from normlab.errors import BusyError, RecordError
 from normlab.runs import is_final, read_run, read_summary, run_folder, with_origin
+from normlab.runs.checkpoint import read_checkpoint
 from normlab.runs.folder import lacks_weights
 from normlab.runs.locks import LOCK_FILE, RunLock, machine
 from normlab.runs.recorder import Recorder, record_failure
@@ -62,6 +63,28 @@ def test_a_new_start_takes_an_old_summary_without_a_result_away_first(tmp_path: 
     write_run(config, "interrupted")
     Recorder(config, device="cpu", command=[])
     assert read_summary(run_folder(config)) is None
+
+
+def test_a_start_keeps_the_checkpoint_that_it_goes_on_from_and_no_other(tmp_path: Path) -> None:
+    """Killed again before it has made one of its own, it would else start over."""
+    config = config_in(tmp_path)
+    first = Recorder(config, device="cpu", command=[])
+    first.add_metrics(metric_row(0))
+    state = {"step": 3, "seconds": 1.5, "batch_loss": 0.25}
+    first.save_checkpoint(state)
+    first.add_metrics(metric_row(4))
+    first.flush()
+    first.lock.release()
+    saved, note = read_checkpoint(first.folder, config, "cpu")
+    assert saved is not None, note
+    assert saved.state == state
+    again = Recorder(config, device="cpu", command=[], checkpoint=saved)
+    assert (again.folder / "checkpoint.pt").exists()
+    assert again.frames()[0]["step"].tolist() == [0]
+    again.lock.release()
+    other = Recorder(config, device="cpu", command=[])
+    assert not (other.folder / "checkpoint.pt").exists()
+    other.lock.release()
 
 
 def test_a_finished_run_is_made_again_only_with_force(tmp_path: Path) -> None:
