@@ -39,6 +39,9 @@ def test_columns_of_unlike_types_become_text(tmp_path: Path) -> None:
     frame = to_frame([row(seed=seed, later=value) for seed, value in enumerate(values)])
     assert frame["later"].tolist() == ["cpu", "3", "true", "[a,1.5]"]
     export(frame, tmp_path / "all.parquet")
+    # Runs of models with other keys are read in tables of their own.
+    apart = [row("model=mlp", later="cpu"), row("model=cnn", later=3), row("model=cnn", seed=1)]
+    assert to_frame(apart)["later"].tolist()[:2] == ["cpu", "3"]
 
 
 def test_every_field_of_a_summary_is_a_column_but_those_of_the_file() -> None:

@@ -25,6 +25,12 @@ def test_only_within_a_cell_is_counted_as_there() -> None:
     ]
 
 
+def test_kinds_of_devices_are_told_apart() -> None:
+    devices = ("cpu", "mps", "cuda:1")
+    frame = to_frame([row(seed=seed, device=device) for seed, device in enumerate(devices)])
+    assert mixed_origins(frame, ["norm"]) == [("device", ("cpu", "cuda", "mps"), 1, 1)]
+
+
 def test_data_of_other_content_are_told_within_a_data_set() -> None:
     frame = to_frame(
         [
