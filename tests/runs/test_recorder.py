@@ -70,7 +70,7 @@ def test_a_start_keeps_the_checkpoint_that_it_goes_on_from_and_no_other(tmp_path
     config = config_in(tmp_path)
     first = Recorder(config, device="cpu", command=[])
     first.add_metrics(metric_row(0))
-    state = {"step": 3, "seconds": 1.5, "batch_loss": 0.25}
+    state = {"step": 3, "seconds": 1.5, "batch_loss": 0.25, "clip_factor": 1.0}
     first.save_checkpoint(state)
     first.add_metrics(metric_row(4))
     first.flush()
