@@ -2,8 +2,8 @@
 
 The rules are asked in order, and the first decides all of whose facts hold in one of its ways.
 Those before it are excluded by figures of their own: where such a figure was not measured, the
-cause is unknown. No threshold was fitted; each lies in a wide gap between what failing and what
-sound trainings showed.
+cause is unknown. Thresholds are round numbers between what failing and what sound trainings
+showed; each says where those were.
 """
 
 import math
@@ -39,6 +39,9 @@ MOSTLY_START = 0.5
 LEARNED_LOSS = 0.8
 # Next to signals of a variance of 1 or 2; theory takes 0.2 (Schoenholz et al. 2017).
 LARGE_BIAS = 0.5
+# Less than this of what samples differ in is left: of a plain MLP-35, which no rate trains. An
+# MLP-20, of .987, trains at a fitting one.
+FORGOTTEN_COSINE = 0.994
 # Loss at init over chance's: 0.9 to 4 of sound networks, 50 to 10⁹ of exploding ones.
 EXPLODED_LOSS = 20.0
 # Median ‖W‖ at the end over init: at most 0.31 where decay was too strong, at least 0.95 of others
@@ -55,12 +58,13 @@ LEARNING_PATH = 1.0
 # Mean ‖ΔW‖/‖W‖ of a step: 1e-6 to 9e-4 where the rate was too small; 3e-3 and more where training
 # was cut short.
 SMALL_STEP = 1e-3
+GOOD_STEP = 5e-3
 # 0.085 at most of networks that train or are merely deep. Before a norm the first steps of a plain
 # BN-CNN-56 are larger, and only make its weights grow.
 LARGE_STEP = 0.15
 # What clipping leaves of a gradient; Adam divides it out, so that the path decides as well.
 CLIPPED = 0.1
-DIVIDED_OUT = 1e4  # about √parameters times a hundred
+LOST_IN_EPS = 10.0
 # One mean of fewer values is mostly noise: its relative error is 1/√values.
 FEW_VALUES = 5
 # Share of units dead at the end, over all hidden layers: 0.62 to 1 where steps killed them, 0.5 of
@@ -72,8 +76,13 @@ PROBE_LOSS = "the probe batch's loss"
 STILL_FALLING = 0.05
 # A first layer with less than this of the last one's gradient learns late.
 FAINT_RATIO = 0.1
-# He et al. (2015) see plain networks degrade from 20 layers on.
+# He et al. (2015) see plain networks degrade between 20 and 56 layers, after a full schedule.
 DEEP = 16
+# Fewer layers have to be trained to the end before depth is blamed.
+VERY_DEEP = 25
+# Half of what a training set has is learned, and nothing of the test set.
+HALF_SKILL = 0.5
+GUESSING_SKILL = 0.1
 
 
 @dataclass(frozen=True)
@@ -168,6 +177,11 @@ def _trains(f: Figures) -> Fact:
 def _memorizes(f: Figures) -> Iterable[Way]:
     share = _over(f.test_skill, f.train_skill)
     yield _trains(f), _below("share of it on the test set", share, MEMORIZED_SHARE)
+    train, test = "share of the way from chance to full train accuracy", "the same of test accuracy"
+    yield (
+        _above(train, f.train_skill, HALF_SKILL),
+        _below(test, f.test_skill, GUESSING_SKILL),
+    )
 
 
 def _none(f: Figures) -> Iterable[Way]:
@@ -186,9 +200,9 @@ def _cropped(f: Figures) -> Iterable[Way]:
     yield (_below("share of an image that a random crop leaves", kept, CROPPED_SHARE),)
 
 
-def _ratio(state: State) -> Figure:
-    if state.diagnosis is None:
-        return None
+def _ratio(f: Figures, state: State) -> Figure:
+    if state.diagnosis is None:  # without a hidden layer there is nothing to measure
+        return None if f.config.model.depth > 1 else math.nan
     if math.isnan(state.ratio):  # δ itself is not finite, or 0 in every layer
         return {"exploding": math.inf, "vanishing": 0.0}.get(state.diagnosis, math.nan)
     return state.ratio
@@ -196,7 +210,9 @@ def _ratio(state: State) -> Figure:
 
 def _exploding_at_init(f: Figures) -> Iterable[Way]:
     if not f.config.norm.normalizes:
-        yield (_above("first/last gradient at init", _ratio(f.init), EXPLODING_RATIO, "delta_rms"),)
+        yield (
+            _above("first/last gradient at init", _ratio(f, f.init), EXPLODING_RATIO, "delta_rms"),
+        )
 
 
 def _exploding_forward(f: Figures) -> Iterable[Way]:
@@ -207,13 +223,20 @@ def _exploding_forward(f: Figures) -> Iterable[Way]:
 
 
 def _vanishing_at_init(f: Figures) -> Iterable[Way]:
-    ratio = _ratio(f.init)
+    ratio = _ratio(f, f.init)
     yield (_below("first/last gradient at init", ratio, VANISHING_RATIO, "delta_rms"),)
 
 
 def _alike(f: Figures) -> Fact:
-    cosine = None if math.isnan(f.init.cosine) else f.init.cosine
-    return _above("samples' mean cosine at init", cosine, COLLAPSED_COSINE, "sample_cosine")
+    cosine = f.init.cosine
+    measured = cosine if not math.isnan(cosine) or f.config.model.depth == 1 else None
+    return _above("samples' mean cosine at init", measured, COLLAPSED_COSINE, "sample_cosine")
+
+
+def _alike_less(f: Figures, threshold: float) -> Fact:
+    centred = None if math.isnan(f.init.centred_cosine) else f.init.centred_cosine
+    less = "the same less what units have in common"
+    return _above(less, centred, threshold, "act_std")
 
 
 def _collapsed_by_biases(f: Figures) -> Iterable[Way]:
@@ -226,9 +249,13 @@ def _collapsed_by_biases(f: Figures) -> Iterable[Way]:
 def _collapsed(f: Figures) -> Iterable[Way]:
     if f.config.norm.erases_channel_means:
         yield (_below("what norm and pooling leave of a channel's mean", 0.0, 1.0),)
-    centred = None if math.isnan(f.init.centred_cosine) else f.init.centred_cosine
-    less = "the same less what units have in common"
-    yield _alike(f), _above(less, centred, COLLAPSED_CENTRED_COSINE, "act_std")
+    yield _alike(f), _alike_less(f, FORGOTTEN_COSINE)
+    deep = _above("hidden layers without skips", f.layers_without_skips, VERY_DEEP - 1)
+    yield _alike(f), _alike_less(f, COLLAPSED_CENTRED_COSINE), deep
+
+
+def _nearly_collapsed(f: Figures) -> Iterable[Way]:
+    yield _alike(f), _alike_less(f, COLLAPSED_CENTRED_COSINE)
 
 
 # ------------------------------------------------------------------------- in training
@@ -249,13 +276,10 @@ def _stale_statistics(f: Figures) -> Iterable[Way]:
     )
 
 
-def _growth(f: Figures) -> tuple[str, Figure]:
-    return "median ‖W‖ at the end over that at init", f.weight_growth
-
-
 def _weight_decay(f: Figures) -> Iterable[Way]:
     decay = f.config.optimizer.weight_decay
-    yield _below(*_growth(f), DECAYED, "weight_norm"), _above("optimizer.weight_decay", decay, 0)
+    kept = "median ‖W‖ at the end over that at init", f.weight_kept
+    yield _below(*kept, DECAYED, "weight_norm"), _above("optimizer.weight_decay", decay, 0)
 
 
 def _short_path(f: Figures) -> Fact:
@@ -269,8 +293,8 @@ def _step(f: Figures) -> tuple[str, Figure]:
 def _clipping(f: Figures) -> Iterable[Way]:
     clip, eps = f.config.training.clip_norm, getattr(f.config.optimizer, "eps", math.inf)
     # Adam divides a gradient by its own size, until that is lost in ε.
-    if clip is not None and clip < DIVIDED_OUT * eps:
-        left = _below("what clipping leaves of the gradient", f.clip_factor, CLIPPED)
+    if clip is not None and clip / math.sqrt(f.ending.parameters) < LOST_IN_EPS * eps:
+        left = _below("share of the gradient that clipping leaves", f.clip_factor, CLIPPED)
         yield left, _short_path(f)
 
 
@@ -284,21 +308,31 @@ def _too_few_steps(f: Figures) -> Iterable[Way]:
 
 def _batch_too_small(f: Figures) -> Iterable[Way]:
     values = f.normalized_values
-    yield (_below("values that a batch's mean is of", values, FEW_VALUES),)
+    yield (_below("values that a batch has for a mean", values, FEW_VALUES),)
 
 
 def _bottleneck(f: Figures) -> Iterable[Way]:
     yield (_below("units over bits of the label", f.narrowest / f.bits, 1.0),)
 
 
+def _not_finite() -> Fact:
+    return _above("loss or gradient", math.inf, LARGEST_FLOAT)
+
+
 def _diverged(f: Figures) -> Iterable[Way]:
     if f.ending.status == "diverged":
-        yield (_above("loss or gradient", math.inf, LARGEST_FLOAT),)
+        yield (_not_finite(),)
+
+
+def _diverged_at_init(f: Figures) -> Iterable[Way]:
+    if f.ending.status == "diverged" and f.ending.step == 0:
+        yield (_not_finite(),)
 
 
 def _rate_too_large(f: Figures) -> Iterable[Way]:
     most = GROWN_BEFORE_NORM if f.config.norm.normalizes else GROWN
-    yield (_above(*_growth(f), most, "weight_norm"),)
+    grown = "median ‖W‖ at the end over that at init or √width", f.weight_growth
+    yield (_above(*grown, most, "weight_norm"),)
     if not f.config.norm.normalizes:
         yield (_above(*_step(f), LARGE_STEP, "update_ratio"),)
     yield (
@@ -306,17 +340,17 @@ def _rate_too_large(f: Figures) -> Iterable[Way]:
         _below("dead units at init", f.dead_init, DEAD, "dead_fraction"),
     )
     yield (
-        _above("first/last gradient at init", _ratio(f.init), FAINT_RATIO, "delta_rms"),
-        _below("first/last gradient at the end", _ratio(f.end), VANISHING_RATIO, "delta_rms"),
+        _above("first/last gradient at init", _ratio(f, f.init), FAINT_RATIO, "delta_rms"),
+        _below("first/last gradient at the end", _ratio(f, f.end), VANISHING_RATIO, "delta_rms"),
     )
 
 
 def _capacity(f: Figures) -> Iterable[Way]:
     if f.config.model.activation == "identity":
-        yield (_below("layers with a nonlinearity", 0, 1),)
-    yield (
-        _below("units of the last hidden layer over classes", f.narrowest / f.ending.classes, 1),
-    )
+        fall = "fall of the train loss in the last quarter"
+        yield _below("layers with a nonlinearity", 0, 1), _below(fall, f.falling, STILL_FALLING)
+    units = f.narrowest / f.ending.classes
+    yield (_below("units of the last hidden layer over classes", units, 1),)
 
 
 def _few_values(f: Figures) -> Iterable[Way]:
@@ -325,33 +359,49 @@ def _few_values(f: Figures) -> Iterable[Way]:
 
 
 def _faint_at_init(f: Figures) -> Iterable[Way]:
-    ratio = _ratio(f.init)
+    ratio = _ratio(f, f.init)
     yield (_below("first/last gradient at init", ratio, FAINT_RATIO, "delta_rms"),)
+
+
+def _stopped(f: Figures) -> Iterable[Way]:
+    if f.ending.status == "stopped":
+        skill = "share of the way from chance to full train accuracy"
+        yield (_below(f"{skill}, at training.stop_value", f.train_skill, TRAINED_SKILL),)
+
+
+def _noisy(f: Figures) -> Iterable[Way]:
+    yield (_above("norm.noise", getattr(f.config.norm, "noise", 0), 0),)
 
 
 def _still_falling(f: Figures) -> Iterable[Way]:
     yield (
-        _above("share of the train loss lost in the last quarter", f.falling, STILL_FALLING),
-        _below("hidden layers without skips", f.layers_without_skips, DEEP),
+        _above("fall of the train loss in the last quarter", f.falling, STILL_FALLING),
+        _below("hidden layers without skips", f.layers_without_skips, VERY_DEEP),
     )
 
 
 def _exploding_behind_norm(f: Figures) -> Iterable[Way]:
     if f.config.norm.normalizes:
-        yield (
-            *_deep(f),
-            *(
-                _above(f"first/last gradient {when}", _ratio(state), EXPLODING_RATIO, "delta_rms")
-                for when, state in (("at init", f.init), ("at the end", f.end))
-            ),
-        )
+        ratio = "first/last gradient at init", _ratio(f, f.init)
+        yield (*_deep(f), _above(*ratio, EXPLODING_RATIO, "delta_rms"))
 
 
-def _hardly_moved(f: Figures) -> Iterable[Way]:
-    yield (
-        _below("sum of ‖ΔW‖/‖W‖ over all steps", f.path, LEARNING_PATH, "update_ratio"),
-        _below("share of the train loss lost in the last quarter", f.falling, STILL_FALLING),
-    )
+def _exploding_behind_norm_to_the_end(f: Figures) -> Iterable[Way]:
+    ratio = "first/last gradient at the end", _ratio(f, f.end)
+    for way in _exploding_behind_norm(f):
+        yield (*way, _above(*ratio, EXPLODING_RATIO, "delta_rms"))
+
+
+def _moved_little(f: Figures) -> Fact:
+    return _below("sum of ‖ΔW‖/‖W‖ over all steps", f.path, LEARNING_PATH, "update_ratio")
+
+
+def _moved_little_a_step(f: Figures) -> Iterable[Way]:
+    yield _moved_little(f), _below(*_step(f), GOOD_STEP, "update_ratio")
+
+
+def _moved_little_in_all(f: Figures) -> Iterable[Way]:
+    yield (_moved_little(f),)
 
 
 def _deep(f: Figures) -> Way:
@@ -359,7 +409,7 @@ def _deep(f: Figures) -> Way:
 
 
 def _depth(f: Figures) -> Iterable[Way]:
-    ratio = _ratio(f.end)
+    ratio = _ratio(f, f.end)
     alive = _above("first/last gradient at the end", ratio, VANISHING_RATIO, "delta_rms")
     yield (*_deep(f), alive)
 
@@ -370,6 +420,8 @@ AT_INIT = ("zero_init", "exploding_at_init", "vanishing_at_init", "collapsed")
 RULES: tuple[Rule, ...] = (
     Rule("memorizes", _memorizes),
     Rule("none", _none),
+    Rule("too_short", _stopped),
+    Rule("exploding_at_init", _diverged_at_init),
     Rule("zero_init", _zero_init),
     Rule("data_settings", _cropped),
     Rule("stale_statistics", _stale_statistics),
@@ -379,18 +431,22 @@ RULES: tuple[Rule, ...] = (
     Rule("collapsed", _collapsed),
     Rule("exploding_at_init", _exploding_forward),
     Rule("rate_too_large", _diverged),
-    Rule("depth", _exploding_behind_norm),
+    Rule("depth", _exploding_behind_norm_to_the_end),
     Rule("weight_decay", _weight_decay),
     Rule("clipping", _clipping),
     Rule("rate_too_small", _rate_too_small),
     Rule("too_short", _too_few_steps),
     Rule("batch_too_small", _batch_too_small),
     Rule("capacity", _bottleneck),
+    Rule("depth", _exploding_behind_norm),
     Rule("rate_too_large", _rate_too_large),
     Rule("capacity", _capacity),
     Rule("data_settings", _few_values),
+    Rule("collapsed", _nearly_collapsed),
     Rule("vanishing_at_init", _faint_at_init),
+    Rule("unknown", _noisy),
     Rule("too_short", _still_falling),
     Rule("depth", _depth),
-    Rule("rate_too_small", _hardly_moved),
+    Rule("rate_too_small", _moved_little_a_step),
+    Rule("too_short", _moved_little_in_all),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from normlab.config import Config
 from normlab.measurement.causes import Found, find_cause
 from normlab.measurement.figures import TrainingEnd, figures_of
-from normlab.measurement.remedies import remedies
+from normlab.measurement.remedies import remedies, to_measure
 from normlab.measurement.sentences import (
     TRAINED_SKILL,
     Learned,
@@ -88,7 +88,7 @@ def diagnose(
     return Diagnosed(
         *(diagnosis, reason, scores, init, first_epoch, end, found.cause),
         [fact.to_plain() for fact in found.evidence],
-        remedies(found.cause, figures),
+        [to_measure(config)] if found.missing else remedies(found.cause, figures),
     )
 
 

@@ -27,6 +27,7 @@ class TrainingEnd:
     step: int
     classes: int
     steps_per_epoch: int
+    parameters: int = 10_000
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Figures:
     loss_end_eval_mode: Figure
     falling: Figure  # share of the train loss lost in the last quarter of the steps
     gain_init: Figure  # the largest layer's ‖W‖/√width, about its gain
-    weight_growth: Figure  # median over layers of ‖W‖ at the end over ‖W‖ at init
+    weight_kept: Figure  # median over layers of ‖W‖ at the end over ‖W‖ at init
+    weight_growth: Figure  # the same over ‖W‖ at init or √width, about a gain of 1, if that is more
     update: Figure  # mean over steps of ‖ΔW‖/‖W‖, of the layer where it is largest
     dead_init: Figure  # mean share of dead units over hidden layers
     dead_end: Figure
@@ -125,7 +127,6 @@ def figures_of(
     weights = [_of_layers(layers, "weight_norm", step) for step in snapshots]
     dead = [_of_layers(layers, "dead_fraction", step) for step in snapshots]
     losses = _column(metrics, "probe_loss_train_mode")
-    in_eval_mode = _column(metrics, "probe_loss_eval_mode")
     return Figures(
         config=config,
         ending=ending,
@@ -135,11 +136,12 @@ def figures_of(
         init=init,
         end=end,
         loss_init=losses[0] if losses else None,
-        loss_end=losses[-1] if losses else None,
-        loss_end_eval_mode=in_eval_mode[-1] if in_eval_mode else None,
+        loss_end=_at_end(metrics, "probe_loss_train_mode"),
+        loss_end_eval_mode=_at_end(metrics, "probe_loss_eval_mode"),
         falling=_falling(metrics),
         gain_init=_largest_gain(config, weights[0]),
-        weight_growth=_growth(*weights),
+        weight_kept=_growth(weights, 0.0),
+        weight_growth=_growth(weights, math.sqrt(config.model.width)),
         update=_mean_update(layers, ending.step),
         dead_init=_mean(dead[0]),
         dead_end=_mean(dead[1]),
@@ -150,6 +152,12 @@ def figures_of(
 def _column(metrics: "DataFrame", name: str) -> list[float]:
     """The values of a column where it was measured; none of tables that lack it."""
     return [] if name not in metrics else metrics[name].dropna().astype(float).tolist()
+
+
+def _at_end(metrics: "DataFrame", name: str) -> Figure:
+    """A column's value at the last evaluation, where it was measured then."""
+    values = _column(metrics.tail(1), name)
+    return values[0] if values else None
 
 
 def _of_layers(layers: "DataFrame", probe: str, step: int) -> NDArray[np.float64] | None:
@@ -169,12 +177,15 @@ def _chance_loss(loss: str, classes: int) -> float:
 
 
 def _falling(metrics: "DataFrame") -> Figure:
-    """1 − L(T)/L(¾T) of the train loss, L(¾T) that of the last evaluation in three quarters."""
+    """1 − L(T)/L(¾T) of the train loss, L(¾T) that of the last evaluation in three quarters; None
+    where there is none in the third of them."""
     if "train_loss" not in metrics or len(metrics) < 2:
         return None
     steps, losses = metrics["step"].to_numpy(), metrics["train_loss"].to_numpy(dtype=float)
-    before = losses[steps <= 0.75 * steps[-1]]
-    return float(1 - losses[-1] / before[-1]) if len(before) and before[-1] > 0 else math.nan
+    before = losses[(steps <= 0.75 * steps[-1]) & (steps >= 0.5 * steps[-1])]
+    if not len(before):
+        return None
+    return float(1 - losses[-1] / before[-1]) if before[-1] > 0 else math.nan
 
 
 def _largest_gain(config: Config, weights: NDArray[np.float64] | None) -> Figure:
@@ -183,10 +194,13 @@ def _largest_gain(config: Config, weights: NDArray[np.float64] | None) -> Figure
     return float(weights.max()) / math.sqrt(config.model.width)
 
 
-def _growth(before: NDArray[np.float64] | None, after: NDArray[np.float64] | None) -> Figure:
+def _growth(weights: "Sequence[NDArray[np.float64] | None]", least: float) -> Figure:
+    """Median of ‖W‖ at the end over that at init, or over `least` where that is more."""
+    before, after = weights
     if before is None or after is None:
         return None
-    grown = after[before > 0] / before[before > 0]
+    from_what = np.maximum(before, least)
+    grown = after[from_what > 0] / from_what[from_what > 0]
     return float(np.median(grown)) if len(grown) else math.nan
 
 

@@ -9,7 +9,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from normlab.config import ACTIVATIONS, group_choices, leaves
+import yaml
+
+from normlab.config import ACTIVATIONS, Config, flatten, group_choices, leaves
+from normlab.measurement.causes import STILL_FALLING
 from normlab.measurement.figures import Figures
 
 # In plain networks so deep BatchNorm's own explosion (Yang et al. 2019) asks for skips as well.
@@ -23,16 +26,38 @@ ENOUGH_PATH = 2.0
 STATISTICS_LEFT = 0.01
 STABLE_MOMENTUM = 0.95
 USUAL_EPS = 1e-3
+# ‖W‖/√width at init of He's scheme is 1.4; 2.8 in a CNN, whose last stage is four times as wide.
+LARGE_GAIN = 6.0
 ENOUGH_FOR_A_MEAN = 16
 
 
 def remedies(cause: str, figures: Figures) -> list[str]:
-    """Overrides worth trying against a cause, most promising first.
+    """Overrides worth trying against a cause, most promising first; none that is set already.
 
     One is a word, or several between spaces where neither would do alone.
     """
     given = _REMEDIES.get(cause)
-    return list(dict.fromkeys(given(figures))) if given else []
+    advice = dict.fromkeys(given(figures)) if given else ()
+    return [words for words in advice if not _is_set(figures.config, words)]
+
+
+def _is_set(config: Config, words: str) -> bool:
+    """Whether a config has the values of all of these overrides."""
+    values = dict(flatten(config.model_dump(mode="json")))
+    for word in words.split():
+        key, _, text = word.partition("=")
+        held = values.get(key, values.get(f"{key}.name"))
+        if held != yaml.safe_load(text):
+            return False
+    return True
+
+
+def to_measure(config: Config) -> str:
+    """The override with which a run's cause can be told."""
+    if not config.probes.measure:
+        return "probes=verdict"
+    needed = _leaves(("probes=verdict",))["probes.measure"]
+    return f"probes.measure=[{','.join(dict.fromkeys([*config.probes.measure, *needed]))}]"
 
 
 def _default(figures: Figures, key: str) -> Any:
@@ -41,8 +66,10 @@ def _default(figures: Figures, key: str) -> Any:
     parts = ("data", "model", "norm", "optimizer", "schedule")
     names = {group: getattr(config, group).name for group in parts}
     known = group_choices()
-    # A part from outside may have no file.
-    return _leaves(tuple(f"{g}={n}" for g, n in names.items() if n in known[g])).get(key)
+    unknown = [group for group, name in names.items() if name not in known[group]]
+    if key.partition(".")[0] in unknown:  # a part from outside
+        return None
+    return _leaves(tuple(f"{g}={n}" for g, n in names.items() if g not in unknown)).get(key)
 
 
 @functools.cache
@@ -50,10 +77,13 @@ def _leaves(choices: tuple[str, ...]) -> Mapping[str, Any]:
     return leaves(groups=choices)
 
 
-def _back(figures: Figures, key: str) -> str:
-    """The override that puts a key back to its default."""
-    value = _default(figures, key)
-    return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+def _back(figures: Figures, *keys: str) -> list[str]:
+    """The override that puts keys back to their defaults; none where one has no default."""
+    values = [_default(figures, key) for key in keys]
+    if None in values:
+        return []
+    texts = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    return [" ".join(f"{key}={text}" for key, text in zip(keys, texts, strict=True))]
 
 
 def _rounded(value: float) -> str:
@@ -65,39 +95,46 @@ def _rounded(value: float) -> str:
 
 
 def _faster(f: Figures) -> list[str]:
-    rate, default = f.config.optimizer.lr, _default(f, "optimizer.lr")
-    first = default if default > 3 * rate else 10 * rate
+    rate, default = f.config.optimizer.lr, _default(f, "optimizer.lr") or 0.0
+    first = default if default > 3 * rate else 10 * rate or 0.1
     rates = [f"optimizer.lr={_rounded(lr)}" for lr in (first, first / 3)]
     schedule = f.config.schedule
     if f.schedule_factor < SCHEDULE_LEAVES:
         if getattr(schedule, "warmup_steps", 0):
             return ["schedule.warmup_steps=0", *rates]
         return ["schedule.gamma=1" if hasattr(schedule, "gamma") else "schedule=constant", *rates]
-    if getattr(f.config.optimizer, "eps", 0) > USUAL_EPS:
-        return [_back(f, "optimizer.eps"), *rates]
-    return rates
+    eps = getattr(f.config.optimizer, "eps", 0) > USUAL_EPS
+    return [*_scaled_back(f), *(_back(f, "optimizer.eps") if eps else []), *rates]
 
 
 def _slower(f: Figures) -> list[str]:
-    rate, default = f.config.optimizer.lr, _default(f, "optimizer.lr")
+    rate, default = f.config.optimizer.lr, _default(f, "optimizer.lr") or math.inf
     far = default < rate / 3
     first = default if far else rate / 10
     rates = [f"optimizer.lr={_rounded(lr)}" for lr in (first, first / 3)]
     if f.schedule_peak > SCHEDULE_RAISES:
-        return [_back(f, "schedule.warmup_factor"), *rates]
-    if getattr(f.config.optimizer, "momentum", 0) > STABLE_MOMENTUM:
-        momentum = _back(f, "optimizer.momentum")
-        return [*rates, momentum] if far else [momentum, *rates]
-    return rates
+        raising = ("schedule.warmup_factor", "schedule.gamma", "schedule.final_factor")
+        raised = (key for key in raising if getattr(f.config.schedule, key[9:], 0) > 1)
+        return [*(back for key in raised for back in _back(f, key)), *rates]
+    momentum = getattr(f.config.optimizer, "momentum", 0) > STABLE_MOMENTUM
+    calmer = _back(f, "optimizer.momentum") if momentum else []
+    return [*_scaled_back(f), *([*rates, *calmer] if far else [*calmer, *rates])]
+
+
+def _scaled_back(f: Figures) -> list[str]:
+    """Weights of a usual size where they began far larger: before a norm lr/‖W‖² counts."""
+    return _weights_back(f) if (f.gain_init or 0) > LARGE_GAIN else []
 
 
 def _longer(f: Figures) -> list[str]:
+    if f.ending.status == "stopped":
+        return ["training.stop_metric=null training.stop_value=null"]
     path = f.path or math.nan
     times = min(20.0, max(4.0, ENOUGH_PATH / path)) if path > 0 else 10.0
     training = f.config.training
-    if training.steps is not None:
-        return [f"training.steps={_rounded(times * max(1, training.steps))}"]
-    return [f"training.epochs={_rounded(times * max(1, training.epochs or 0))}"]
+    length = "steps" if training.steps is not None else "epochs"
+    made = max(1, getattr(training, length) or 0)
+    return [*_scaled_back(f), f"training.{length}={_rounded(times * made)}"]
 
 
 def _unclipped(f: Figures) -> list[str]:  # noqa: ARG001
@@ -106,8 +143,8 @@ def _unclipped(f: Figures) -> list[str]:  # noqa: ARG001
 
 def _less_decay(f: Figures) -> list[str]:
     default = _default(f, "optimizer.weight_decay")
-    less = default < f.config.optimizer.weight_decay / 10
-    back = [_back(f, "optimizer.weight_decay")] if less else []
+    less = default is not None and default < f.config.optimizer.weight_decay / 10
+    back = _back(f, "optimizer.weight_decay") if less else []
     return [*back, "optimizer.weight_decay=0"]
 
 
@@ -123,11 +160,13 @@ def _quicker_statistics(f: Figures) -> list[str]:
     if f.normalized_values < ENOUGH_FOR_A_MEAN:
         return _larger_batch(f)
     needed = 1 - STATISTICS_LEFT ** (1 / max(1, f.ending.step))
-    momentum = max(_default(f, "norm.momentum"), math.ceil(10 * needed) / 10)
-    given = getattr(f.config.norm, "momentum", 0)
-    if given >= momentum:  # the weights move faster than usual
-        momentum = min(1.0, 3 * given)
-    return [*([f"norm.momentum={momentum:.2g}"] if given < 1 else []), "norm=ln"]
+    given, default = getattr(f.config.norm, "momentum", None), _default(f, "norm.momentum")
+    if given is None or default is None:
+        return ["norm=ln"]
+    momentum = max(default, math.ceil(10 * needed) / 10)
+    if given >= momentum:  # the weights move faster than usual, or one batch alone counts
+        momentum = min(0.5, 3 * given) if given < 0.5 else default
+    return [f"norm.momentum={momentum:.2g}", "norm=ln"]
 
 
 def _learnable(f: Figures) -> list[str]:
@@ -141,8 +180,8 @@ def _learnable(f: Figures) -> list[str]:
 
 def _whole_images(f: Figures) -> list[str]:
     if f.config.data.kept_share == 1:
-        return [_back(f, "data.size")]
-    default = _default(f, "data.crop_padding")
+        return _back(f, "data.size")
+    default = _default(f, "data.crop_padding") or 0
     return [f"data.crop_padding={default if default < f.config.data.augmentation[0] else 0}"]
 
 
@@ -151,20 +190,22 @@ def _whole_images(f: Figures) -> list[str]:
 
 def _weights_back(f: Figures) -> list[str]:
     if f.config.model.init_std is not None:
-        return [f"{_back(f, 'model.init')} model.init_std=null"]
-    return [_back(f, "model.init_gain")]
+        return [f"{words} model.init_std=null" for words in _back(f, "model.init")]
+    return _back(f, "model.init_gain")
 
 
 def _more_capacity(f: Figures) -> list[str]:
     if f.config.model.activation == "identity":
-        return [_back(f, "model.activation")]
-    return [f"model.width={max(_default(f, 'model.width'), 4 * f.config.model.width)}"]
+        return _back(f, "model.activation")
+    return [f"model.width={max(_default(f, 'model.width') or 0, 4 * f.config.model.width)}"]
 
 
 def _around_layers(f: Figures) -> list[str]:
     model = f.config.model
     shallow = 8 if model.spatial else max(3, model.depth // 4)
-    return [*_skips(f), *([f"model.depth={shallow}"] if shallow < model.depth else [])]
+    longer = _longer(f) if (f.falling or 0) > STILL_FALLING else []
+    less = [f"model.depth={shallow}"] if shallow < model.depth else []
+    return [*_skips(f), *longer, *less]
 
 
 def _skips(f: Figures) -> list[str]:
@@ -191,7 +232,7 @@ def _without_biases(f: Figures) -> list[str]:
 def _against_vanishing(f: Figures) -> list[str]:
     saturates = ACTIVATIONS[f.config.model.activation].saturates
     relu = ["model.activation=relu"] if saturates else []
-    eps = [_back(f, "norm.eps")] if getattr(f.config.norm, "eps", 0) > USUAL_EPS else []
+    eps = _back(f, "norm.eps") if getattr(f.config.norm, "eps", 0) > USUAL_EPS else []
     return [*eps, *_normalized(f), *_skips(f), *relu]
 
 
@@ -199,7 +240,7 @@ def _against_exploding(f: Figures) -> list[str]:
     model, norm = f.config.model, _normalized(f)
     if model.init_std is not None:
         return [*_weights_back(f), *norm]
-    gain = _default(f, "model.init_gain")
+    gain = _default(f, "model.init_gain") or 1.0
     if model.residual:  # De & Smith 2020: branches scaled by 1/√L keep the stream's size
         gain = min(gain, math.ceil(10 / math.sqrt(model.depth)) / 10)
     gains = [f"model.init_gain={gain:g}"] if gain < model.init_gain else []
@@ -216,8 +257,9 @@ def _against_collapse(f: Figures) -> list[str]:
 
 def _experiments(f: Figures) -> list[str]:
     """Two that tell what evidence did not: a noise, a rate that is too large, too few steps."""
-    noise = ["norm.noise=0"] if getattr(f.config.norm, "noise", 0) else []
-    return [*noise, f"optimizer.lr={_rounded(f.config.optimizer.lr / 5)}", *_longer(f)][:2]
+    if getattr(f.config.norm, "noise", 0):
+        return ["norm.noise=0"]
+    return [f"optimizer.lr={_rounded(f.config.optimizer.lr / 5)}", *_longer(f)][:2]
 
 
 _REMEDIES: Mapping[str, Callable[[Figures], list[str]]] = {

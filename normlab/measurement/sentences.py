@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from normlab.measurement.states import State
-from normlab.text import capitalized, percent
+from normlab.text import capitalized, percent, plural
 from normlab.vocabulary import CAUSES
 
 # A network of this skill or more is said to train.
 TRAINED_SKILL = 0.9
 # One of this skill or more just misses it, which is said.
 _NEARLY_TRAINED = 0.75
+_AT_INIT = ("vanishing_at_init", "exploding_at_init", "collapsed")
 
 
 def skill(accuracy: float, chance: float) -> float:
@@ -36,7 +37,7 @@ class Learned:
 
 def sentence_of_success(learned: Learned, init: State, end: State, cause: str = "none") -> str:
     """Of a network that trains."""
-    outcome = f"Train accuracy {percent(learned.accuracy)} after {learned.step} steps"
+    outcome = f"Train accuracy {percent(learned.accuracy)} after {plural(learned.step, 'step')}"
     if init.diagnosis not in (None, "healthy"):
         outcome = f"{outcome}, although at init {described(init)}."
     elif end.diagnosis == "healthy":
@@ -55,14 +56,16 @@ def sentence_of_failure(
     learned: Learned, init: State, end: State, cause: str = "", missing: Sequence[str] = ()
 ) -> str:
     """Of a network that came to its end without having learned, for some cause."""
-    return f"{_failure(learned, init, end)}{sentence_of_cause(cause, missing)}"
+    # What is there at init has been said where it is not what is there at the end.
+    said = init.diagnosis not in (None, "healthy", end.diagnosis) and cause in _AT_INIT
+    return f"{_failure(learned, init, end)}{'' if said else sentence_of_cause(cause, missing)}"
 
 
 def sentence_of_cause(cause: str, missing: Sequence[str] = ()) -> str:
     """A further sentence, with what was not measured; empty for what is no cause of a failure."""
     if cause in ("", "none"):
         return ""
-    lacking = f", as these were not measured: {', '.join(missing)} (probes=verdict measures them)"
+    lacking = f", as these were not measured: {', '.join(missing)}"
     return f" {capitalized(CAUSES[cause].meaning)}{lacking if missing else ''}."
 
 
@@ -70,14 +73,14 @@ def _failure(learned: Learned, init: State, end: State) -> str:
     needed = learned.chance + TRAINED_SKILL * (1 - learned.chance)
     near = f", {percent(needed)} counts as trained" if learned.skill > _NEARLY_TRAINED else ""
     outcome = (
-        f"Train accuracy is {percent(learned.accuracy)} after {learned.step} steps "
+        f"Train accuracy is {percent(learned.accuracy)} after {plural(learned.step, 'step')} "
         f"(chance is {percent(learned.chance)}{near})"
     )
     if end.diagnosis is None:
         # A snapshot of a network whose only layer is the output has no gradient to judge.
         if end.hidden == 0 < end.step:
             return f"{outcome}; it has no hidden layer, whose gradient could vanish or explode."
-        return f"{outcome}; the gradient was not measured."
+        return f"{outcome}; the gradient by layer was not measured."
     ill_at_init = init.diagnosis not in (None, "healthy", end.diagnosis)
     at_init = f"At init {described(init)}" if ill_at_init else ""
     if end.diagnosis == "healthy":
@@ -100,7 +103,8 @@ def described(state: State) -> str:
     """A state as half a sentence with its figures."""
     # Fitted to the interior layers, it may point the other way than the ratio, and then explains
     # nothing.
-    agrees = (state.factor > 1) == (state.ratio > 1) and math.isfinite(state.factor)
+    agrees = (state.factor > 1) == (state.ratio > 1) and state.ratio > 0
+    agrees &= math.isfinite(state.factor) and math.isfinite(state.ratio)
     factor = f", ×{state.factor:.3g} per layer towards the input" if agrees else ""
     of_last = f"layer 1 gets {_multiple_of(state.ratio)} layer {state.last or state.hidden}'s"
     beyond = f", and {_up_to_layer(state.worst)}" if state.worst else ""
@@ -132,7 +136,7 @@ def described(state: State) -> str:
 
 
 def _multiple_of(ratio: float) -> str:
-    return f"{ratio:.2g} of" if ratio < 10 else f"{ratio:.3g} times"
+    return f"{ratio:.2g} of" if ratio < 1 else f"{ratio:.{2 if ratio < 10 else 3}g} times"
 
 
 def _up_to_layer(worst: int) -> str:

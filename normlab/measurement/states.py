@@ -22,6 +22,9 @@ Values = NDArray[np.float64]
 # gets: outside of the range in which He et al.'s networks count as healthy (claim C15).
 VANISHING_RATIO = 1e-2
 EXPLODING_RATIO = 1e2
+# A residual branch with less than this of the output layer's δ is shut: 1e-20 and less of branches
+# that had died, 0.01 and more of others.
+SHUT_RATIO = 1e-4
 # Mean cosine between samples in the last hidden layer. A pilot on digits (default training, one
 # seed), cosine at init -> train accuracy: plain LN-CNN-20 .973 -> .97, plain CNN-20 .974 -> .53,
 # plain MLP-20 .991 -> .23, plain LN-CNN-56 .992 -> .10, plain MLP-56 .9994 -> .10.
@@ -57,7 +60,8 @@ def state_at(layers: "DataFrame", step: int, *, residual: bool = False) -> State
     deltas = _column(hidden, "delta_rms")
     cosines = _column(hidden, "sample_cosine")
     cosine = float(cosines[-1]) if len(cosines) else math.nan
-    last = _last_open(deltas) if residual else len(deltas)
+    output = rows["delta_rms"].iloc[-1] if len(deltas) else math.nan
+    last = _last_open(deltas, float(output)) if residual else len(deltas)
     ratio = gradient_ratio(deltas[:last])
     factor = gradient_factor(deltas)
     count = len(hidden)
@@ -87,13 +91,18 @@ def _judged(deltas: Values, last: int, ratio: float) -> tuple[str | None, int]:
     return "healthy", 0
 
 
-def _last_open(deltas: Values) -> int:
-    """The number of the last hidden layer whose branch is not shut: its δ is at least a hundredth
-    of the largest in the last quarter of the hidden layers, or of two."""
+def _last_open(deltas: Values, output: float) -> int:
+    """The number of the last hidden layer whose branch is not shut.
+
+    Its δ is at least a hundredth of the largest in the last quarter of the hidden layers, or of
+    two; where all those are shut, it is not lost beside the output layer's δ.
+    """
     if not np.isfinite(deltas).all() or not deltas.any():
         return len(deltas)
-    largest = deltas[-max(2, len(deltas) // 4) :].max() or deltas.max()
-    return int(np.flatnonzero(deltas >= VANISHING_RATIO * largest)[-1]) + 1
+    largest = deltas[-max(2, len(deltas) // 4) :].max()
+    least = VANISHING_RATIO * largest if largest > SHUT_RATIO * output else SHUT_RATIO * output
+    opened = np.flatnonzero(deltas >= least)
+    return int(opened[-1]) + 1 if len(opened) else len(deltas)
 
 
 def _centred(cosine: float, hidden: "DataFrame") -> float:

@@ -38,7 +38,7 @@ def label(key: str, value: Any) -> str:
 
 def _shortest(value: float) -> str:
     """A number in few digits that are its own: 0.1, 1e-05, 0.30000000000000004."""
-    text = f"{value:g}"
+    text = f"{value or 0.0:g}"  # -0.0 is 0.0
     return text if float(text) == value else repr(float(value)).removesuffix(".0")
 
 

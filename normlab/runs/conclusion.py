@@ -49,7 +49,10 @@ def conclude(
 
     def diagnosed() -> dict[str, Any]:
         metrics, layers = tables()
-        end = TrainingEnd(ending.status, ending.step, started.classes, started.steps_per_epoch)
+        end = TrainingEnd(
+            *(ending.status, ending.step, started.classes, started.steps_per_epoch),
+            started.parameters,
+        )
         found = diagnose(config, metrics, layers, end)
         return {
             "verdict": found.diagnosis,

@@ -34,8 +34,12 @@ class Evidence(BaseModel):
     threshold: float
 
     def __str__(self) -> str:
-        value = "not finite" if self.value is None else brief(self.value)
-        return f"{self.figure} {value} ({self.side} {self.threshold:g})"
+        if self.value is None:
+            return f"{self.figure} not finite"
+        value = f"{self.value:g}" if self.value.is_integer() else brief(self.value)
+        if value == f"{self.threshold:g}" != f"{self.value:g}":  # on which side, it must show
+            value = f"{self.value:.4g}"
+        return f"{self.figure} = {value} ({self.side} {self.threshold:g})"
 
 
 class Summary(BaseModel):

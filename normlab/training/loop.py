@@ -44,7 +44,7 @@ def train(
                 yield from session.end_stopped(step)
                 return
             yield evaluation
-            if session.has_come_to_value(evaluation):
+            if session.has_come_to_value(step, evaluation):
                 yield from session.end_early(step)
                 return
         measured, ending = session.snapshot(step), None

@@ -12,7 +12,7 @@ from normlab.config import PROBES, Config
 from normlab.measurement import ProbeBatch, eval_mode_loss, snapshot, train_mode_loss
 from normlab.training.cadence import plan_cadence
 from normlab.training.devices import check_precision, matrix_products, select_device
-from normlab.training.evaluation import evaluate
+from normlab.training.evaluation import Scores, evaluate
 from normlab.training.events import (
     Checkpoint,
     Ended,
@@ -148,7 +148,9 @@ class Session:
         scores = evaluate(self.network.model, self.dataset, config.training, self.stopping)
         if scores is None:
             return None
-        probed = step in self.cadence.snapshots
+        # Wherever there is a snapshot, that of an early end too.
+        ends = bool(self.probes) and self.has_come_to_value(step, scores)
+        probed = step in self.cadence.snapshots or ends
         return Evaluation(
             step=step,
             epoch=step / self.cadence.steps_per_epoch,
@@ -251,13 +253,13 @@ class Session:
         limit = self.config.training.max_seconds
         return limit is not None and steps_done < self.cadence.steps and self.seconds >= limit
 
-    def has_come_to_value(self, evaluation: Evaluation) -> bool:
+    def has_come_to_value(self, step: int, scores: Scores | Evaluation) -> bool:
         """Whether training.stop_metric is at training.stop_value or better, with steps left."""
         training = self.config.training
-        if training.stop_metric is None or evaluation.step == self.cadence.steps:
+        if training.stop_metric is None or step == self.cadence.steps:
             return False
         assert training.stop_value is not None  # Config refuses it
-        found: float = getattr(evaluation, training.stop_metric)
+        found: float = getattr(scores, training.stop_metric)
         lower = METRICS[training.stop_metric].better == "lower"
         return found <= training.stop_value if lower else found >= training.stop_value
 

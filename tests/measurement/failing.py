@@ -35,6 +35,7 @@ def figures(*overrides: str, **changes: Any) -> Figures:
         "loss_end_eval_mode": 2.0,
         "falling": 0.01,
         "gain_init": 1.4,
+        "weight_kept": 1.05,
         "weight_growth": 1.05,
         "update": 0.01,
         "dead_init": 0.02,

@@ -59,7 +59,7 @@ GOOD = 0.1 + 0.9 * TRAINED_SKILL + 0.001
 def test_a_network_that_trains() -> None:
     found = verdict(EVEN, GOOD)
     assert (found["verdict"], found["try"]) == ("trains", [])
-    assert "neither vanishes nor explodes (layer 1 gets 1 of layer 6's)" in found["reason"]
+    assert "neither vanishes nor explodes (layer 1 gets 1 times layer 6's)" in found["reason"]
 
 
 def test_training_outranks_the_gradient_at_init() -> None:
@@ -130,7 +130,7 @@ def test_nothing_measured() -> None:
     empty = DataFrame({"step": [], "layer": []})
     found = in_summary(DEFAULT, DataFrame([{"train_acc": 0.2}]), empty, "finished", 10)
     assert found["verdict"] == "undertrained"
-    assert "the gradient was not measured" in found["reason"]
+    assert "the gradient by layer was not measured" in found["reason"]
     assert found["verdict_init"] is None
 
 
@@ -161,8 +161,15 @@ def test_what_was_not_measured_is_named() -> None:
     assert (found["cause"], found["evidence"]) == ("unknown", [])
     assert found["reason"].endswith(
         "The cause is unknown, as these were not measured: weight_norm, the probe batch's loss, "
-        "update_ratio, dead_fraction (probes=verdict measures them)."
+        "update_ratio, dead_fraction."
     )
+    (advice,) = found["try"]
+    assert advice.startswith("probes.measure=[")
+    nothing = verdict(EVEN, 0.1, config=compose(["probes=none"]))
+    assert nothing["try"] == ["probes=verdict"]
+    measured_all = compose([advice]).probes.measure
+    assert set(compose(["probes=verdict"]).probes.measure) <= set(measured_all)
+    assert set(DEFAULT.probes.measure) <= set(measured_all)
 
 
 def test_a_cause_its_evidence_and_advice() -> None:

@@ -48,6 +48,8 @@ def test_losses_of_the_probe_batch_at_the_first_and_the_last_snapshot() -> None:
     table["probe_loss_eval_mode"] = [9.0, math.nan, 7.0]
     figures = found(table)
     assert (figures.loss_init, figures.loss_end, figures.loss_end_eval_mode) == (2.5, 0.25, 7.0)
+    # Losses of another step are none of the end's.
+    assert found(table.iloc[:2]).loss_end is None
     older = found(metrics(2.0, 1.0))
     assert (older.loss_init, older.loss_end, older.clip_factor) == (None, None, None)
 
@@ -56,8 +58,9 @@ def test_the_loss_lost_in_the_last_quarter() -> None:
     assert found(metrics(9.0, 8.0, 7.0, 4.0, 3.0)).falling == pytest.approx(1 - 3 / 4)
     # The last evaluation of the first three quarters of 8 steps is that of step 4.
     assert found(metrics(9.0, 8.0, 2.0)).falling == pytest.approx(1 - 2 / 8)
+    assert found(metrics(9.0, 2.0)).falling is None  # of 4 steps, that of step 0 is no late one
     assert found(metrics(9.0)).falling is None
-    assert math.isnan(found(metrics(9.0, math.nan)).falling or 0.0)
+    assert math.isnan(found(metrics(9.0, 8.0, math.nan)).falling or 0.0)
 
 
 def test_the_path_is_the_sum_of_relative_steps_of_the_layer_that_moves_most() -> None:
@@ -94,7 +97,9 @@ def test_weights_and_dead_units_at_both_ends() -> None:
     )
     figures = found(metrics(2.0), table)
     assert figures.gain_init == pytest.approx(4 / math.sqrt(16))
-    assert figures.weight_growth == pytest.approx(1.0)  # the median of ½, 1 and 3
+    assert figures.weight_kept == pytest.approx(1.0)  # the median of ½, 1 and 3
+    # Over √16 where a weight began smaller: the median of ½, ½ and ¾.
+    assert figures.weight_growth == pytest.approx(0.5)
     assert (figures.dead_init, figures.dead_end) == (0.5, 1.0)
 
 

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from normlab.measurement.figures import TrainingEnd
 from normlab.measurement.remedies import remedies
 from normlab.vocabulary import CAUSES
 from tests.measurement.failing import composed, figures
+
+SMALL = {"ending": TrainingEnd("finished", 165, 10, 1)}  # two samples an epoch
 
 
 @pytest.mark.parametrize(
@@ -40,14 +43,29 @@ from tests.measurement.failing import composed, figures
             {},
             "training.clip_norm=null, training.clip_norm=1",
         ),
+        (
+            "rate_too_large",
+            "schedule=multistep schedule.gamma=20",
+            {},
+            "schedule.gamma=0.1, lr=0.01",
+        ),
+        ("rate_too_large", "schedule.final_factor=30", {}, "schedule.final_factor=0, lr=0.01"),
+        ("rate_too_large", "model.init_gain=60 norm=bn", {"gain_init": 85.0}, "model.init_gain=1"),
+        ("too_short", "model.init_gain=60 norm=ln", {"gain_init": 85.0}, "model.init_gain=1"),
+        (
+            *("too_short", "training.stop_metric=train_acc training.stop_value=0.5"),
+            {"ending": TrainingEnd("stopped", 44, 10, 11)},
+            "training.stop_metric=null training.stop_value=null",
+        ),
+        ("batch_too_small", "norm=bn training.batch_size=2 data.train_size=10", SMALL, "norm=ln"),
         ("weight_decay", "optimizer.weight_decay=0.1", {}, "optimizer.weight_decay=0.0001"),
         ("weight_decay", "optimizer.weight_decay=5e-4", {}, "optimizer.weight_decay=0"),
         ("too_short", "training.epochs=3", {"update": 0.01}, "training.epochs=10"),
         ("too_short", "training.steps=12", {"update": 0.0001}, "training.steps=200"),
         ("stale_statistics", "norm=bn norm.momentum=0", {}, "norm.momentum=0.1, norm=ln"),
         ("stale_statistics", "norm=bn", {}, "norm.momentum=0.3, norm=ln"),
-        ("stale_statistics", "norm=bn norm.momentum=0.5", {}, "norm.momentum=1, norm=ln"),
-        ("stale_statistics", "norm=bn norm.momentum=1", {}, "norm=ln"),
+        ("stale_statistics", "norm=bn norm.momentum=0.3", {}, "norm.momentum=0.5, norm=ln"),
+        ("stale_statistics", "norm=bn norm.momentum=1", {}, "norm.momentum=0.1, norm=ln"),
         ("stale_statistics", "norm=bn training.batch_size=3", {}, "training.batch_size=16"),
         ("batch_too_small", "norm=bn training.batch_size=2", {}, "training.batch_size=16, norm=ln"),
         ("vanishing_at_init", "", {}, "norm=bn, model.residual=true"),
@@ -86,6 +104,10 @@ from tests.measurement.failing import composed, figures
         ("capacity", "model.width=100", {}, "model.width=400"),
         ("capacity", "model.activation=identity", {}, "relu"),
         ("depth", "model.depth=40", {}, "model.residual=true, model.depth=10"),
+        (
+            *("depth", "model.depth=40", {"falling": 0.1, "update": 0.1}),
+            "model.residual=true, training.epochs=60, model.depth=10",
+        ),
         ("depth", "model=cnn model.depth=32", {}, "model.residual=true, model.depth=8"),
         ("memorizes", "data=gaussian", {}, "data=digits"),
         ("memorizes", "data.train_size=10", {}, "data.train_size=null"),
@@ -93,7 +115,7 @@ from tests.measurement.failing import composed, figures
         ("data_settings", "data.crop_padding=7", {}, "data.crop_padding=0"),
         ("data_settings", "data=gaussian data.size=1", {}, "data.size=8"),
         ("unknown", "", {}, "lr=0.02, training.epochs=60"),
-        ("unknown", "norm=bn norm.noise=9", {}, "norm.noise=0, lr=0.02"),
+        ("unknown", "norm=bn norm.noise=9", {}, "norm.noise=0"),
         ("none", "", {}, ""),
     ],
 )

@@ -78,7 +78,7 @@ def test_failure() -> None:
     def sentence(init: State, end: State, cause: str = "") -> str:
         return sentence_of_failure(HALF, init, end, cause)
 
-    assert sentence(HEALTHY, NOTHING_MEASURED) == f"{said}; the gradient was not measured."
+    assert sentence(HEALTHY, NOTHING_MEASURED) == f"{said}; the gradient by layer was not measured."
     alone = replace(NOTHING_MEASURED, step=10)  # of a network that is its output layer
     assert sentence(alone, alone) == (
         f"{said}; it has no hidden layer, whose gradient could vanish or explode."

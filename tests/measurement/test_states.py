@@ -87,7 +87,10 @@ def test_state(deltas: list[float], cosine: float, expected: str, worst: int) ->
         # It vanishes along the stream itself.
         ([1e-9, 1e-6, 1e-4, 1e-3, 1e-1, 1.0], 1e-9, 6, "vanishing"),
         ([0.0] * 6, math.nan, 6, "vanishing"),
-        ([1e-9, 0.0, 0.0, 0.0, 0.0, 0.0], 1.0, 1, "healthy"),
+        # All of the last quarter are shut (the output layer's δ is 123).
+        ([3.0, 0.5, 0.1, 1e-9, 1e-22, 1e-24], 30.0, 3, "healthy"),
+        ([300.0, 5.0, 0.1, 1e-9, 1e-22, 1e-24], 3000.0, 3, "exploding"),
+        ([1e-9, 0.0, 0.0, 0.0, 0.0, 0.0], math.inf, 6, "vanishing"),
     ],
 )
 def test_a_residual_network_is_judged_along_its_stream(

@@ -92,9 +92,9 @@ def test_depths_of_one_cause_are_told_together_and_figures_are_the_deepest_ones(
         "at depth 8 and 20 so many plain layers train badly though the gradient is alive (at init "
         "it explodes: layer 1 gets 800 times the last hidden layer's at 20) and train accuracy "
         "ends at 13.4% and 12.0%.",
-        "trains at depth 8; at 20 BatchNorm's running statistics lag behind the weights and train "
-        "accuracy ends at 13.4%; at 56 the learning rate is too small and train accuracy ends at "
-        "13.4%.",
+        "trains at depth 8; at 20 BatchNorm's running statistics do not keep up with the weights "
+        "and train accuracy ends at 13.4%; at 56 the learning rate is too small and train accuracy "
+        "ends at 13.4%.",
     ]
 
 
@@ -169,7 +169,7 @@ OLDER = "(cause not recorded: made by an older version)"
         ),
         (
             (None, "exploding", "exploding"),
-            float("nan"),
+            *("exploding", (float("nan"), float("nan")), "exploding_at_init"),
             "the gradient explodes (it is not finite) and nothing was evaluated.",
         ),
         (
@@ -181,7 +181,7 @@ OLDER = "(cause not recorded: made by an older version)"
         (
             (0.1, "undertrained", "healthy"),
             *("exploding", (500, 1), "stale_statistics"),
-            f"BatchNorm's running statistics lag behind the weights and {LOST}.",
+            f"BatchNorm's running statistics do not keep up with the weights and {LOST}.",
         ),
         (
             (0.5, "undertrained", None),

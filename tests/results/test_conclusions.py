@@ -182,7 +182,7 @@ def test_where_no_two_nets_differ_in_depth_alone_nothing_is_said_of_it() -> None
 @pytest.mark.parametrize(
     ("cause", "said"),
     [
-        ("stale_statistics", "BatchNorm's running statistics lag behind the weights"),
+        ("stale_statistics", "BatchNorm's running statistics do not keep up with the weights"),
         ("rate_too_small", "the learning rate is too small"),
         ("too_short", "the training is too short"),
         ("unknown", "the cause is unknown"),
@@ -206,7 +206,7 @@ def test_nets_of_one_cause_are_named_together() -> None:
     (_, sentence) = findings(to_frame(runs))
     assert sentence == (
         "Worse with depth, but depth is not blamed: bn at 14, 56, ln at 56 (the learning rate is "
-        "too large); bn at 20 (BatchNorm's running statistics lag behind the weights)."
+        "too large); bn at 20 (BatchNorm's running statistics do not keep up with the weights)."
     )
 
 

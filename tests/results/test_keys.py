@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pandas import DataFrame
 
@@ -58,6 +58,7 @@ def test_unknown_keys(many: tuple[Path, DataFrame], key: str, hint: str) -> None
 
 
 @given(st.floats(), st.floats())
+@example(0.0, -0.0)
 def test_distinct_numbers_have_distinct_labels(one: float, other: float) -> None:
     assert (label("optimizer.lr", one) == label("optimizer.lr", other)) == (
         one == other or (one != one and other != other)

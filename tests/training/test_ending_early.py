@@ -53,8 +53,10 @@ def test_it_stops_at_the_first_evaluation_that_is_as_good(
     assert summary.reason.startswith(f"Stopped early at step {summary.steps}, where {metric} was")
     assert summary.verdict is not None
     # Until there it is the same training, and its last layers are measured.
-    until = full.metrics[full.metrics["step"] <= summary.steps].drop(columns="seconds")
-    assert_frame_equal(stopped.metrics.drop(columns="seconds"), until)
+    until = full.metrics[full.metrics["step"] <= summary.steps]
+    aside = ["seconds", "probe_loss_train_mode", "probe_loss_eval_mode"]
+    assert_frame_equal(stopped.metrics.drop(columns=aside), until.drop(columns=aside))
+    assert stopped.metrics[aside[1:]].iloc[-1].notna().all()
     end = stopped.layers[stopped.layers["step"] == summary.steps]
     assert end["delta_rms"].notna().all()
     assert summary.gradient_ratio_end == pytest.approx(

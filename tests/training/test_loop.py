@@ -215,3 +215,20 @@ def test_the_probe_batchs_losses_stand_where_a_snapshot_was_taken() -> None:
     assert rows[-1]["probe_loss_train_mode"] == pytest.approx(in_train)
     unmeasured = evaluations(events_of(compose([*TINY, "probes=none"]))[0])
     assert all(math.isnan(row["probe_loss_eval_mode"]) for row in unmeasured)
+
+
+def test_a_training_that_stops_early_has_its_losses_at_its_end() -> None:
+    stop = ["training.stop_metric=train_loss", "training.stop_value=1000"]
+    config = compose([*TINY, "norm=bn", "probes.snapshots=0", "training.epochs=9", *stop])
+    events, ended = events_of(config)
+    rows = evaluations(events)
+    assert (ended.status, ended.step, rows[-1]["step"]) == ("stopped", 0, 0)
+    stop[-1] = f"training.stop_value={evaluations(events_of(compose(TINY))[0])[-1]['train_loss']}"
+    config = compose([*TINY, "probes.snapshots=0", "training.epochs=60", *stop])
+    events, ended = events_of(config)
+    rows = evaluations(events)
+    assert ended.status == "stopped"
+    assert rows[-1]["step"] == ended.step
+    assert ended.step not in (0, 4, 240)  # the steps at which a snapshot is due
+    told = [not math.isnan(row["probe_loss_train_mode"]) for row in rows]
+    assert told == [row["step"] in (0, 4, ended.step) for row in rows]
