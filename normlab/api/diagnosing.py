@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
 
 def run_to_try(name: str | None = None, root: Place = RESULTS) -> "Run":
-    """A run whose advice is to be tried, as `read_run` finds it; the latest is no trial itself."""
-    return run_files.read_run(run_files.find_run(name, Path(root), but=run_files.TRIALS))
+    """A run whose advice is to be tried, as `read_run` finds it; the latest is no trial itself, and
+    none of a benchmark."""
+    return run_files.read_run(run_files.find_run(name, Path(root), but=_makes_its_own_runs))
+
+
+def _makes_its_own_runs(experiment: str) -> bool:
+    """Whether an experiment's runs are those of `normlab doctor` or `normlab bench-diagnosis`."""
+    return experiment == run_files.TRIALS or experiment.startswith(bench.BENCH)
 
 
 def read_cases(file: Place, root: Place = RESULTS) -> "list[LabelledCase]":

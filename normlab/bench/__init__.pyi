@@ -6,6 +6,7 @@ from .case_runs import first_configs as first_configs
 from .case_runs import judge_cases as judge_cases
 from .case_runs import run_names as run_names
 from .case_runs import tried_configs as tried_configs
+from .cases import BENCH as BENCH
 from .cases import Confusion as Confusion
 from .cases import JudgedCase as JudgedCase
 from .cases import LabelledCase as LabelledCase

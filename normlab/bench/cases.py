@@ -19,6 +19,7 @@ from normlab.vocabulary import CAUSES
 
 MOST_BYTES = 1 << 22  # of a cases file, which may hold thousands
 HEALTHY = "none"
+BENCH = "diagnosis-"  # of its experiments: the name of the cases file follows
 METRICS = ("train_acc", "test_acc")
 # Of the fix's gain so much is a recovery, and a loss of so much accuracy is harm.
 RECOVERY = 0.9
@@ -58,7 +59,7 @@ def read_cases(file: Path, root: str) -> list[LabelledCase]:
     place = (
         *("runtime.threads=1", "runtime.device=cpu"),
         override("output.root", root),
-        override("output.experiment", f"diagnosis-{file.stem}"),
+        override("output.experiment", f"{BENCH}{file.stem}"),
     )
     cases = []
     for number, value in enumerate(values, start=1):

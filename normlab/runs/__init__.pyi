@@ -44,6 +44,7 @@ from .sweeping import plan as plan
 from .sweeping import plan_configs as plan_configs
 from .sweeping import sweep as sweep
 from .sweeping import without_data as without_data
+from .trials import AS_GOOD as AS_GOOD
 from .trials import LONGEST_SECONDS as LONGEST_SECONDS
 from .trials import MOST_TRIALS as MOST_TRIALS
 from .trials import TELLING_GAIN as TELLING_GAIN
@@ -54,6 +55,7 @@ from .trials import best_of as best_of
 from .trials import plan_trials as plan_trials
 from .trials import results_of as results_of
 from .trials import rows_of as rows_of
+from .trials import second_cause as second_cause
 from .trials import steps_of_trials as steps_of_trials
 from .trials import why_no_trials as why_no_trials
 from .trials import words_with as words_with

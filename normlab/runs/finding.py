@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,15 +119,15 @@ def in_one_line(error: Exception) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
 
 
-def find_run(name: str | None, root: Path, *, but: str | None = None) -> Path:
+def find_run(name: str | None, root: Path, *, but: Callable[[str], bool] = lambda _: False) -> Path:
     """The folder that a person means by a path or the start of a run id; the latest for None, `but`
-    one of an experiment.
+    not of experiments whose name this is true of.
 
     Of one run in several folders the one that started last. Raises RecordError where there is none,
     or several runs begin so.
     """
     if name is None:
-        ended = [folder for folder in _ended_in(root) if folder.parent.name != but]
+        ended = [folder for folder in _ended_in(root) if not but(folder.parent.name)]
         if not ended:
             raise RecordError(f"{root.resolve()}: no run is here yet; normlab run makes one")
         return _latest(ended)

@@ -1,10 +1,11 @@
 """The advice of a run tried: the same training with each override, and what each brought."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from normlab.config import Config, override, overrides_of, with_overrides
+from normlab.config import Config, compose, override, overrides_of, run_id, with_overrides
 from normlab.errors import ConfigError
 from normlab.runs.folder import Run, run_folder
 from normlab.runs.summary import Summary, read_summary
@@ -16,6 +17,8 @@ MOST_TRIALS = 3
 LONGEST_SECONDS = 60.0
 # A gain of this much accuracy is worth telling.
 TELLING_GAIN = 0.05
+# Accuracies no further apart are as good as each other.
+AS_GOOD = 0.01
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,12 @@ class Tried:
         """Whether nothing is wrong with it any longer."""
         return self.summary is not None and self.summary.cause == "none"
 
+    @property
+    def steps(self) -> float:
+        """The steps that it took, without end where they are not known."""
+        steps = self.summary.steps if self.summary else None
+        return math.inf if steps is None else steps
+
     def to_plain(self, *, best: bool) -> dict[str, Any]:
         """What `--format json` prints of it."""
         said = self.summary
@@ -66,7 +75,9 @@ def why_no_trials(summary: Summary) -> str | None:
     """Why there is nothing to try for a run, in a line; None where there is."""
     name = f"{summary.run_id}, {summary.name}" if summary.name else summary.run_id
     if not summary.final:
-        return f"{name}: {summary.status}, so that it has no diagnosis; nothing is tried"
+        why = f"{name}: {summary.status}, so that it has no diagnosis; nothing is tried"
+        begun = summary.status == "interrupted"
+        return f"{why}; the same command that began it goes on with it" if begun else why
     if summary.cause is None:
         return (
             f"{name}: no cause was recorded, as the run was made by an older version; "
@@ -130,24 +141,102 @@ def results_of(run: Run, trials: Sequence[Trial]) -> list[Tried]:
 
 
 def best_of(results: Sequence[Tried]) -> Tried | None:
-    """The trial that came further than the given settings, and furthest; None where none did."""
+    """The trial that came further than the given settings, and furthest; None where none did.
+
+    One without a cause comes before all others, and of those that are as good the one of the fewest
+    steps, then of the earlier advice.
+    """
     given, *others = results
-    ahead = [
-        tried for tried in others if tried.score is not None and tried.score > (given.score or 0.0)
-    ]
-    return max(ahead, key=lambda tried: (tried.cured, tried.score), default=None)
+    ahead = [tried for tried in others if _gains(tried, given)]
+    ahead = [tried for tried in ahead if tried.cured] or ahead
+    furthest = max(map(_reached, ahead), default=0.0)
+    as_good = [tried for tried in ahead if _reached(tried) >= furthest - AS_GOOD]
+    return min(as_good, key=lambda tried: tried.steps, default=None)
 
 
-def words_with(config: Config, advice: str) -> list[str]:
-    """The overrides that make a run with an advice, at its end."""
-    words = advice.split()
-    keys = {word.partition("=")[0] for word in words}
+def _reached(tried: Tried) -> float:
+    return tried.score or 0.0
+
+
+def _gains(tried: Tried, given: Tried) -> bool:
+    """Whether a trial came further, by more than accuracies differ that are as good."""
+    return _reached(tried) - _reached(given) > (0.0 if tried.cured else AS_GOOD)
+
+
+def words_with(run: Run, advice: str) -> list[str]:
+    """The overrides that make a run with an advice, at its end: those that were typed for it, where
+    its files tell them."""
+    wanted = run_id(with_overrides(run.config, advice.split()))
+    typed = _words_typed(run)
+    if typed and _makes(typed, run_id(run.config)):
+        words = joined(typed, advice.split())
+        if _makes(words, wanted):
+            return words
+    return joined(overrides_of(run.config), advice.split())
+
+
+def _words_typed(run: Run) -> list[str]:
+    """The overrides of the `normlab run` that made a run; none where it was made otherwise, or with
+    an option that decides what they mean."""
+    typed = list(map(str, run.environment.get("command") or ()))[1:]
+    if typed[:1] == ["--debug"]:
+        del typed[0]
+    if typed[:1] != ["run"]:
+        return []
+    words: list[str] = []
+    coming = iter(typed[1:])
+    for word in coming:
+        if word == "--format":
+            next(coming, None)
+        elif not word.startswith("-"):
+            words.append(word)
+        elif word not in ("--force", "--doctor") and not word.startswith("--format="):
+            return []
+    return words
+
+
+def _makes(words: Sequence[str], identity: str) -> bool:
+    """Whether overrides make the run of an id."""
+    try:
+        return run_id(compose(words)) == identity
+    except ConfigError:
+        return False
+
+
+def joined(words: Sequence[str], further: Sequence[str]) -> list[str]:
+    """Overrides with further ones behind them, without those that the further ones replace."""
+    keys = {word.partition("=")[0] for word in further}
     kept = [
         word
-        for word in overrides_of(config)
+        for word in words
         if not {(key := word.partition("=")[0]), key.partition(".")[0]} & keys
     ]
-    return [*kept, *words]
+    return [*kept, *further]
+
+
+@dataclass(frozen=True)
+class SecondCause:
+    """Another cause, which a trial has that did not help."""
+
+    advice: str  # the trial's
+    cause: str
+    words: Sequence[str]  # the trial's advice with the first that it got itself
+
+
+def second_cause(run: Run, results: Sequence[Tried]) -> SecondCause | None:
+    """What the first trial got as its cause that has another one than the run, where its advice is
+    something further to try; None where there is none."""
+    known = {run.summary.cause, "none", "unknown", None}
+    tried_before = {tried.advice for tried in results}
+    for tried in results:
+        said = tried.summary
+        if not tried.advice or said is None or said.cause in known or not said.advice:
+            continue
+        words = joined(tried.advice.split(), said.advice[0].split())
+        # Advice that takes the trial's own back is about what the trial did.
+        if set(tried.advice.split()) <= set(words) and " ".join(words) not in tried_before:
+            return SecondCause(tried.advice, str(said.cause), words)
+    return None
 
 
 def rows_of(results: Sequence[Tried]) -> list[dict[str, Any]]:

@@ -46,5 +46,6 @@ from .terminal.sweeps import sweep_report as sweep_report
 from .terminal.trials import TrialsSoFar as TrialsSoFar
 from .terminal.trials import command_of as command_of
 from .terminal.trials import trials_report as trials_report
+from .terminal.trials import trials_to_plain as trials_to_plain
 from .terminal.verdicts import summary_line as summary_line
 from .terminal.verdicts import verdict_report as verdict_report

@@ -1,5 +1,6 @@
 """normlab doctor"""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,7 +8,7 @@ import typer
 from normlab import api
 from normlab.cli.commands.sweep import make_runs, print_plan
 from normlab.cli.completing import complete_runs
-from normlab.cli.options import RESULTS, Format, IdRoot, examples
+from normlab.cli.options import RESULTS, Format, at_home, examples
 from normlab.cli.output import is_for_people, make_console, print_answer
 
 if TYPE_CHECKING:
@@ -33,7 +34,13 @@ def doctor(
             help="So many steps a trial; without, as many as the run, or as fit in a minute.",
         ),
     ] = None,
-    root: IdRoot = RESULTS,
+    root: Annotated[
+        Path,
+        typer.Option(
+            help="Where to look for ids; the trials go there, too.",
+            callback=at_home,
+        ),
+    ] = RESULTS,
     output_format: Format = "rich",
 ) -> None:
     """Try the advice that a run got, on the same seed, and say what each brought.
@@ -52,13 +59,11 @@ def try_advice(run: "Run", output_format: str, *, steps: int | None = None) -> N
     from normlab.runs import (
         plan_configs,
         plan_trials,
-        results_of,
-        rows_of,
         run_folder,
         steps_of_trials,
         why_no_trials,
     )
-    from normlab.show import TrialsSoFar, command_of, trials_report
+    from normlab.show import TrialsSoFar, command_of, trials_report, trials_to_plain
     from normlab.vocabulary import FINAL
 
     people = is_for_people(output_format)
@@ -67,7 +72,7 @@ def try_advice(run: "Run", output_format: str, *, steps: int | None = None) -> N
     if why is not None:
         console.print(why, soft_wrap=True)
         if not people:
-            print_answer(output_format, [], lambda: "")
+            print_answer(output_format, trials_to_plain(run, [], why), lambda: "")
         return
     trials = plan_trials(run, steps or steps_of_trials(run.summary))
     planned = plan_configs([trial.config for trial in trials], retry_failed=True)
@@ -77,13 +82,13 @@ def try_advice(run: "Run", output_format: str, *, steps: int | None = None) -> N
         console.print()
     print_answer(
         output_format,
-        rows_of(results_of(run, trials)),
+        trials_to_plain(run, trials),
         lambda: trials_report(run, trials, console.width),
     )
-    command = command_of(run, trials)
     if people:
         console.print(f"files  {run_folder(trials[0].config).parent}", style="dim")
-    if people and command is not None:
-        console.print(f"next   {command}", soft_wrap=True)
+        command = command_of(run, trials)
+        if command is not None:
+            console.print(f"next   {command}", soft_wrap=True)
     if any(outcome.status not in FINAL for outcome in outcomes):
         raise typer.Exit(1)

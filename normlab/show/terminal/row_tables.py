@@ -1,6 +1,7 @@
 """Rows of keys and figures, of which nothing is lost in any width: what does not fit goes below.
 
-Keys that do not fit stand in lines under their row, and figures that do not fit in a further table.
+Keys that do not fit stand in lines under their row, or above it, and figures that do not fit in a
+further table.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 GAP = 3  # between columns
-_INDENT = 2  # of keys under their row
+_INDENT = 2  # of keys under their row, and of figures under their keys
 
 
 class Row(NamedTuple):
@@ -35,6 +36,7 @@ class RowTable:
     left: Sequence[int] = field(default=())  # columns that are not aligned to the right
     apart: bool = False  # an empty line between rows of other keys
     bare: Sequence[int] = field(default=())  # keys that need no name where they stand below
+    above: bool = False  # keys stand above their row, and all of them, where not everything fits
 
     def drawn(self, width: int) -> list[RenderableType]:
         """The table in so many columns of a terminal, or several of them below each other."""
@@ -53,6 +55,8 @@ class RowTable:
         kept = len(keys)
         while kept and _joint([*keys[:kept], least]) > width:
             kept -= 1
+        if self.above and _joint([*keys, *sizes]) > width:
+            kept, width = 0, width - _INDENT
         before = [*keys[:kept], *(sizes[i] for i in labels)]
         parts: list[list[int]] = [[]]
         for i in figures:
@@ -68,14 +72,19 @@ class RowTable:
     def _part(
         self, kept: int, chosen: Sequence[int], sizes: Sequence[int]
     ) -> Iterator[RenderableType]:
-        """The table of some columns, beside the first keys; the others stand below each row.
+        """The table of some columns, beside the first keys; the others stand below each row, or
+        above it.
 
         Rows with nothing in these columns are left out.
         """
+        stacked = self.above and kept < len(self.keys)
+        indent = _INDENT if stacked else 0
         left = [True] * kept + [i in self.left for i in chosen]
         heads = [*self.keys[:kept], *(self.columns[i] for i in chosen)]
-        yield _line([Text(head, style="bold") for head in heads], sizes, left)
-        yield Text("─" * _joint(sizes), no_wrap=True, overflow="crop")
+        if stacked:
+            yield Text(", ".join(self.keys), style="bold")
+        yield _indented(_line([Text(head, style="bold") for head in heads], sizes, left), indent)
+        yield Text("─" * (indent + _joint(sizes)), no_wrap=True, overflow="crop")
         figures = [i for i in chosen if i >= self.labels]
         groups = [
             group
@@ -85,15 +94,17 @@ class RowTable:
         for number, group in enumerate(groups, start=1):
             for row in group:
                 keys = row.keys if row is group[0] else ("",) * len(row.keys)
+                if stacked and any(keys):
+                    yield Text(", ".join(filter(None, keys)), overflow="fold")
                 cells = [*map(Text, keys[:kept]), *(row.cells[i] for i in chosen)]
-                yield _line(cells, sizes, left)
+                yield _indented(_line(cells, sizes, left), indent)
             text = ", ".join(
                 key if i in self.bare else f"{self.keys[i]} {key}"
                 for i, key in enumerate(group[0].keys)
                 if i >= kept and key
             )
-            if text:
-                yield Padding(Text(text, style="dim"), (0, 0, 0, _INDENT), expand=False)
+            if text and not stacked:
+                yield _indented(Text(text, style="dim"), _INDENT)
             if self.apart and number < len(groups):
                 yield Text()
 
@@ -105,6 +116,10 @@ class RowTable:
                 groups.append([])
             groups[-1].append(row)
         return groups
+
+
+def _indented(text: Text, columns: int) -> RenderableType:
+    return Padding(text, (0, 0, 0, columns), expand=False) if columns else text
 
 
 def _joint(sizes: Sequence[int]) -> int:
