@@ -76,8 +76,11 @@ def why_no_trials(summary: Summary) -> str | None:
     name = f"{summary.run_id}, {summary.name}" if summary.name else summary.run_id
     if not summary.final:
         why = f"{name}: {summary.status}, so that it has no diagnosis; nothing is tried"
-        begun = summary.status == "interrupted"
-        return f"{why}; the same command that began it goes on with it" if begun else why
+        goes_on = {
+            "interrupted": "; the same command that began it goes on with it",
+            "timeout": "; the same command with a larger training.max_seconds goes on with it",
+        }
+        return f"{why}{goes_on.get(summary.status, '')}"
     if summary.cause is None:
         return (
             f"{name}: no cause was recorded, as the run was made by an older version; "

@@ -96,7 +96,7 @@ def _table(results: Sequence[Tried], at_work: Collection[str] = ()) -> RowTable:
         for tried in results
     ]
     columns = (METRICS[metric].label, "verdict", "cause", "steps")
-    return RowTable(("tried",), columns, rows, labels=1, left=(1, 2), above=True)
+    return RowTable(("tried",), columns, rows, left=(1, 2), above=True)
 
 
 def _waiting(tried: Tried, at_work: Collection[str]) -> list[Text]:
@@ -139,7 +139,9 @@ def _sentence(run: Run, results: Sequence[Tried], best: Tried | None) -> str:
     if best is None or best.score is None:
         least = "" if given.score is None else f" {given.score:.3f},"
         within = _within(given) if given.summary is not run.summary else ""
-        none = f"No advice brings {label} above{least} that of the settings as given{within}."
+        none = (
+            f"No advice brings {label} a point above{least} that of the settings as given{within}."
+        )
         return f"{none}{_further(run, results, given)}"
     gain = f"{label} {_gain(run, given, best)}"
     if best.cured:

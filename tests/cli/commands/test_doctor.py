@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+from normlab.api import run_to_try
 from tests.cli.invoking import normlab
 from tests.conftest import TINY
+from tests.runs.support import config_in, write_run
 
 SLOW_RATE = (*TINY, "norm=none", "optimizer.lr=1e-6")
 
@@ -25,7 +27,8 @@ def test_advice_is_tried_once_and_what_it_brought_is_told(tmp_path: Path) -> Non
     assert table.count("best") == 1
     advised = json.loads((given / "summary.json").read_text())["try"]
     command = table.splitlines()[-1]
-    assert command.startswith("next   normlab run data=gaussian model=mlp norm=none")
+    kept = [word for word in SLOW_RATE if not word.startswith("optimizer.lr")]
+    assert command.split()[:-1] == ["next", "normlab", "run", *kept]
     assert command.split()[-1] in advised
 
     # The latest run is still the one to which it belongs; nothing is made again.
@@ -34,7 +37,10 @@ def test_advice_is_tried_once_and_what_it_brought_is_told(tmp_path: Path) -> Non
     assert again.stdout == f"2 runs: 0 to make, 2 finished before\n\n{table}"
     assert before == {file: file.stat().st_mtime_ns for file in trials}
 
-    rows = json.loads(normlab("doctor", given.name, "--format", "json", cwd=tmp_path).stdout)
+    found = json.loads(normlab("doctor", given.name, "--format", "json", cwd=tmp_path).stdout)
+    assert (found["run"], found["cause"]) == (given.name, "rate_too_small")
+    assert f"next   {found['next']}" == command
+    rows = found["trials"]
     assert [row["advice"] for row in rows] == [None, *advised]
     assert rows[0]["cause"] == "rate_too_small"
     assert [row["best"] for row in rows].count(True) == 1
@@ -45,7 +51,7 @@ def test_trials_of_other_steps_begin_with_the_given_settings(tmp_path: Path) -> 
     done = normlab("doctor", "--steps", "3", "--format", "json", cwd=tmp_path)
     assert done.returncode == 0
     assert "3 runs: 3 to make" in done.stderr
-    rows = json.loads(done.stdout)
+    rows = json.loads(done.stdout)["trials"]
     assert [row["steps"] for row in rows] == [3, 3, 3]
     assert rows[0]["advice"] is None
 
@@ -63,9 +69,19 @@ def test_where_nothing_is_to_be_tried_a_line_says_so(tmp_path: Path) -> None:
     )
     file.write_text(json.dumps({**told, "cause": "none"}))
     done = normlab("doctor", "--format", "json", cwd=tmp_path)
-    assert (done.returncode, json.loads(done.stdout)) == (0, [])
-    assert "nothing is wrong with it" in done.stderr
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["trials"], found["next"]) == (0, [], None)
+    assert "nothing is wrong with it" in found["sentence"] in done.stderr.replace("\n", "")
     assert not (tmp_path / "results" / "doctor").exists()
+
+
+def test_the_latest_run_is_no_trial_and_none_of_a_benchmark(tmp_path: Path) -> None:
+    given = write_run(config_in(tmp_path, "seed=1"))
+    for experiment in ("doctor", "diagnosis-own"):
+        write_run(config_in(tmp_path, "seed=2", f"output.experiment={experiment}"))
+    assert run_to_try(root=tmp_path).folder == given
+    own = write_run(config_in(tmp_path, "seed=3", "output.experiment=own-diagnosis"))
+    assert run_to_try(root=tmp_path).folder == own
 
 
 def test_no_such_run(tmp_path: Path) -> None:
