@@ -44,7 +44,7 @@ def advised(cases: "Sequence[LabelledCase]") -> "dict[int, Config]":
 
 def plan_advised(tries: "Mapping[int, Config]") -> "Plan | None":
     """The runs of cases with their advice; None where none got any."""
-    configs = list(tries.values())
+    configs = bench.once(tries.values())
     return run_files.plan_configs(configs, retry_failed=True) if configs else None
 
 

@@ -4,6 +4,7 @@ from .autopsies import is_installed as is_installed
 from .case_runs import DiagnosisBench as DiagnosisBench
 from .case_runs import first_configs as first_configs
 from .case_runs import judge_cases as judge_cases
+from .case_runs import once as once
 from .case_runs import run_names as run_names
 from .case_runs import tried_configs as tried_configs
 from .cases import BENCH as BENCH

@@ -1,7 +1,7 @@
 """The runs of labelled cases, as given, with the fix and with the first advice, and how they are
 judged."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from normlab.bench.cases import (
     judge_case,
     tally,
 )
-from normlab.config import Config
+from normlab.config import Config, run_id
 from normlab.errors import ConfigError
 from normlab.runs import Summary, read_summary, run_folder
 
@@ -57,8 +57,16 @@ class DiagnosisBench:
 
 
 def first_configs(cases: Sequence[LabelledCase]) -> list[Config]:
-    """The runs of the first pass: each case as given and with its fix."""
-    return [config for case in cases for config in (case.given, case.fixed) if config is not None]
+    """The runs of the first pass, each once: every case as given and with its fix."""
+    return once(config for case in cases for config in (case.given, case.fixed) if config)
+
+
+def once(configs: Iterable[Config]) -> list[Config]:
+    """Configs of runs in one place without those that are the run of one before."""
+    found: dict[str, Config] = {}
+    for config in configs:
+        found.setdefault(run_id(config), config)
+    return list(found.values())
 
 
 def tried_configs(cases: Sequence[LabelledCase]) -> dict[int, Config]:

@@ -215,7 +215,7 @@ class Tally:
     """How good a diagnosis is, over cases."""
 
     named: Share  # of those that fail
-    called_ill: Share  # of those that do not
+    sound_given_cause: Share  # of those that do not
     recovers: Share  # of those whose fix brings something
     harms: Share  # of those whose first advice was tried
 

@@ -166,7 +166,7 @@ EVERY = [
 def test_the_counts() -> None:
     counted = tally(EVERY)
     assert counted.named == (2, 4)
-    assert counted.called_ill == (1, 2)
+    assert counted.sound_given_cause == (1, 2)
     assert counted.recovers == (1, 3)
     assert counted.harms == (1, 3)
     assert counted.to_plain()["named"] == {"count": 2, "of": 4, "share": 0.5}

@@ -48,7 +48,7 @@ def test_of_all_causes_nine_in_ten_are_named_and_three_in_four_first_tries_recov
 ) -> None:
     found = benchmark_diagnosis(FILE, tmp_path)
     counted = found.tally
-    assert (counted.named.of, counted.called_ill) == (37, (0, 6))
+    assert (counted.named.of, counted.sound_given_cause) == (37, (0, 6))
     assert counted.named.part >= 0.9 * counted.named.of
     assert counted.recovers.of == counted.named.of  # every fix brings something
     assert counted.recovers.part >= 0.75 * counted.recovers.of

@@ -33,12 +33,12 @@ def bench_diagnosis(
         bool, typer.Option("--tries/--no-tries", help="Make the runs with the first advice, too.")
     ] = True,
     torchmortem: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--torchmortem/--no-torchmortem",
             help="Where it is installed, train for its word, too, each time anew.",
         ),
-    ] = True,
+    ] = None,
     root: Annotated[
         Path, typer.Option("--root", help="Where the runs go.", callback=at_home)
     ] = RESULTS,
@@ -58,6 +58,12 @@ def bench_diagnosis(
     with console.status("reading the cases"):
         labelled = api.read_cases(cases, root)
         planned = api.plan_cases(labelled)
+    if torchmortem:
+        from normlab.bench import is_installed
+
+        if not is_installed():
+            console.print("torchmortem is not installed; its word is left out")
+    console.print("as given and with the fix", style="bold")
     print_plan(planned, console, dry_run=False)
     outcomes = make_runs(planned, console, CasesSoFar(run_names(labelled, {})))
     advice: dict[int, Config] = {}
@@ -66,13 +72,14 @@ def bench_diagnosis(
             advice = api.advised(labelled)
             further = api.plan_advised(advice)
         if further is not None:
+            console.print("with the first advice", style="bold")
             print_plan(further, console, dry_run=False)
             outcomes += make_runs(further, console, CasesSoFar(run_names(labelled, advice)))
     with console.status("judging") as status:
         found = api.judge_cases(
             labelled,
             advice,
-            peers=torchmortem,
+            peers=torchmortem is not False,
             on_case=lambda case: status.update(f"judging case {case.number}"),
         )
     if people:

@@ -31,7 +31,7 @@ class CasesSoFar:
         """Nothing is to be seen beside the jobs."""
 
 
-_NOTHING = "·"
+_NOTHING, _ONLY_SAID = "·", "–"
 _LETTERS = string.ascii_lowercase + string.ascii_uppercase
 
 
@@ -74,11 +74,13 @@ def _matrix(matrix: "Confusion", peers: dict[str, "Confusion"]) -> Iterator[Text
             row.append(f" {shown:>{digits}}", style=_cell_style(cause, said, count))
         for head, counted in heads.items():
             share = counted.named.get(cause)
-            told = f"{share.part}/{share.of}" if share else ""
+            told = f"{share.part}/{share.of}" if share else _ONLY_SAID
             row.append(f"  {told:>{max(5, len(head))}}")
         yield row
     statuses = [name for name in matrix.causes if name not in CAUSES]
     yield Text("columns: what was said, by the letter of its row", style="dim")
+    if len(matrix.named) < len(matrix.causes):
+        yield Text(f"{_ONLY_SAID} was only said: no case is labelled so", style="dim")
     if statuses:
         yield Text(f"{', '.join(statuses)}: runs without a cause", style="dim")
 
@@ -96,10 +98,13 @@ def _counts(found: "DiagnosisBench", *, tries: bool) -> Iterator[RenderableType]
     counted = found.tally
     facts = facts_table()
     facts.add_row("cause named", f"in {_share(counted.named)} that fail")
-    facts.add_row("called ill", f"{_share(counted.called_ill)} that are healthy")
+    facts.add_row("", f"{_share(counted.sound_given_cause)} sound trainings given a cause")
     if tries:
+        unfixed = sum(not each.case.healthy and each.case.fixed is None for each in found.judged)
+        without = f"; {plural(unfixed, 'case')} without fix" if unfixed else ""
         facts.add_row(
-            "first try", f"recovers 90% of what the fix brings in {_share(counted.recovers)}"
+            "first try",
+            f"recovers 90% of what the fix brings in {_share(counted.recovers)}{without}",
         )
         facts.add_row("", f"loses five points or more in {_share(counted.harms)}")
     for name in found.peers:
@@ -112,7 +117,7 @@ def _counts(found: "DiagnosisBench", *, tries: bool) -> Iterator[RenderableType]
             f"names the cause in {_share(theirs.named)} by its weightiest warning, "
             f"in {anywhere} by any",
         )
-        facts.add_row("", f"calls {_share(theirs.called_ill)} healthy ones ill")
+        facts.add_row("", f"{_share(theirs.sound_given_cause)} sound trainings given a cause")
     facts.add_row(
         "time",
         f"{found.given_seconds:.1f} s of training as given, {found.seconds:.1f} s of all "
@@ -138,11 +143,11 @@ def _misses(judged: "Sequence[JudgedCase]") -> Iterator[Text]:
     missed = [each for each in judged if not each.named]
     if missed:
         yield Text()
-        yield Text("Missed: said, labelled, config", style="bold")
+        yield Text("Missed", style="bold")
     for each in missed:
         labelled = " or ".join([each.case.cause, *each.case.also])
         words = shlex.join(each.case.words)
-        yield _line(f"case {each.case.number}  {each.said}, labelled {labelled}: {words}")
+        yield _line(f"case {each.case.number}: said {each.said}, labelled {labelled}: {words}")
 
 
 def _short_tries(judged: "Sequence[JudgedCase]") -> Iterator[Text]:
@@ -153,7 +158,7 @@ def _short_tries(judged: "Sequence[JudgedCase]") -> Iterator[Text]:
     for each in short:
         advice = each.advice[0] if each.advice else "none"
         figures = ", ".join(map(_figure, (each.given, each.tried, each.fixed)))
-        yield _line(f"case {each.case.number}  {each.case.cause}: {advice}: {figures}")
+        yield _line(f"case {each.case.number}: {each.case.cause}: {advice}: {figures}")
 
 
 def _line(text: str) -> Text:
