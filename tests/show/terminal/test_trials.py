@@ -145,3 +145,6 @@ def test_names_that_do_not_fit_stand_above_their_figures(monkeypatch: pytest.Mon
     assert narrow[0] == narrow[narrow.index("") + 1] == "tried"
     assert [line for line in narrow if "440" in line] == ["  depth     440"] * 2
     assert max(map(len, narrow)) <= 30
+    # A table of 43 columns with its indent: in 42 the last figure goes into a further table.
+    assert "" not in table(advised, trials, 43)
+    assert "" in table(advised, trials, 42)
