@@ -15,6 +15,7 @@ from .exporting import export as export
 from .filters import check_where as check_where
 from .filters import where as where
 from .gradient_shares import gradient_shares as gradient_shares
+from .keys import DATA as DATA
 from .keys import DEPTH as DEPTH
 from .keys import NORM as NORM
 from .keys import RESIDUAL as RESIDUAL

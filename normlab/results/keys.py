@@ -11,6 +11,7 @@ from normlab.errors import ConfigError
 from normlab.text import did_you_mean
 from normlab.vocabulary import METRICS
 
+DATA = "data"
 DEPTH = "model.depth"
 NORM = "norm"
 RESIDUAL = "model.residual"
@@ -140,7 +141,8 @@ def layout(
 ) -> tuple[list[str], list[str]]:
     """The keys of a comparison's rows and columns, by default whatever varies, depth as columns.
 
-    Raises ConfigError where a key is no column.
+    What the columns decide needs no rows of its own, but for the data set: figures on unlike data
+    are never compared in one row. Raises ConfigError where a key is no column.
     """
     vary = varying(frame)
     if cols is None:
@@ -148,8 +150,9 @@ def layout(
     cols = [known_key(frame, key) for key in cols]
     if rows is None:
         rows = [key for key in vary if key not in cols]
-        # What depth alone decides goes along with it and needs no rows of its own.
-        rows = [key for key in rows if not cols or not is_determined(frame, key, cols)]
+        rows = [
+            key for key in rows if not cols or key == DATA or not is_determined(frame, key, cols)
+        ]
         if not rows:
             rows, cols = cols or ["name"], []
     rows = [known_key(frame, key) for key in rows]

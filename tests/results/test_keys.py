@@ -11,6 +11,7 @@ from normlab.errors import ConfigError
 from normlab.results import label, layout, pooled, short_names, summarize, where
 from normlab.results.frames import to_frame
 from normlab.results.keys import rank, varying
+from normlab.results.variants import variant_keys, variants_of
 from tests.results.sample import row
 
 
@@ -42,6 +43,20 @@ def test_what_goes_along_with_depth_needs_no_rows() -> None:
     assert layout(frame) == (["norm"], ["model.depth"])
     assert layout(where(frame, ["norm=bn"])) == (["model.depth"], [])
     assert layout(where(frame, ["norm=bn", "model.depth=8"])) == (["name"], [])
+
+
+def test_a_data_set_that_goes_along_with_depth_has_rows_of_its_own() -> None:
+    frame = to_frame(
+        [
+            row("data=gaussian", "model=mlp", "model.depth=4"),
+            row("data=digits", "model.depth=8"),
+            row("data=digits", "model.depth=20"),
+        ]
+    )
+    assert layout(frame) == (["data"], ["model.depth"])
+    assert layout(frame, None, []) == (["model", "data", "model.depth"], [])
+    names = {variant.name for variant in variants_of(frame, variant_keys(frame))}
+    assert names == {"gaussian", "digits"}
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from normlab.errors import ConfigError
-from normlab.results import Request, arrange, counts, pooled
+from normlab.results import DATA, Request, arrange, counts, pooled
 from normlab.show.comparisons.layout import ComparisonLayout, lay_out
 from normlab.show.comparisons.legend import cells_by_cause, legend, marks_explained
 from normlab.show.comparisons.origins import origin_notes
 from normlab.show.formats.registry import TABLE_FORMATS, formats_of
 from normlab.show.terminal.run_lists import counts_line
+from normlab.text import some_of
 from normlab.vocabulary import METRICS, Spread
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def comparison(
     if mixed:
         names = ", ".join(mixed)
         cautions.insert(0, f"runs that differ in {names} share a cell; name it in --rows")
+    if unlike := _unlike_data(found.runs, [*keys, *mixed]):
+        cautions.insert(0, unlike)
     notes += cautions
     for caution in [] if table_format.noted else cautions:
         on_caution(caution)
@@ -109,3 +112,11 @@ def comparison(
     return table_format.comparison(
         Comparison(found.table, found.rows, found.cols, notes, width, found.best, options)
     )
+
+
+def _unlike_data(frame: "DataFrame", keys: Sequence[str]) -> str:
+    """That cells, each of one data set, are of several; empty where they are not or a key says."""
+    names = sorted(map(str, frame[DATA].unique())) if DATA in frame else []
+    if DATA in keys or len(names) < 2:
+        return ""
+    return f"cells are of unlike data ({some_of(names)}); name data in --rows"

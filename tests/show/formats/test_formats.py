@@ -218,6 +218,14 @@ def test_other_formats_say_what_their_figures_leave_out(frame: DataFrame, form: 
     assert (r"\*: n = 1" if form == "md" else "*: n = 1") in str(one)
 
 
+def test_cells_of_unlike_data_are_said_where_no_key_tells_them_apart(frame: DataFrame) -> None:
+    mixed = frame.assign(data=frame["data"].where(frame["model.depth"] > 8, "gaussian"))
+    for rows, said in ((None, False), (["norm"], True), (["norm", "data"], False)):
+        text = text_of(comparison(mixed, ComparisonOptions(rows), "rich", 200), 200)
+        assert ("cells are of unlike data (digits, gaussian); name data in --rows" in text) is said
+        assert ("data" in text.splitlines()[0].split()) is not said
+
+
 @pytest.mark.parametrize("form", ["rich", "csv", "json", "md", "latex"])
 def test_no_runs_are_no_crash(form: str) -> None:
     nothing = read_results([])[0]
