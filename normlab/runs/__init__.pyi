@@ -13,6 +13,7 @@ from .finding import finished_elsewhere as finished_elsewhere
 from .finding import in_one_line as in_one_line
 from .finding import latest_experiment as latest_experiment
 from .finding import run_folders as run_folders
+from .finding import short_id as short_id
 from .folder import CHECKPOINT_FILE as CHECKPOINT_FILE
 from .folder import CONFIG_FILE as CONFIG_FILE
 from .folder import Run as Run

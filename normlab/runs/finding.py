@@ -23,6 +23,7 @@ from normlab.text import first_line, some_of
 
 # A link to a results folder leads to its runs in so many steps; one to / must not lead to all.
 _BELOW_LINK = 2
+_LEAST_DIGITS = 4
 # Other folders may hold whatever they like, pictures and verdicts.
 _TABLES = ("metrics.parquet", "layers.parquet", "metrics.arrows", "layers.arrows")
 _ONLY_A_RUNS = (ENVIRONMENT_FILE, *_TABLES, WEIGHTS_FILE, CHECKPOINT_FILE)
@@ -144,6 +145,21 @@ def find_run(name: str | None, root: Path, *, but: Callable[[str], bool] = lambd
         several = some_of(sorted(map(str, meant)), 4)
         raise RecordError(f"{name}: {len(meant)} runs begin so: {several}")
     return max(meant, key=start_of)
+
+
+def short_id(folder: Path) -> str:
+    """The start of a run's id by which it is found in its results folder: four digits, or as many
+    more as no other run there begins with."""
+    names: set[str] = set()
+    with contextlib.suppress(OSError):
+        for experiment in folder.parent.parent.iterdir():
+            with contextlib.suppress(OSError):
+                names.update(os.listdir(experiment))  # noqa: PTH208
+    others = names - {folder.name}
+    lengths = range(_LEAST_DIGITS, len(folder.name))
+    starts = (folder.name[:length] for length in lengths)
+    unique = (start for start in starts if not any(name.startswith(start) for name in others))
+    return next(unique, folder.name)
 
 
 def latest_experiment(root: Path) -> tuple[Path, int]:

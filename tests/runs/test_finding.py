@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from normlab.errors import RecordError
-from normlab.runs import find_run, finished_elsewhere, plan_configs, run_folders
+from normlab.runs import find_run, finished_elsewhere, plan_configs, run_folders, short_id
 from tests.runs.support import config_in, write_run
 
 
@@ -137,3 +137,12 @@ def test_finished_runs_of_other_experiments_are_found(tmp_path: Path) -> None:
     assert finished_elsewhere([config_in(tmp_path / "none", "seed=1")]) == []
     assert plan_configs(here).elsewhere == (finished,)
     assert plan_configs(here, force=True).elsewhere == ()
+
+
+def test_a_run_is_named_by_so_few_digits_as_find_it(tmp_path: Path) -> None:
+    runs(tmp_path, "a/0123456789", "b/0123456789", "b/0123499999", "a/0124000000", "a/ab")
+    (tmp_path / "verdicts-small.json").touch()
+    starts = {name: short_id(tmp_path / "a" / name) for name in ("0123456789", "0124000000", "ab")}
+    assert starts == {"0123456789": "012345", "0124000000": "0124", "ab": "ab"}
+    assert find_run("012345", tmp_path).name == "0123456789"
+    assert short_id(tmp_path / "nowhere" / "else" / "0123456789") == "0123"

@@ -1,12 +1,13 @@
 """What a person reads at the end of a run."""
 
 import shlex
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from normlab.measurement import predict
-from normlab.runs import Run, Summary
+from normlab.runs import Run, Summary, short_id, why_no_trials
 from normlab.show.terminal.layer_table import layer_table
 from normlab.show.terminal.plain_tables import diagnosis_style, facts_table
 from normlab.show.terminal.strips import gradient_strips
@@ -14,7 +15,7 @@ from normlab.text import plural
 
 
 def run_report(run: Run, width: int) -> Group:
-    """A run's layers, diagnosis, accuracy, and where its files lie, of which none is read."""
+    """A run's layers, diagnosis, accuracy, where its files lie, and what to try next."""
     summary = run.summary
     parts: list[RenderableType] = [*gradient_strips(run.layers, width)]
     table = layer_table(run.layers, width)
@@ -43,7 +44,16 @@ def run_report(run: Run, width: int) -> Group:
     )
     facts.add_row("command", Text(shlex.join(run.environment.get("command", []))))
     facts.add_row("files", Text(str(run.folder)))
+    if why_no_trials(summary) is None:
+        facts.add_row("next", Text(f"normlab doctor {_named(run.folder)}"))
     return Group(*parts, facts)
+
+
+def _named(folder: Path) -> str:
+    """What names a run to a command: the start of its id where that is looked for, or its path."""
+    if folder.parent.parent.resolve() == Path("results").resolve():
+        return short_id(folder)
+    return shlex.quote(str(folder))
 
 
 def diagnosis_line(summary: Summary) -> Text:

@@ -1,12 +1,15 @@
 """What is read at the end of a run."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from pandas import DataFrame
 
 from normlab.show import run_report
 from normlab.show.terminal.layer_table import layer_table
 from normlab.show.terminal.strips import gradient_strips
-from tests.show.terminal.printing import text_of
+from tests.show.terminal.printing import printed, text_of
 from tests.show.terminal.runs import SUMMARY, layers_frame, run_of
 
 
@@ -39,3 +42,29 @@ def test_one_snapshot_has_no_end() -> None:
     text = text_of(run_report(run_of(layers_frame(3, steps=(0,))), 80))
     assert "δ init" in text
     assert "δ end" not in text
+
+
+@pytest.mark.parametrize(
+    ("cause", "advice", "tried"),
+    [
+        ("depth", ["norm=bn"], True),
+        ("depth", [], False),
+        ("none", ["norm=bn"], False),
+        (None, ["norm=bn"], False),  # an older version's: doctor needs a cause
+    ],
+)
+def test_the_last_line_names_the_command_that_tries_the_advice(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cause: str | None,
+    advice: list[str],
+    tried: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = run_of(layers_frame(3), {**SUMMARY, "cause": cause, "try": advice})
+    files, last = printed(run_report(run, 80))[-2:]
+    assert (last.split() == ["next", "normlab", "doctor", "0123"]) is tried
+    assert (files if tried else last).startswith("files")
+    elsewhere = replace(run, folder=Path("/a place/runs/0123456789"))
+    last = printed(run_report(elsewhere, 80))[-1].rstrip()
+    assert last.endswith("normlab doctor '/a place/runs/0123456789'") is tried
