@@ -19,6 +19,7 @@ from .keys import DATA as DATA
 from .keys import DEPTH as DEPTH
 from .keys import NORM as NORM
 from .keys import RESIDUAL as RESIDUAL
+from .keys import cause_label as cause_label
 from .keys import known_key as known_key
 from .keys import label as label
 from .keys import layout as layout

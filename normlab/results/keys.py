@@ -26,8 +26,11 @@ def label(key: str, value: Any) -> str:
     """A key's value as tables show it: `plain` or `residual`, `true`, `0.1`, `–` for none.
 
     It stands beside its key, so that no norm is `none`, the value that one sets and filters by;
-    where it stands alone, in a variant's name, it says so itself: `no-norm`, `lr=0.1`.
+    where it stands alone, in a variant's name, it says so itself: `no-norm`, `lr=0.1`. A cause
+    `none` would be read as one that is not known.
     """
+    if key == "cause":
+        return cause_label(value)
     if value is None or value != value:
         return "–"
     if key == RESIDUAL:
@@ -35,6 +38,13 @@ def label(key: str, value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return str(value).lower()
     return _shortest(value) if isinstance(value, float) else str(value)
+
+
+def cause_label(cause: Any) -> str:
+    """A cause as people read it: `–` where nothing is wrong, `not recorded` of older versions."""
+    if cause is None or cause != cause:
+        return "not recorded"
+    return "–" if cause == "none" else str(cause)
 
 
 def _shortest(value: float) -> str:

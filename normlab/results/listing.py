@@ -8,7 +8,14 @@ import pandas
 from pandas import DataFrame
 
 from normlab.results.cells import cells_of
-from normlab.results.keys import is_determined, known_key, label, short_names, varying_identity
+from normlab.results.keys import (
+    SEEDS,
+    is_determined,
+    known_key,
+    label,
+    short_names,
+    varying_identity,
+)
 from normlab.runs import start_of
 
 _NEWEST_FIRST = "-started"
@@ -57,16 +64,26 @@ def _order(frame: DataFrame, sort: str) -> "np.ndarray":
 
 
 def _settings(experiment: DataFrame, shown: DataFrame) -> dict[Any, str]:
-    """Of each shown run of an experiment, by its place, the values that its name does not tell."""
-    keys = [
+    """Of each shown run of an experiment, by its place, the values that its name does not tell.
+
+    What is measured is told only of runs that differ in nothing else.
+    """
+    varying = [
         key for key in varying_identity(experiment) if not is_determined(experiment, key, ["name"])
     ]
-    names = short_names(keys)
+    probes = [key for key in varying if key.split(".")[0] == "probes"]
+    keys = [key for key in varying if key not in probes]
+    names = dict(zip((*keys, *probes), short_names([*keys, *probes]), strict=True))
+    seeds = [key for key in SEEDS if key in experiment]
+    alike = cells_of(experiment, ["name", *seeds, *keys]).number
+    told = {
+        key: experiment.groupby(alike)[key].transform("nunique", dropna=False) > 1 for key in probes
+    }
     return {
         place: " ".join(
-            f"{name}={label(key, record[key])}"
-            for key, name in zip(keys, names, strict=True)
+            f"{names[key]}={label(key, record[key])}"
+            for key in [*keys, *(key for key in probes if told[key][place])]
             if record[key] == record[key] and record[key] is not None
         )
-        for place, record in zip(shown.index, shown[keys].to_dict("records"), strict=True)
+        for place, record in zip(shown.index, shown[varying].to_dict("records"), strict=True)
     }

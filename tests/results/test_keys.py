@@ -95,6 +95,13 @@ def test_numbers_are_written_in_few_digits(value: float, text: str) -> None:
     assert label("optimizer.lr", value) == text
 
 
+def test_where_nothing_is_wrong_the_cause_is_a_dash_unlike_one_that_is_not_recorded() -> None:
+    causes = ("none", "depth", None, float("nan"))
+    shown = [label("cause", cause) for cause in causes]
+    assert shown == ["–", "depth", "not recorded", "not recorded"]
+    assert label("norm", "none") == label("", "none") == "none"  # what one filters by
+
+
 def test_numbers_come_before_none_and_that_before_other_words_and_what_is_absent() -> None:
     found = sorted([None, "ln", 2, "none", float("nan"), "bn", 0.5], key=rank)
     assert found[:5] == [0.5, 2, "none", "bn", "ln"]

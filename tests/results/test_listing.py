@@ -69,5 +69,20 @@ def test_of_other_probes_alone_it_is_said() -> None:
     assert sorted(listed(frame)["settings"]) == ["snapshots=3", "snapshots=7"]
 
 
+def test_probes_are_no_settings_where_another_one_tells_the_runs_apart() -> None:
+    chosen = (
+        ("optimizer.lr=0.1", "probes.snapshots=3"),
+        ("optimizer.lr=0.2", "probes.snapshots=7"),
+        ("optimizer.lr=0.2", "probes.snapshots=7", "probes.batch_size=16"),
+    )
+    frame = to_frame(row(*words, seed=0) for words in chosen)
+    by_rate = listed(frame[:2], "optimizer.lr")
+    assert by_rate["settings"].tolist() == ["lr=0.1", "lr=0.2"]
+    told = ["lr=0.1", "lr=0.2 batch_size=16", "lr=0.2 batch_size=256"]
+    assert sorted(listed(frame)["settings"]) == told
+    of_seeds = to_frame(row(f"probes.snapshots={3 + seed}", seed=seed) for seed in (0, 1))
+    assert listed(of_seeds)["settings"].tolist() == ["", ""]
+
+
 def test_no_runs() -> None:
     assert listed(to_frame([])).empty

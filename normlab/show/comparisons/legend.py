@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from normlab.results import cause_label
 from normlab.show.comparisons.figures import NO_RATIO
 from normlab.show.comparisons.layout import ComparisonLayout, usual_n
 from normlab.vocabulary import DIAGNOSES, METRICS, Spread
@@ -24,9 +25,9 @@ _LETTERS = (
     "letters: how trainings ended that came less than 90% of the way from chance to full train "
     "accuracy"
 )
-# Of all letters; with more the line is no help.
+# Of all letters; more of them are no help.
 _MOST_CAUSES = 8
-_NO_CAUSE = "not recorded"  # of a run that an older version made
+_NO_CAUSE = cause_label(None)
 
 
 def legend(summary: "DataFrame", layout: ComparisonLayout, spread: Spread = "interval") -> str:
@@ -66,27 +67,29 @@ def legend(summary: "DataFrame", layout: ComparisonLayout, spread: Spread = "int
 
 def cells_by_cause(summary: "DataFrame") -> str:
     """How many of the cells with a letter have which cause, in one line; empty where no cell has a
-    letter, and where there are too many causes to be read.
+    letter.
 
-    Such as `cells by cause: u: 3 rate_too_small, 2 depth; v: 1 vanishing_at_init`.
+    Such as `cells by cause: u: 3 rate_too_small, 2 depth; v: 1 vanishing_at_init`; of very many the
+    first ones.
     """
     if not {"verdict", "cause"} <= set(summary):  # one of them is a key of the rows
         return ""
     cells = summary[summary["metric"] == next(iter(summary["metric"]), None)]
     counted: dict[str, Counter[str]] = {}
-    for verdict, cause in zip(cells["verdict"], cells["cause"].fillna(_NO_CAUSE), strict=True):
+    for verdict, cause in zip(cells["verdict"], cells["cause"].map(cause_label), strict=True):
         diagnosis = DIAGNOSES.get(verdict or "")
         if diagnosis and diagnosis.mark:
             counted.setdefault(diagnosis.mark, Counter())[cause] += 1
     if set().union(*counted.values()) == {_NO_CAUSE}:
         return f"causes {_NO_CAUSE}: made by an older version"
-    if not 0 < sum(map(len, counted.values())) <= _MOST_CAUSES:
-        return ""
-    parts = [
-        f"{mark}: {', '.join(f'{n} {cause}' for cause, n in counts.most_common())}"
-        for mark, counts in counted.items()
-    ]
-    return f"cells by cause: {'; '.join(parts)}"
+    room, parts = _MOST_CAUSES, []
+    for mark, counts in counted.items():
+        shown = ", ".join(f"{n} {cause}" for cause, n in counts.most_common(room))
+        parts += [f"{mark}: {shown}"] if shown else []
+        room -= min(room, len(counts))
+    left_out = sum(map(len, counted.values())) - _MOST_CAUSES
+    more = f" and {left_out} more (normlab ls --where cause=…)" if left_out > 0 else ""
+    return f"cells by cause: {'; '.join(parts)}{more}" if parts else ""
 
 
 def marks_explained(layout: ComparisonLayout) -> list[tuple[str, str]]:

@@ -51,7 +51,8 @@ class RowTable:
         labels = list(range(self.labels))
         figures = range(self.labels, len(self.columns))
         # What every line needs: its labels, and the widest of the figures.
-        least = _joint([*(sizes[i] for i in labels), max((sizes[i] for i in figures), default=0)])
+        widest = [max(sizes[i] for i in figures)] if figures else []
+        least = _joint([*(sizes[i] for i in labels), *widest])
         kept = len(keys)
         while kept and _joint([*keys[:kept], least]) > width:
             kept -= 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
-from normlab.results import label
+from normlab.results import cause_label, label
 from normlab.show.terminal.plain_tables import diagnosis_style, status_style
 from normlab.show.terminal.row_tables import Row, RowTable
 from normlab.text import plural
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from normlab.show.formats.run_list import RunList
 
 _NARROW = 100  # below it there is no room for the last figure
-_FIGURES = ("outcome", "train", "seconds")
+_ROOM_FOR_CAUSES = 54  # below it a run's id would have none beside the longest cause
 _TWICE = {
     "repeated": "in several folders, counted once",
     "remeasured": "of another's training with other probes, counted once",
@@ -26,38 +26,50 @@ _TWICE = {
 
 def runs_table(listed: "RunList") -> Group:
     """Runs one by one, their starts in local time, and how many more there are."""
-    runs, left_out, width = listed
-    several = runs["experiment"].nunique() > 1
-    keys = ("run", "started", *(("experiment",) if several else ()), "network", "settings")
-    figures = _FIGURES[:-1] if width < _NARROW else _FIGURES
-    rows = []
-    for record in runs.to_dict("records"):
-        run = {str(key): value for key, value in record.items()}
-        rows.append((_keys(run), _figures(run)[: len(figures)]))
-    keys += ("cause",) if any(told["cause"] for told, _ in rows) else ()
+    frame, left_out, width = listed
+    runs = [{str(key): value for key, value in run.items()} for run in frame.to_dict("records")]
+    keys = ["run", "started", "network", "settings"]
+    figures = ["outcome", "train", *(["seconds"] if width >= _NARROW else [])]
+    if frame["experiment"].nunique() > 1:
+        keys.insert(2, "experiment")
+    if any(map(_is_ill, runs)):
+        place, names = (1, figures) if width >= _ROOM_FOR_CAUSES else (keys.index("network"), keys)
+        names.insert(place, "cause")
+    rows = [
+        Row([_key(run, key) for key in keys], [_figure(run, name) for name in figures])
+        for run in runs
+    ]
+    left = [i for i, name in enumerate(figures) if name in ("outcome", "cause")]
     bare = [keys.index("network"), keys.index("settings")]
-    lines = [Row([told[key] for key in keys], cells) for told, cells in rows]
-    table = RowTable(keys, figures, lines, labels=len(figures), left=(0,), bare=bare)
+    table = RowTable(keys, figures, rows, labels=len(figures), left=left, bare=bare)
     more = [Text(f"… and {left_out:,} more; --limit 0 shows all")] if left_out else []
     return Group(*(table.drawn(width) if rows else []), *more)
 
 
-def _keys(run: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        "run": run["run_id"],
-        "started": _local_time(run["started"]),
-        "experiment": label("", run["experiment"]),
-        "network": label("", run["name"]),
-        "settings": f"seed={run['seed']} {run['settings']}".rstrip(),
-        "cause": _cause(run),
-    }
+def _key(run: Mapping[str, Any], key: str) -> str:
+    match key:
+        case "run":
+            return str(run["run_id"])
+        case "started":
+            return _local_time(run["started"])
+        case "network":
+            return label("", run["name"])
+        case "settings":
+            return f"seed={run['seed']} {run['settings']}".rstrip()
+        case "cause":
+            return _cause(run)
+    return label("", run[key])
 
 
 def _cause(run: Mapping[str, Any]) -> str:
-    """Of a run that has a diagnosis, and something wrong; `–` of an older version's."""
-    diagnosis, cause = DIAGNOSES.get(run["verdict"] or ""), run["cause"]
-    sound = diagnosis is None or (diagnosis.sound and cause in ("none", None))
-    return "" if sound else label("", cause)
+    """Of a run that has a diagnosis."""
+    return cause_label(run["cause"]) if run["verdict"] in DIAGNOSES else ""
+
+
+def _is_ill(run: Mapping[str, Any]) -> bool:
+    """Whether something is wrong with a run that has a diagnosis."""
+    diagnosis = DIAGNOSES.get(run["verdict"] or "")
+    return diagnosis is not None and not (diagnosis.sound and run["cause"] in ("none", None))
 
 
 def _local_time(started: str | None) -> str:
@@ -70,16 +82,21 @@ def _local_time(started: str | None) -> str:
     return f"{time:%m-%d %H:%M}" if this_year else f"{time:%Y-%m-%d}"
 
 
-def _figures(run: Mapping[str, Any]) -> list[Text]:
-    """What became of a run, its diagnosis if there is one, and its figures."""
-    status, diagnosis = run["status"], run["verdict"]
-    style = diagnosis_style(diagnosis) if isinstance(diagnosis, str) else status_style(status)
-    accuracy, seconds = run["train_acc"], run["seconds"]
-    return [
-        Text(diagnosis if isinstance(diagnosis, str) else status, style=style),
-        Text(f"{accuracy:.3f}" if accuracy == accuracy else "–"),
-        Text(f"{seconds:.1f}" if seconds == seconds else "–"),
-    ]
+def _figure(run: Mapping[str, Any], name: str) -> Text:
+    """A run's diagnosis or its status where there is none, its cause, accuracy or seconds."""
+    match name:
+        case "outcome":
+            status, diagnosis = run["status"], run["verdict"]
+            if isinstance(diagnosis, str):
+                return Text(diagnosis, style=diagnosis_style(diagnosis))
+            return Text(status, style=status_style(status))
+        case "cause":
+            return Text(_cause(run))
+        case "train":
+            accuracy = run["train_acc"]
+            return Text(f"{accuracy:.3f}" if accuracy == accuracy else "–")
+    seconds = run["seconds"]
+    return Text(f"{seconds:.1f}" if seconds == seconds else "–")
 
 
 def counts_line(counts: Mapping[str, int]) -> str:

@@ -49,16 +49,24 @@ def test_the_causes_of_cells_with_a_letter_are_counted_once_a_cell() -> None:
     assert counted(verdicts, causes) == (
         "cells by cause: u: 2 rate_too_small, 1 depth, 1 not recorded; v: 1 vanishing_at_init"
     )
+    assert counted(["undertrained", "undertrained"], ["none", None]) == (
+        "cells by cause: u: 1 –, 1 not recorded"
+    )
     assert counted(["undertrained", "diverged"], [None, None]) == (
         "causes not recorded: made by an older version"
     )
     assert counted(["trains", None], ["none", None]) == ""
 
 
-def test_too_many_causes_are_not_counted() -> None:
-    many = list(CAUSES)[1:10]
-    assert counted(["undertrained"] * 8, many[:8]).count("1 ") == 8
-    assert counted(["undertrained"] * 9, many) == ""
+def test_of_very_many_causes_the_first_are_counted() -> None:
+    many = list(CAUSES)[1:12]
+    eight = counted(["undertrained"] * 8, many[:8])
+    assert (eight.count("1 "), "more" in eight) == (8, False)
+    eleven = counted(["undertrained"] * 6 + ["vanishing"] * 5, many)
+    assert eleven.count("1 ") == 8
+    assert f"; v: 1 {many[6]}, 1 {many[7]} and 3 more (normlab ls --where cause=…)" in eleven
+    nine = counted([*["undertrained"] * 8, "vanishing"], many[:9])
+    assert nine.endswith(f"1 {many[7]} and 1 more (normlab ls --where cause=…)")
 
 
 def test_where_the_rows_are_causes_none_is_counted() -> None:

@@ -14,8 +14,6 @@ from normlab.show.terminal.comparison_tables import comparison_table
 from normlab.show.terminal.run_lists import runs_table
 from tests.show.terminal.printing import text_of
 
-FIGURES = ("outcome", "train", "seconds")
-
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_the_list_of_runs_fits_and_says_what_it_leaves_out(frame: DataFrame, width: int) -> None:
@@ -47,30 +45,50 @@ def test_a_run_is_told_by_what_it_came_to_and_its_start_in_local_time(
         monkeypatch.undo()
         time.tzset()
     head, _, *lines = [line.split() for line in text.splitlines()]
-    assert head == ["run", "started", "network", "settings", "cause", *FIGURES]
+    figures = ["outcome", "cause", "train", "seconds"]
+    assert head == ["run", "started", "network", "settings", *figures]
     assert [line[1] for line in lines] == ["2001-02-04", "–", "06-02"]
     assert lines[2][2] == "08:30"
-    assert [line[-3] for line in lines] == ["vanishing", "failed", "diverged"]
-    assert [line[-4] for line in lines[::2]] == ["vanishing_at_init", "–"]
+    assert lines[0][-4:-2] == ["vanishing", "vanishing_at_init"]
+    assert lines[1][-3] == "failed"
+    assert lines[2][-5:-2] == ["diverged", "not", "recorded"]
 
 
-@pytest.mark.parametrize(
-    ("verdict", "cause", "width", "shown"),
-    [
-        ("trains", "none", 120, False),
-        ("trains", None, 120, False),
-        ("trains", "memorizes", 120, True),
-        ("undertrained", "depth", 120, True),
-        ("undertrained", "depth", 60, True),
-    ],
-)
-def test_a_cause_is_listed_where_something_is_wrong(
-    frame: DataFrame, verdict: str, cause: str | None, width: int, shown: bool
+@pytest.mark.parametrize("width", [54, 80, 120])
+def test_the_cause_stands_right_after_the_outcome_while_settings_fold(
+    frame: DataFrame, width: int
 ) -> None:
-    runs = listed(frame.head(2).assign(verdict=verdict, cause=cause))
-    text = text_of(runs_table(RunList(runs, 0, width)), width)
-    assert ("cause" in text) is shown
-    assert (str(cause) in text) is shown
+    verdicts = ["trains", "undertrained", "trains", "undertrained"]
+    causes = ["none", "exploding_at_init", "memorizes", None]
+    runs = listed(frame.head(4).assign(verdict=verdicts, cause=causes), "verdict")
+    lines = text_of(runs_table(RunList(runs, 0, width)), width).splitlines()
+    at = lines[0].index("cause")
+    assert lines[0][at - 15 : at].split() == ["outcome"]
+    told = {
+        line[:10]: line[at - 15 : at + 17].split(maxsplit=1)
+        for line in lines[2:]
+        if line[:10] in set(runs["run_id"])
+    }
+    assert sorted([outcome, cause.rstrip()] for outcome, cause in told.values()) == [
+        ["trains", "memorizes"],
+        ["trains", "–"],
+        ["undertrained", "exploding_at_init"],
+        ["undertrained", "not recorded"],
+    ]
+
+
+def test_where_there_is_no_room_the_cause_comes_first_below(frame: DataFrame) -> None:
+    runs = listed(frame.head(1).assign(verdict="undertrained", cause="depth"))
+    head, _, run, below = text_of(runs_table(RunList(runs, 0, 53)), 53).splitlines()[:4]
+    assert "cause" not in head
+    assert run.startswith(runs["run_id"].iloc[0])
+    assert below.split(", ")[0].strip() == "cause depth"
+
+
+@pytest.mark.parametrize("cause", ["none", None])
+def test_where_all_train_there_is_no_column_of_causes(frame: DataFrame, cause: str | None) -> None:
+    runs = listed(frame.head(2).assign(verdict="trains", cause=cause))
+    assert "cause" not in text_of(runs_table(RunList(runs, 0, 120)), 120)
 
 
 def test_markup_in_names_is_text(frame: DataFrame) -> None:
