@@ -86,6 +86,7 @@ class Cause:
 
     name: str
     meaning: str  # half a sentence
+    state_at_init: str | None = None  # the diagnosis of the initial state that it is
 
 
 CAUSES: dict[str, Cause] = {
@@ -94,9 +95,9 @@ CAUSES: dict[str, Cause] = {
         Cause("none", "nothing is wrong"),
         Cause("memorizes", "what it learned is true of the training samples alone"),
         Cause("zero_init", "weights that begin at zero, or nearly so, let nothing pass"),
-        Cause("exploding_at_init", "gradients or activations explode at init"),
-        Cause("vanishing_at_init", "gradients vanish at init"),
-        Cause("collapsed", "the layers forget the input at init"),
+        Cause("exploding_at_init", "gradients or activations explode at init", "exploding"),
+        Cause("vanishing_at_init", "gradients vanish at init", "vanishing"),
+        Cause("collapsed", "the layers forget the input at init", "collapsed"),
         Cause("rate_too_small", "the learning rate is too small"),
         Cause("rate_too_large", "the learning rate is too large"),
         Cause("clipping", "clipping leaves steps that are too small"),

@@ -7,7 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from normlab.cli.choices import AnswerFormat
-from normlab.cli.completing import complete_overrides, complete_where, complete_where_in_bash
+from normlab.cli.completing import (
+    complete_overrides,
+    complete_runs,
+    complete_where,
+    complete_where_in_bash,
+)
 
 RESULTS = Path("results")
 
@@ -39,6 +44,15 @@ Overrides = Annotated[
         metavar="OVERRIDES",
         help="Settings in Hydra's grammar: [cyan]group=choice[/] or [cyan]dotted.key=value[/].",
         autocompletion=complete_overrides,
+        show_default=False,
+    ),
+]
+RunName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's folder, or the start of its id; without, the latest.",
+        autocompletion=complete_runs,
         show_default=False,
     ),
 ]

@@ -60,7 +60,7 @@ def with_overrides(
 
 
 def _axes_of_one_run(overrides: Sequence[str], config_dir: Path | None) -> Grid:
-    axes = _without_replaced(axes_of(overrides, config_dir))
+    axes = _without_replaced(axes_of(overrides, config_dir), config_dir)
     for axis in axes:
         if axis.sweeps:
             key = axis.points[0][0].key
@@ -89,10 +89,10 @@ def _resolved(values: dict[str, Any]) -> Any:
     return plain(OmegaConf.create(values)) if interpolate else values
 
 
-def _without_replaced(axes: Grid) -> Grid:
+def _without_replaced(axes: Grid, config_dir: Path | None) -> Grid:
     """The axes without the settings of a group, its choice and its keys, that stand before another
     choice of it."""
-    groups = group_choices()
+    groups = group_choices(config_dir)
     chosen = [setting.key for axis in axes for setting in axis.points[0] if setting.key in groups]
     left: Grid = []
     for axis in reversed(axes):

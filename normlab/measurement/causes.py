@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from normlab.config import ACTIVATIONS
-from normlab.measurement.figures import Figure, Figures
-from normlab.measurement.sentences import TRAINED_SKILL
+from normlab.measurement.figures import TRAINED_SKILL, Figure, Figures
 from normlab.measurement.states import (
     COLLAPSED_CENTRED_COSINE,
     COLLAPSED_COSINE,
@@ -138,13 +137,13 @@ def find_cause(figures: Figures) -> Found:
     for rule in rules:
         for way in rule.ways(figures):
             if all(fact.holds for fact in way):
-                return (
-                    Found("unknown", (), tuple(missing)) if missing else Found(rule.cause, way, ())
-                )
-            lacking = [fact for fact in way if fact.value is None]
+                if missing:
+                    return Found("unknown", (), tuple(missing))
+                return Found(rule.cause, way, ())
             # A fact that does not hold excludes a way whatever the others are.
             if all(fact.holds or fact.value is None for fact in way):
-                missing |= dict.fromkeys(fact.probe for fact in lacking if fact.probe)
+                lacking = (fact.probe for fact in way if fact.value is None and fact.probe)
+                missing |= dict.fromkeys(lacking)
     if not figures.ending.step and not missing:
         return Found("none", (), ())
     return Found("unknown", (), tuple(missing))
@@ -168,19 +167,20 @@ def _over(one: Figure, other: Figure) -> Figure:
 # --------------------------------------------------------------------------- it trains
 
 
+def _train_skill(f: Figures) -> tuple[str, Figure]:
+    return "share of the way from chance to full train accuracy", f.train_skill
+
+
 def _trains(f: Figures) -> Fact:
-    return _above(
-        "share of the way from chance to full train accuracy", f.train_skill, TRAINED_SKILL
-    )
+    return _above(*_train_skill(f), TRAINED_SKILL)
 
 
 def _memorizes(f: Figures) -> Iterable[Way]:
     share = _over(f.test_skill, f.train_skill)
     yield _trains(f), _below("share of it on the test set", share, MEMORIZED_SHARE)
-    train, test = "share of the way from chance to full train accuracy", "the same of test accuracy"
     yield (
-        _above(train, f.train_skill, HALF_SKILL),
-        _below(test, f.test_skill, GUESSING_SKILL),
+        _above(*_train_skill(f), HALF_SKILL),
+        _below("the same of test accuracy", f.test_skill, GUESSING_SKILL),
     )
 
 
@@ -208,11 +208,21 @@ def _ratio(f: Figures, state: State) -> Figure:
     return state.ratio
 
 
+def _init_above(f: Figures, ratio: float) -> Fact:
+    return _above("first/last gradient at init", _ratio(f, f.init), ratio, "delta_rms")
+
+
+def _init_below(f: Figures, ratio: float) -> Fact:
+    return _below("first/last gradient at init", _ratio(f, f.init), ratio, "delta_rms")
+
+
+def _end_above(f: Figures, ratio: float) -> Fact:
+    return _above("first/last gradient at the end", _ratio(f, f.end), ratio, "delta_rms")
+
+
 def _exploding_at_init(f: Figures) -> Iterable[Way]:
     if not f.config.norm.normalizes:
-        yield (
-            _above("first/last gradient at init", _ratio(f, f.init), EXPLODING_RATIO, "delta_rms"),
-        )
+        yield (_init_above(f, EXPLODING_RATIO),)
 
 
 def _exploding_forward(f: Figures) -> Iterable[Way]:
@@ -223,8 +233,7 @@ def _exploding_forward(f: Figures) -> Iterable[Way]:
 
 
 def _vanishing_at_init(f: Figures) -> Iterable[Way]:
-    ratio = _ratio(f, f.init)
-    yield (_below("first/last gradient at init", ratio, VANISHING_RATIO, "delta_rms"),)
+    yield (_init_below(f, VANISHING_RATIO),)
 
 
 def _alike(f: Figures) -> Fact:
@@ -239,6 +248,10 @@ def _alike_less(f: Figures, threshold: float) -> Fact:
     return _above(less, centred, threshold, "act_std")
 
 
+def _deep(f: Figures, layers: int = DEEP) -> Fact:
+    return _above("hidden layers without skips", f.layers_without_skips, layers - 1)
+
+
 def _collapsed_by_biases(f: Figures) -> Iterable[Way]:
     phi = ACTIVATIONS[f.config.model.activation].phi
     # Of a nonlinearity that is not 0 at 0 all samples look alike without any bias.
@@ -250,8 +263,7 @@ def _collapsed(f: Figures) -> Iterable[Way]:
     if f.config.norm.erases_channel_means:
         yield (_below("what norm and pooling leave of a channel's mean", 0.0, 1.0),)
     yield _alike(f), _alike_less(f, FORGOTTEN_COSINE)
-    deep = _above("hidden layers without skips", f.layers_without_skips, VERY_DEEP - 1)
-    yield _alike(f), _alike_less(f, COLLAPSED_CENTRED_COSINE), deep
+    yield _alike(f), _alike_less(f, COLLAPSED_CENTRED_COSINE), _deep(f, VERY_DEEP)
 
 
 def _nearly_collapsed(f: Figures) -> Iterable[Way]:
@@ -282,8 +294,8 @@ def _weight_decay(f: Figures) -> Iterable[Way]:
     yield _below(*kept, DECAYED, "weight_norm"), _above("optimizer.weight_decay", decay, 0)
 
 
-def _short_path(f: Figures) -> Fact:
-    return _below("sum of ‖ΔW‖/‖W‖ over all steps", f.path, SHORT_PATH, "update_ratio")
+def _short_path(f: Figures, path: float = SHORT_PATH) -> Fact:
+    return _below("sum of ‖ΔW‖/‖W‖ over all steps", f.path, path, "update_ratio")
 
 
 def _step(f: Figures) -> tuple[str, Figure]:
@@ -315,18 +327,14 @@ def _bottleneck(f: Figures) -> Iterable[Way]:
     yield (_below("units over bits of the label", f.narrowest / f.bits, 1.0),)
 
 
-def _not_finite() -> Fact:
-    return _above("loss or gradient", math.inf, LARGEST_FLOAT)
-
-
 def _diverged(f: Figures) -> Iterable[Way]:
     if f.ending.status == "diverged":
-        yield (_not_finite(),)
+        yield (_above("loss or gradient", math.inf, LARGEST_FLOAT),)
 
 
 def _diverged_at_init(f: Figures) -> Iterable[Way]:
-    if f.ending.status == "diverged" and f.ending.step == 0:
-        yield (_not_finite(),)
+    if f.ending.step == 0:
+        yield from _diverged(f)
 
 
 def _rate_too_large(f: Figures) -> Iterable[Way]:
@@ -340,15 +348,18 @@ def _rate_too_large(f: Figures) -> Iterable[Way]:
         _below("dead units at init", f.dead_init, DEAD, "dead_fraction"),
     )
     yield (
-        _above("first/last gradient at init", _ratio(f, f.init), FAINT_RATIO, "delta_rms"),
+        _init_above(f, FAINT_RATIO),
         _below("first/last gradient at the end", _ratio(f, f.end), VANISHING_RATIO, "delta_rms"),
     )
 
 
+def _fall(f: Figures) -> tuple[str, Figure]:
+    return "fall of the train loss in the last quarter", f.falling
+
+
 def _capacity(f: Figures) -> Iterable[Way]:
     if f.config.model.activation == "identity":
-        fall = "fall of the train loss in the last quarter"
-        yield _below("layers with a nonlinearity", 0, 1), _below(fall, f.falling, STILL_FALLING)
+        yield _below("layers with a nonlinearity", 0, 1), _below(*_fall(f), STILL_FALLING)
     units = f.narrowest / f.ending.classes
     yield (_below("units of the last hidden layer over classes", units, 1),)
 
@@ -359,14 +370,13 @@ def _few_values(f: Figures) -> Iterable[Way]:
 
 
 def _faint_at_init(f: Figures) -> Iterable[Way]:
-    ratio = _ratio(f, f.init)
-    yield (_below("first/last gradient at init", ratio, FAINT_RATIO, "delta_rms"),)
+    yield (_init_below(f, FAINT_RATIO),)
 
 
 def _stopped(f: Figures) -> Iterable[Way]:
     if f.ending.status == "stopped":
-        skill = "share of the way from chance to full train accuracy"
-        yield (_below(f"{skill}, at training.stop_value", f.train_skill, TRAINED_SKILL),)
+        skill, value = _train_skill(f)
+        yield (_below(f"{skill}, at training.stop_value", value, TRAINED_SKILL),)
 
 
 def _noisy(f: Figures) -> Iterable[Way]:
@@ -375,43 +385,31 @@ def _noisy(f: Figures) -> Iterable[Way]:
 
 def _still_falling(f: Figures) -> Iterable[Way]:
     yield (
-        _above("fall of the train loss in the last quarter", f.falling, STILL_FALLING),
+        _above(*_fall(f), STILL_FALLING),
         _below("hidden layers without skips", f.layers_without_skips, VERY_DEEP),
     )
 
 
 def _exploding_behind_norm(f: Figures) -> Iterable[Way]:
     if f.config.norm.normalizes:
-        ratio = "first/last gradient at init", _ratio(f, f.init)
-        yield (*_deep(f), _above(*ratio, EXPLODING_RATIO, "delta_rms"))
+        yield _deep(f), _init_above(f, EXPLODING_RATIO)
 
 
 def _exploding_behind_norm_to_the_end(f: Figures) -> Iterable[Way]:
-    ratio = "first/last gradient at the end", _ratio(f, f.end)
     for way in _exploding_behind_norm(f):
-        yield (*way, _above(*ratio, EXPLODING_RATIO, "delta_rms"))
-
-
-def _moved_little(f: Figures) -> Fact:
-    return _below("sum of ‖ΔW‖/‖W‖ over all steps", f.path, LEARNING_PATH, "update_ratio")
+        yield (*way, _end_above(f, EXPLODING_RATIO))
 
 
 def _moved_little_a_step(f: Figures) -> Iterable[Way]:
-    yield _moved_little(f), _below(*_step(f), GOOD_STEP, "update_ratio")
+    yield _short_path(f, LEARNING_PATH), _below(*_step(f), GOOD_STEP, "update_ratio")
 
 
 def _moved_little_in_all(f: Figures) -> Iterable[Way]:
-    yield (_moved_little(f),)
-
-
-def _deep(f: Figures) -> Way:
-    return (_above("hidden layers without skips", f.layers_without_skips, DEEP - 1),)
+    yield (_short_path(f, LEARNING_PATH),)
 
 
 def _depth(f: Figures) -> Iterable[Way]:
-    ratio = _ratio(f, f.end)
-    alive = _above("first/last gradient at the end", ratio, VANISHING_RATIO, "delta_rms")
-    yield (*_deep(f), alive)
+    yield _deep(f), _end_above(f, VANISHING_RATIO)
 
 
 # The causes that are there before the first step; a run of none is judged by them alone.

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from normlab.config import Config
 from normlab.measurement.causes import Found, find_cause
-from normlab.measurement.figures import TrainingEnd, figures_of
+from normlab.measurement.figures import TRAINED_SKILL, TrainingEnd, figures_of
 from normlab.measurement.remedies import remedies, to_measure
 from normlab.measurement.sentences import (
-    TRAINED_SKILL,
     Learned,
     described,
     sentence_of_cause,

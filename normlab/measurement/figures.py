@@ -9,14 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from normlab.config import Config
-from normlab.measurement.sentences import skill
 from normlab.measurement.states import State
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+# A network of this skill or more is said to train.
+TRAINED_SKILL = 0.9
+
 # None where it was not measured; NaN where it was, and is not finite or has no value.
 Figure = float | None
+
+
+def skill(accuracy: float, chance: float) -> float:
+    """The share of the way from chance to perfect accuracy."""
+    return (accuracy - chance) / (1 - chance)
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class TrainingEnd:
     step: int
     classes: int
     steps_per_epoch: int
-    parameters: int = 10_000
+    parameters: int
 
 
 @dataclass(frozen=True)

@@ -77,13 +77,12 @@ def _leaves(choices: tuple[str, ...]) -> Mapping[str, Any]:
     return leaves(groups=choices)
 
 
-def _back(figures: Figures, *keys: str) -> list[str]:
-    """The override that puts keys back to their defaults; none where one has no default."""
-    values = [_default(figures, key) for key in keys]
-    if None in values:
+def _back(figures: Figures, key: str) -> list[str]:
+    """The override that puts a key back to its default; none where it has none."""
+    value = _default(figures, key)
+    if value is None:
         return []
-    texts = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
-    return [" ".join(f"{key}={text}" for key, text in zip(keys, texts, strict=True))]
+    return [f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"]
 
 
 def _rounded(value: float) -> str:
@@ -113,9 +112,9 @@ def _slower(f: Figures) -> list[str]:
     first = default if far else rate / 10
     rates = [f"optimizer.lr={_rounded(lr)}" for lr in (first, first / 3)]
     if f.schedule_peak > SCHEDULE_RAISES:
-        raising = ("schedule.warmup_factor", "schedule.gamma", "schedule.final_factor")
-        raised = (key for key in raising if getattr(f.config.schedule, key[9:], 0) > 1)
-        return [*(back for key in raised for back in _back(f, key)), *rates]
+        raising = ("warmup_factor", "gamma", "final_factor")
+        raised = [name for name in raising if getattr(f.config.schedule, name, 0) > 1]
+        return [*(back for name in raised for back in _back(f, f"schedule.{name}")), *rates]
     momentum = getattr(f.config.optimizer, "momentum", 0) > STABLE_MOMENTUM
     calmer = _back(f, "optimizer.momentum") if momentum else []
     return [*_scaled_back(f), *([*rates, *calmer] if far else [*calmer, *rates])]

@@ -4,20 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from normlab.measurement.figures import TRAINED_SKILL, skill
 from normlab.measurement.states import State
 from normlab.text import capitalized, percent, plural
 from normlab.vocabulary import CAUSES
 
-# A network of this skill or more is said to train.
-TRAINED_SKILL = 0.9
-# One of this skill or more just misses it, which is said.
+# A network of this skill or more just misses it, which is said.
 _NEARLY_TRAINED = 0.75
-_AT_INIT = ("vanishing_at_init", "exploding_at_init", "collapsed")
-
-
-def skill(accuracy: float, chance: float) -> float:
-    """The share of the way from chance to perfect accuracy."""
-    return (accuracy - chance) / (1 - chance)
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,8 @@ def sentence_of_failure(
 ) -> str:
     """Of a network that came to its end without having learned, for some cause."""
     # What is there at init has been said where it is not what is there at the end.
-    said = init.diagnosis not in (None, "healthy", end.diagnosis) and cause in _AT_INIT
+    stays = init.diagnosis in (None, "healthy", end.diagnosis)
+    said = not stays and cause in CAUSES and CAUSES[cause].state_at_init is not None
     return f"{_failure(learned, init, end)}{'' if said else sentence_of_cause(cause, missing)}"
 
 

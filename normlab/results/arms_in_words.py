@@ -8,16 +8,10 @@ from pandas import DataFrame
 
 from normlab.results.nets import Net, Seen, nets_of
 from normlab.text import brief, listed, percent
-from normlab.vocabulary import DIAGNOSES, FINAL
+from normlab.vocabulary import CAUSES, DIAGNOSES, FINAL
 
 _SOUND = {"trains": "trains", "healthy": "has a healthy gradient"}
 _VERBS = {"vanishing": "vanishes", "exploding": "explodes"}
-# Causes that are a state of the gradient, or of the signal, at init.
-_AT_INIT = {
-    "vanishing_at_init": "vanishing",
-    "exploding_at_init": "exploding",
-    "collapsed": "collapsed",
-}
 
 
 class ArmInWords(NamedTuple):
@@ -82,7 +76,9 @@ def _reasons(net: Net, where: str) -> list[str]:
     init, end = net.init.diagnosis, net.diagnosis
     at_init = _state(init, net.init, where, " at init") if init != end else []
     by_the_end = _state(end, net.end, where, " in training" if init == "healthy" else "")
-    if net.cause in (None, "none", "unknown") or _AT_INIT.get(str(net.cause), "") in (init, end):
+    if net.cause in (None, "none", "unknown"):
+        return [*at_init, *by_the_end]
+    if CAUSES[net.cause].state_at_init in (init, end):
         return [*at_init, *by_the_end]
     if net.cause != "depth":
         return [net.cause_in_words, *by_the_end]

@@ -14,8 +14,7 @@ from normlab.config import LAUNCHERS, PROBES, compose, grids, size
 from normlab.config.files import group_choices
 from normlab.measurement import COLLAPSED_COSINE, EXPLODING_RATIO, VANISHING_RATIO
 from normlab.measurement.causes import RULES
-from normlab.measurement.figures import TrainingEnd
-from normlab.measurement.sentences import TRAINED_SKILL
+from normlab.measurement.figures import TRAINED_SKILL, TrainingEnd
 from normlab.runs import LOCK_FILE, Summary
 from normlab.runs import folder as run_files
 from normlab.show import PICTURES
@@ -81,7 +80,7 @@ def test_causes_in_the_order_of_the_rules_with_their_thresholds() -> None:
     deep = ("norm=bn", "model=mlp", "model.depth=20", "model.activation=identity")
     clipped = ("norm=none", "model=mlp", "training.clip_norm=1", "model.bias_std=1")
     erased = ("norm=in", "norm.position=after", "model=cnn")
-    ended = TrainingEnd("diverged", 7, 10, 11)
+    ended = TrainingEnd("diverged", 7, 10, 11, 10_000)
     for rule, (_, when) in zip(RULES, rows, strict=False):
         for overrides in (deep, clipped, erased):
             for way in rule.ways(figures(*overrides, ending=ended)):

@@ -14,7 +14,7 @@ from tests.measurement.failing import composed, figures, state
 BN, DEEP, DEEP_BN = ("norm=bn",), ("model.depth=17",), ("norm=bn", "model.depth=17")
 # (1 − 0.004)^165 = 0.516 is left of the statistics' start.
 LAGGING = ("norm=bn", "norm.momentum=0.004")
-DIVERGED = TrainingEnd("diverged", 7, 10, 11)
+DIVERGED = TrainingEnd("diverged", 7, 10, 11, 10_000)
 
 
 def test_every_cause_but_unknown_has_a_rule() -> None:
@@ -108,7 +108,12 @@ CASES: list[tuple[str, tuple[str, ...], dict[str, Any], dict[str, Any]]] = [
     ("rate_too_large", (), {"dead_end": 0.61}, {"dead_end": 0.59}),
     ("rate_too_large", (), {"dead_end": 0.61}, {"dead_init": 0.61, "dead_end": 0.9}),
     ("vanishing_at_init", (), {"init": state(ratio=0.09)}, {"init": state(ratio=0.11)}),
-    ("rate_too_large", (), {"ending": DIVERGED}, {"ending": TrainingEnd("finished", 165, 10, 11)}),
+    (
+        "rate_too_large",
+        (),
+        {"ending": DIVERGED},
+        {"ending": TrainingEnd("finished", 165, 10, 11, 10_000)},
+    ),
 ]
 
 
@@ -121,7 +126,7 @@ def test_each_side_of_a_threshold(
     assert all(fact.holds for fact in found.evidence)
     assert found.evidence
     if isinstance(short_of.get("ending"), int):
-        short_of = {**short_of, "ending": TrainingEnd("finished", 1000, 10, 11)}
+        short_of = {**short_of, "ending": TrainingEnd("finished", 1000, 10, 11, 10_000)}
     assert find_cause(figures(*overrides, **short_of)).cause != cause
 
 
@@ -229,11 +234,11 @@ def test_what_was_not_measured_leaves_later_causes_unknown(
 
 def test_a_run_of_no_steps_is_judged_by_its_start_alone() -> None:
     def at_init(**changes: Any) -> str:
-        none = TrainingEnd("finished", 0, 10, 11)
+        none = TrainingEnd("finished", 0, 10, 11, 10_000)
         return find_cause(figures(ending=none, update=None, falling=None, **changes)).cause
 
     assert at_init() == "none"
-    broken = TrainingEnd("diverged", 0, 10, 11)
+    broken = TrainingEnd("diverged", 0, 10, 11, 10_000)
     nothing = {"init": NOTHING_MEASURED, "end": NOTHING_MEASURED, "gain_init": None}
     assert find_cause(figures(ending=broken, **nothing)).cause == "exploding_at_init"
     assert at_init(init=state(ratio=1e-3)) == "vanishing_at_init"
@@ -284,7 +289,9 @@ def test_a_linear_network_is_on_its_way_while_its_loss_falls() -> None:
 
 
 def test_a_run_that_came_to_the_value_it_was_to_stop_at_is_short_by_that() -> None:
-    found = find_cause(figures(ending=TrainingEnd("stopped", 44, 10, 11), weight_growth=9.0))
+    found = find_cause(
+        figures(ending=TrainingEnd("stopped", 44, 10, 11, 10_000), weight_growth=9.0)
+    )
     assert found.cause == "too_short"
     assert "stop_value" in found.evidence[0].figure
 

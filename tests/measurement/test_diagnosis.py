@@ -20,7 +20,7 @@ def in_summary(
     config: Config, metrics: DataFrame, layers: DataFrame, status: str, step: int
 ) -> dict[str, Any]:
     """A diagnosis under the names that a summary has for it; ten classes, five steps an epoch."""
-    found = diagnose(config, metrics, layers, TrainingEnd(status, step, 10, 5))
+    found = diagnose(config, metrics, layers, TrainingEnd(status, step, 10, 5, 10_000))
     words = {"verdict": found.diagnosis, "reason": found.reason, "try": found.advice}
     words |= {"cause": found.cause, "evidence": found.evidence}
     return {**words, **found.figures()}
@@ -178,7 +178,7 @@ def test_a_cause_its_evidence_and_advice() -> None:
     events, ended = events_of(config)
     layers = DataFrame([row for e in events if isinstance(e, Measurement) for row in e.rows()])
     layers = layers.groupby(["step", "layer"], as_index=False).first()
-    ending = TrainingEnd(ended.status, ended.step, 10, 4)
+    ending = TrainingEnd(ended.status, ended.step, 10, 4, 10_000)
     found = diagnose(config, DataFrame(evaluations(events)), layers, ending)
     assert (found.diagnosis, found.cause) == ("undertrained", "rate_too_small")
     step, path = found.evidence

@@ -26,7 +26,7 @@ def layers(step: int, **probes: list[float]) -> DataFrame:
 
 def found(table: DataFrame, of_layers: DataFrame = EMPTY, *overrides: str, classes: int = 10):
     config = composed("model=mlp", "model.depth=3", "model.width=16", "norm=none", *overrides)
-    ending = TrainingEnd("finished", 16, classes, 4)
+    ending = TrainingEnd("finished", 16, classes, 4, 10_000)
     ends = (state(step=0), state(step=16))
     return figures_of(config, table, of_layers, ending, ends)
 
@@ -110,7 +110,7 @@ def test_clipping_is_told_by_its_median() -> None:
 
 def test_nothing_measured() -> None:
     config = composed("model=mlp", "norm=none")
-    ending = TrainingEnd("finished", 16, 10, 4)
+    ending = TrainingEnd("finished", 16, 10, 4, 10_000)
     nothing = (NOTHING_MEASURED, NOTHING_MEASURED)
     figures = figures_of(config, DataFrame(), EMPTY, ending, nothing)
     assert math.isnan(figures.train_skill)

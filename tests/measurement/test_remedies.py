@@ -10,7 +10,7 @@ from normlab.measurement.remedies import remedies
 from normlab.vocabulary import CAUSES
 from tests.measurement.failing import composed, figures
 
-SMALL = {"ending": TrainingEnd("finished", 165, 10, 1)}  # two samples an epoch
+SMALL = {"ending": TrainingEnd("finished", 165, 10, 1, 10_000)}  # two samples an epoch
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ SMALL = {"ending": TrainingEnd("finished", 165, 10, 1)}  # two samples an epoch
         ("too_short", "model.init_gain=60 norm=ln", {"gain_init": 85.0}, "model.init_gain=1"),
         (
             *("too_short", "training.stop_metric=train_acc training.stop_value=0.5"),
-            {"ending": TrainingEnd("stopped", 44, 10, 11)},
+            {"ending": TrainingEnd("stopped", 44, 10, 11, 10_000)},
             "training.stop_metric=null training.stop_value=null",
         ),
         ("batch_too_small", "norm=bn training.batch_size=2 data.train_size=10", SMALL, "norm=ln"),

@@ -7,8 +7,7 @@ import typer
 
 from normlab import api
 from normlab.cli.commands.sweep import make_runs, print_plan
-from normlab.cli.completing import complete_runs
-from normlab.cli.options import RESULTS, Format, at_home, examples
+from normlab.cli.options import RESULTS, Format, RunName, at_home, examples
 from normlab.cli.output import is_for_people, make_console, print_answer
 
 if TYPE_CHECKING:
@@ -18,15 +17,7 @@ EXAMPLES = examples("normlab doctor", "normlab doctor 1b02", "normlab doctor 1b0
 
 
 def doctor(
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RUN",
-            help="A run's folder, or the start of its id; without, the latest.",
-            autocompletion=complete_runs,
-            show_default=False,
-        ),
-    ] = None,
+    run: RunName = None,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -59,6 +50,7 @@ def try_advice(run: "Run", output_format: str, *, steps: int | None = None) -> N
     from normlab.runs import (
         plan_configs,
         plan_trials,
+        results_of,
         run_folder,
         steps_of_trials,
         why_no_trials,
@@ -72,22 +64,23 @@ def try_advice(run: "Run", output_format: str, *, steps: int | None = None) -> N
     if why is not None:
         console.print(why, soft_wrap=True)
         if not people:
-            print_answer(output_format, trials_to_plain(run, [], why), lambda: "")
+            print_answer(output_format, trials_to_plain(run, [], None, why), lambda: "")
         return
     trials = plan_trials(run, steps or steps_of_trials(run.summary))
     planned = plan_configs([trial.config for trial in trials], retry_failed=True)
     print_plan(planned, console, dry_run=False)
     outcomes = make_runs(planned, console, TrialsSoFar(run, trials))
+    results = results_of(run, trials)
+    command = command_of(run, results)
     if people:
         console.print()
     print_answer(
         output_format,
-        trials_to_plain(run, trials),
-        lambda: trials_report(run, trials, console.width),
+        trials_to_plain(run, results, command),
+        lambda: trials_report(run, results, console.width),
     )
     if people:
         console.print(f"files  {run_folder(trials[0].config).parent}", style="dim")
-        command = command_of(run, trials)
         if command is not None:
             console.print(f"next   {command}", soft_wrap=True)
     if any(outcome.status not in FINAL for outcome in outcomes):

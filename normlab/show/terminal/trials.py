@@ -47,9 +47,8 @@ class TrialsSoFar:
         return Group(*lines) if len(lines) <= rows else None
 
 
-def trials_report(run: Run, trials: Sequence[Trial], width: int) -> Group:
+def trials_report(run: Run, results: Sequence[Tried], width: int) -> Group:
     """The table of a run's trials, the best marked, and in a sentence what it brought."""
-    results = results_of(run, trials)
     best = best_of(results)
     lines: list[RenderableType] = [
         Text(f"{run.summary.run_id}, {run.summary.name}: {run.summary.cause}", style="bold"),
@@ -61,19 +60,19 @@ def trials_report(run: Run, trials: Sequence[Trial], width: int) -> Group:
     return Group(*lines)
 
 
-def command_of(run: Run, trials: Sequence[Trial]) -> str | None:
+def command_of(run: Run, results: Sequence[Tried]) -> str | None:
     """The command that makes the run with the advice that brought most; None where none did."""
-    best = best_of(results_of(run, trials))
+    best = best_of(results)
     if best is None:
         return None
     return shlex.join(["normlab", "run", *words_with(run, best.advice)])
 
 
 def trials_to_plain(
-    run: Run, trials: Sequence[Trial], why_none: str | None = None
+    run: Run, results: Sequence[Tried], command: str | None, why_none: str | None = None
 ) -> dict[str, Any]:
-    """What `--format json` prints of a run's trials, or of a run of which nothing is tried."""
-    results = results_of(run, trials) if trials else []
+    """What `--format json` prints of a run's trials and the command with the best, or of a run of
+    which nothing is tried."""
     best = best_of(results) if results else None
     return {
         "run": run.summary.run_id,
@@ -81,7 +80,7 @@ def trials_to_plain(
         "trials": rows_of(results) if results else [],
         "best": best.advice if best else None,
         "sentence": _sentence(run, results, best) if results else why_none,
-        "next": command_of(run, trials) if best else None,
+        "next": command,
     }
 
 

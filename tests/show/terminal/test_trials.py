@@ -7,7 +7,7 @@ import pytest
 from pandas import DataFrame
 
 from normlab.config import compose, run_id
-from normlab.runs import Run, Summary, Trial, plan_trials
+from normlab.runs import Run, Summary, Trial, plan_trials, results_of
 from normlab.show import TrialsSoFar, command_of, trials_report, trials_to_plain
 from tests.show.terminal.printing import printed, text_of
 
@@ -38,14 +38,15 @@ def trials_of(
 
 
 def sentence(run: Run, trials: list[Trial]) -> str:
-    return str(trials_to_plain(run, trials)["sentence"])
+    return str(trials_to_plain(run, results_of(run, trials), None)["sentence"])
 
 
 def test_no_gain_has_no_best_and_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
     made = trials_of(monkeypatch, s1={"train_acc": 0.1023}, s2={"train_acc": 0.1})
-    assert "best" not in text_of(trials_report(*made, 100))
-    assert command_of(*made) is None
-    assert trials_to_plain(*made)["next"] is None
+    results = results_of(*made)
+    assert "best" not in text_of(trials_report(made[0], results, 100))
+    assert command_of(made[0], results) is None
+    assert trials_to_plain(made[0], results, None)["best"] is None
     assert sentence(*made) == (
         "No advice brings train accuracy a point above 0.102, that of the settings as given."
     )
@@ -94,13 +95,14 @@ def test_a_second_cause_is_told_with_both_pieces_of_advice(monkeypatch: pytest.M
 
 def test_the_answer_is_one_object(monkeypatch: pytest.MonkeyPatch) -> None:
     made = trials_of(monkeypatch, s1={"train_acc": 0.95, "cause": "none"})
-    found = trials_to_plain(*made)
+    results = results_of(*made)
+    found = trials_to_plain(made[0], results, command_of(made[0], results))
     assert list(found) == ["run", "cause", "trials", "best", "sentence", "next"]
     assert (found["run"], found["cause"], found["best"]) == ("0123456789", "depth", "seed=1")
     assert found["next"] == "normlab run model=mlp seed=1"
     assert [trial["best"] for trial in found["trials"]] == [False, True]
     assert found["sentence"] == "seed=1 makes it train: train accuracy 0.950, from 0.102."
-    assert trials_to_plain(run(), [], "why") == {
+    assert trials_to_plain(run(), [], None, "why") == {
         **{"run": "0123456789", "cause": "depth", "trials": [], "best": None},
         **{"sentence": "why", "next": None},
     }
