@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.text import Text
 from torch import nn
 
+from normlab.analysis import series
 from normlab.config import (
     ACTIVATIONS,
     DATA_SETS,
@@ -34,7 +35,6 @@ from normlab.config import (
     Schedule,
 )
 from normlab.networks import NormActivation
-from normlab.results import series
 from normlab.show import PICTURES, TABLE_FORMATS, Picture, Screen, Subject, TableFormat
 
 

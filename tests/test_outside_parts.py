@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from normlab.analysis import read_results
 from normlab.config import compose
 from normlab.measurement import predict
-from normlab.results import read_results
 from normlab.runs import read_run, run_folder
 from normlab.show import ComparisonOptions, PictureOptions, Screen, comparison, draw, sketch
 from tests import outside_parts

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 # Each of these loads what it needs when it is first asked for it.
-from normlab import results
+from normlab import analysis
 from normlab import runs as run_files
 
 Place = str | Path
@@ -28,7 +28,7 @@ def places_to_compare(
     """
     if folders:
         return [Path(folder) for folder in folders]
-    if any(results.check_where(expression).key == "experiment" for expression in where):
+    if any(analysis.check_where(expression).key == "experiment" for expression in where):
         return [Path(root)]
     latest, several = run_files.latest_experiment(Path(root))
     if several < 2:

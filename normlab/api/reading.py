@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Each of these loads what it needs when it is first asked for it.
-from normlab import bench, config, measurement, results, show, training
+from normlab import analysis, bench, config, measurement, show, training
 from normlab import runs as run_files
 from normlab.api.making import compose
 from normlab.api.places import RESULTS, Place, ignore, places_to_compare
@@ -31,7 +31,7 @@ def read_results(
     `where` chooses runs, as `norm=bn` and `model.depth>=20` do; `on_problem` hears of each folder
     that is no sound run. Raises RecordError where there is no such folder.
     """
-    frame, problems = results.read_selected(_paths(folders), where)
+    frame, problems = analysis.read_selected(_paths(folders), where)
     for problem in problems:
         on_problem(problem)
     return frame
@@ -59,24 +59,24 @@ def compare(
     test_acc. Without folders it is of the experiment in results/ that was made last.
     """
     frame = read_results(*places_to_compare(folders, where), where=where)
-    request = results.Request(rows, cols, metrics, sort, baseline, best, by)
-    return results.arrange(frame, request).table
+    request = analysis.Request(rows, cols, metrics, sort, baseline, best, by)
+    return analysis.arrange(frame, request).table
 
 
 def export(
     file: Place,
     *folders: Place,
     where: Sequence[str] = (),
-    rows: "results.RowKind" = "runs",
+    rows: "analysis.RowKind" = "runs",
     on_problem: Callable[[str], object] = ignore,
-) -> "results.Exported":
+) -> "analysis.Exported":
     """Write what `read_results` reads into FILE.parquet or FILE.csv: a row a run.
 
     With `rows` "steps" a row is an evaluation of a run, with "layers" a layer at a step. Returns
     how many runs and rows were written.
     """
     frame = read_results(*folders, where=where, on_problem=on_problem)
-    return results.export(frame, Path(file), rows, on_problem)
+    return analysis.export(frame, Path(file), rows, on_problem)
 
 
 # ----------------------------------------------------------------------------- pictures

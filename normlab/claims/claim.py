@@ -24,7 +24,7 @@ from normlab.errors import ConfigError
 from normlab.registry import Registry
 
 if TYPE_CHECKING:
-    from normlab.results import Mixed
+    from normlab.analysis import Mixed
 
 Scale = Literal["small", "paper"]
 Statistic = Literal["mean", "geomean", "median", "min", "max"]

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from pandas import DataFrame, Series
 
+from normlab.analysis import interval, metric_choices, where
 from normlab.claims.claim import MEASURES, Measure, Measured, Statistic, read_arguments
 from normlab.claims.expressions import BySeed, evaluate_expression
 from normlab.errors import ConfigError, RecordError
-from normlab.results import interval, metric_choices, where
 from normlab.runs import read_table
 
 

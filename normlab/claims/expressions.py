@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pandas
 
+from normlab.analysis import check_where
 from normlab.errors import ConfigError
-from normlab.results import check_where
 from normlab.vocabulary import COMMON_METRICS, METRICS
 
 # What is measured of one claim: a figure for every seed.

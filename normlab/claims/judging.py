@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from pandas import DataFrame
 
+from normlab.analysis import mixed_origins, read_results
 from normlab.claims.claim import (
     CONFOUNDED,
     DEMONSTRATIONS,
@@ -21,7 +22,6 @@ from normlab.claims.digest import evidence_digest
 from normlab.claims.evidence import Evidence, measured
 from normlab.config import Config, run_id
 from normlab.errors import NormlabError
-from normlab.results import mixed_origins, read_results
 from normlab.runs import run_folder
 from normlab.vocabulary import FINAL
 

@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 from pandas import DataFrame
 
+from normlab.analysis import where
 from normlab.claims.claim import MEASURES, Expression
 from normlab.claims.evidence import Evidence
 from normlab.claims.expressions import BySeed, evaluate_expression
 from normlab.measurement import chi, fixed_point
-from normlab.results import where
 
 # Of a network that learns at all, in C13.
 USABLE_ACCURACY = 0.5

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
+from normlab.analysis import DEGRADED_SPEED
 from normlab.claims import CLAIMS, claim_ids
 from normlab.config import config_folder, group_choices
 from normlab.errors import ConfigError
 from normlab.measurement import COLLAPSED_COSINE, EXPLODING_RATIO, VANISHING_RATIO
-from normlab.results import DEGRADED_SPEED
 
 INF = math.inf
 # Claim, scale, measure, low, high, statistic over the seeds: with another one it is another gate.

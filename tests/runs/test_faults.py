@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from normlab.analysis import read_results
 from normlab.config import compose
 from normlab.errors import BusyError, ConfigError, RecordError
-from normlab.results import read_results
 from normlab.runs import execution as runs
 from normlab.runs import is_final, locks, read_run, read_summary, run_folder
 from normlab.training import Measurement, Started

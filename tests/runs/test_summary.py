@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from normlab.analysis import read_results
 from normlab.config import Config, compose, run_id
 from normlab.errors import RecordError
-from normlab.results import read_results
 from normlab.runs import (
     SUMMARY_VERSION,
     Outcome,

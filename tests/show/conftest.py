@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pandas import DataFrame
 
-from normlab.results import read_results
+from normlab.analysis import read_results
 from tests.tools.synthetic_results import write_runs
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from pandas.testing import assert_frame_equal
 
+from normlab.analysis import read_results
+from normlab.analysis.comparing import counts
 from normlab.config import compose, run_id
 from normlab.errors import ConfigError
-from normlab.results import read_results
-from normlab.results.comparing import counts
 from normlab.runs import Summary, execute, plan_configs, read_run, read_summary, run_folder
 from normlab.training import session
 from tests.conftest import TINY

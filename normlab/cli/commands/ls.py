@@ -44,7 +44,7 @@ def ls(
 
     [cyan]normlab show[/] takes an id, or its start.
     """
-    from normlab.results import counts, listed
+    from normlab.analysis import counts, listed
     from normlab.show import TABLE_FORMATS, RunList, counts_line
 
     console = make_console()

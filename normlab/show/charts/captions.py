@@ -5,8 +5,8 @@ from typing import Any
 
 from pandas import DataFrame
 
+from normlab.analysis import DEPTH, RESIDUAL
 from normlab.config import MODELS
-from normlab.results import DEPTH, RESIDUAL
 from normlab.text import plural
 
 _MOST_NAMED = 3

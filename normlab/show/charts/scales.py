@@ -7,7 +7,7 @@ import altair as alt
 import numpy as np
 from pandas import DataFrame
 
-from normlab.results import DEPTH, label
+from normlab.analysis import DEPTH, label
 from normlab.show.charts.domains import check_any, is_logarithmic, log_domain
 
 

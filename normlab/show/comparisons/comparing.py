@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from normlab.analysis import DATA, Request, arrange, counts, pooled
 from normlab.errors import ConfigError
-from normlab.results import DATA, Request, arrange, counts, pooled
 from normlab.show.comparisons.layout import ComparisonLayout, lay_out
 from normlab.show.comparisons.legend import cells_by_cause, legend, marks_explained
 from normlab.show.comparisons.origins import origin_notes

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from normlab.results import label, rank, short_names
+from normlab.analysis import label, rank, short_names
 from normlab.show.comparisons.figures import Figures, best_of, cell_text, figures_of
 from normlab.vocabulary import METRICS, Metric, Spread
 

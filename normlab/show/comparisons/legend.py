@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from normlab.results import cause_label
+from normlab.analysis import cause_label
 from normlab.show.comparisons.figures import NO_RATIO
 from normlab.show.comparisons.layout import ComparisonLayout, usual_n
 from normlab.vocabulary import DIAGNOSES, METRICS, Spread

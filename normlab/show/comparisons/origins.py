@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from normlab.results import Mixed, mixed_origins
+from normlab.analysis import Mixed, mixed_origins
 from normlab.text import some_of
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from normlab.results import label
+from normlab.analysis import label
 from normlab.show.comparisons.figures import ABSENT, difference_text
 from normlab.vocabulary import METRICS
 

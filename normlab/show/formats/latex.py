@@ -75,7 +75,7 @@ def to_latex(
 
 def to_paired_latex(compared: "PairedComparison", caption: str | None = None) -> str:
     """Differences from a baseline as a LaTeX table for the booktabs package."""
-    from normlab.results import short_names
+    from normlab.analysis import short_names
     from normlab.show.comparisons.pairs import HEADS, pair_lines, pair_notes
 
     names = short_names(compared.keys)

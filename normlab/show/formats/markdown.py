@@ -31,7 +31,7 @@ def _paragraph(notes: Sequence[str]) -> list[str]:
 
 def to_paired_markdown(compared: "PairedComparison") -> str:
     """Differences from a baseline as a GitHub Markdown table, its notes as a paragraph below."""
-    from normlab.results import short_names
+    from normlab.analysis import short_names
     from normlab.show.comparisons.pairs import HEADS, pair_lines, pair_notes
 
     lines = [_row([*short_names(compared.keys), *HEADS])]

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from pandas import DataFrame
 
-from normlab.results import DEPTH
+from normlab.analysis import DEPTH
 from normlab.text import percent
 
 # More would make the page large; the folders are all in one place anyway.

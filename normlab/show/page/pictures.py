@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 from pandas import DataFrame
 
+from normlab.analysis import DEPTH, series
 from normlab.errors import ConfigError
-from normlab.results import DEPTH, series
 from normlab.show.charts.panels import few_depths
 from normlab.show.charts.saving import specification
 from normlab.show.charts.variants import most_variants

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pandas import DataFrame
 
-from normlab.results import DEPTH, summarize
+from normlab.analysis import DEPTH, summarize
 from normlab.show.comparisons.figures import Figures, cell_text, figures_of
 from normlab.vocabulary import CAUSES, DIAGNOSES, METRICS, Cause, Diagnosis
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from pandas import DataFrame
 
+from normlab.analysis import counts, findings, series
 from normlab.errors import ConfigError
-from normlab.results import counts, findings, series
 from normlab.runs import write_whole
 from normlab.show.page.claims import ClaimVerdict
 from normlab.show.page.links import RunLink, run_links

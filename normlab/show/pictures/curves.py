@@ -18,7 +18,7 @@ _MOST_NAMED = 4
 
 def rows(subject: Subject) -> "DataFrame":
     """The metric by epoch, over the seeds."""
-    from normlab.results import series
+    from normlab.analysis import series
 
     return series.curves(subject.runs, subject.figure, subject.progress)
 

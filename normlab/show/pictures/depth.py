@@ -20,7 +20,7 @@ def rows(subject: Subject) -> "DataFrame":
 
     Raises ConfigError where the key has one value only.
     """
-    from normlab.results import series, varying
+    from normlab.analysis import series, varying
 
     key = _key(subject)
     if subject.runs[key].nunique() < 2:
@@ -129,7 +129,7 @@ def _bars(table: "DataFrame", subject: Subject, screen: Screen) -> "Table":
     """A bar for each variant and value of a key of words."""
     from rich.text import Text
 
-    from normlab.results import label
+    from normlab.analysis import label
     from normlab.show.terminal.bars import long_bar
     from normlab.show.terminal.plain_tables import figures_table
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.console import Group
 
-    from normlab.results import series
+    from normlab.analysis import series
 
 
 class PictureOptions(NamedTuple):
@@ -218,7 +218,7 @@ def _subject(
     options: PictureOptions,
     progress: "series.Progress | None",
 ) -> Subject:
-    from normlab.results import known_key, series
+    from normlab.analysis import known_key, series
 
     part = PICTURES[picture]
     for option in ("probe", "metric", "x"):

@@ -19,7 +19,7 @@ MOST_ROWS = 20_000
 
 def rows(subject: Subject) -> "DataFrame":
     """The probe by layer at init and at the end, over the seeds."""
-    from normlab.results import series
+    from normlab.analysis import series
 
     return series.profiles(subject.runs, subject.figure, subject.progress)
 
@@ -98,7 +98,7 @@ def _line_layers(
 
 def history_rows(subject: Subject) -> "DataFrame":
     """The probe by layer at every step at which it was measured."""
-    from normlab.results import series
+    from normlab.analysis import series
 
     return series.profiles(subject.runs, subject.figure, subject.progress, by="step")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def rows(subject: Subject) -> "DataFrame":
     """The whole history of the one run, `marked`; raises ConfigError where there are more."""
-    from normlab.results import series
+    from normlab.analysis import series
 
     runs = subject.runs
     if len(runs) > 1:

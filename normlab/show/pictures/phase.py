@@ -28,7 +28,7 @@ def rows(subject: Subject) -> "DataFrame":
 
     Raises ConfigError where a key has one value only.
     """
-    from normlab.results import label, series, varying
+    from normlab.analysis import label, series, varying
 
     x, y = subject.keys
     if x == y:
@@ -44,7 +44,7 @@ def rows(subject: Subject) -> "DataFrame":
 
 
 def _axes(table: "DataFrame", subject: Subject) -> _Axes:
-    from normlab.results import DEPTH, label, rank
+    from normlab.analysis import DEPTH, label, rank
 
     x, y = subject.keys
     by_depth = DEPTH not in subject.keys and subject.runs[DEPTH].nunique() > 1
@@ -62,7 +62,7 @@ def _title(axes: _Axes, subject: Subject) -> str:
 
 def _labelled(table: "DataFrame", subject: Subject) -> "DataFrame":
     """The table with x and y as labels, the verdict's name, and a text for every place."""
-    from normlab.results import label
+    from normlab.analysis import label
 
     x, y = subject.keys
     deepest = [f"{depth:.0f}" if depth == depth else "–" for depth in table["depth"]]
@@ -85,7 +85,7 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
     """
     import altair as alt
 
-    from normlab.results import DEPTH
+    from normlab.analysis import DEPTH
     from normlab.show.charts import panels, styling
 
     axes, table = _axes(table, subject), _labelled(table, subject)

@@ -15,7 +15,7 @@ _Y = "δ of a layer / of the next"
 
 def rows(subject: Subject) -> "DataFrame":
     """The measured and the predicted factor by layer, over the seeds."""
-    from normlab.results import series
+    from normlab.analysis import series
 
     return series.predicted(subject.runs, subject.progress)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from normlab.results import DEPTH, gradient_shares
+from normlab.analysis import DEPTH, gradient_shares
 from normlab.show.charts.variants import looks
 from normlab.show.terminal.line_charts import Axis, Line
 from normlab.show.terminal.line_panels import Panel, line_panels

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from normlab.results import places
+from normlab.analysis import places
 from normlab.runs import Outcome, Plan, Summary, read_summary, run_folder
 from normlab.show.charts.panels import evenly_chosen
 from normlab.show.terminal.jobs import telling

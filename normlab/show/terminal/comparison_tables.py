@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from normlab.results import short_names
+from normlab.analysis import short_names
 from normlab.show.comparisons.layout import Cell, ComparisonLayout, Line
 from normlab.show.comparisons.legend import cells_by_cause, legend, marks_explained
 from normlab.show.comparisons.pairs import HEADS, pair_lines, pair_notes

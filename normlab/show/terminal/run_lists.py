@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
-from normlab.results import cause_label, label
+from normlab.analysis import cause_label, label
 from normlab.show.terminal.plain_tables import diagnosis_style, status_style
 from normlab.show.terminal.row_tables import Row, RowTable
 from normlab.text import plural

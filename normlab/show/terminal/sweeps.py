@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from normlab.results import arms_in_words, counts, findings, layout, read_results, summarize
+from normlab.analysis import arms_in_words, counts, findings, layout, read_results, summarize
 from normlab.runs import Plan, run_folder
 from normlab.show.comparisons.comparing import Comparison
 from normlab.show.comparisons.origins import origin_notes

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from normlab.analysis import counts, read_results
 from normlab.config import Config, compose, run_id
 from normlab.errors import RunError
-from normlab.results import counts, read_results
 from normlab.runs import CHECKPOINT_FILE, Outcome, read_lock, read_run, run_folder, sweep
 from normlab.runs.launchers import local, workers
 from normlab.runs.launchers.local import LocalLauncher

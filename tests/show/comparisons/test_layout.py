@@ -5,7 +5,7 @@ import math
 import pytest
 from pandas import DataFrame
 
-from normlab.results import Request, arrange
+from normlab.analysis import Request, arrange
 from normlab.show.comparisons.layout import lay_out
 from tests.show.comparisons.summaries import tidy
 

@@ -12,8 +12,8 @@ import pandas
 import pytest
 from pandas import DataFrame
 
+from normlab.analysis import layout, read_results, summarize
 from normlab.errors import ConfigError
-from normlab.results import layout, read_results, summarize
 from normlab.show import (
     TABLE_FORMATS,
     ComparisonOptions,

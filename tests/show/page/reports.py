@@ -1,6 +1,6 @@
 """Pages of drawn figures."""
 
-from normlab.results import read_results
+from normlab.analysis import read_results
 from normlab.show import Selection, write_report
 from tests.tools.synthetic_results import write_runs
 

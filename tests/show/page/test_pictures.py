@@ -1,6 +1,6 @@
 """Which pictures a page has, and what it says of those that it has not."""
 
-from normlab.results import read_results, series
+from normlab.analysis import read_results, series
 from normlab.show.page.pictures import page_pictures
 from tests.tools.synthetic_results import write_runs
 

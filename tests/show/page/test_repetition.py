@@ -4,7 +4,7 @@ import html
 import json
 import re
 
-from normlab.results import read_results
+from normlab.analysis import read_results
 from normlab.show import Selection, write_report
 from normlab.show.page.repetition import MOST_COMMANDS, repetition
 from tests.tools.synthetic_results import write_runs

@@ -6,8 +6,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from normlab.analysis import read_results
 from normlab.errors import ConfigError
-from normlab.results import read_results
 from normlab.show import ClaimVerdict, Selection, write_report
 from normlab.show.page import links
 from normlab.vocabulary import CAUSES, DIAGNOSES

@@ -6,8 +6,8 @@ import re
 import pandas
 import pytest
 
+from normlab.analysis import read_results
 from normlab.errors import ConfigError
-from normlab.results import read_results
 from normlab.show import PictureOptions, Screen, draw, sketch
 from normlab.show.pictures import depth
 from tests.show.pictures.tables import VARIANTS, encodings, errors, rows, subject

@@ -8,8 +8,8 @@ from pandas import DataFrame
 from rich.console import Group
 from rich.text import Text
 
+from normlab.analysis import read_results, series
 from normlab.errors import ConfigError
-from normlab.results import read_results, series
 from normlab.show import PICTURES, Picture, PictureOptions, Screen, draw, read_size, sketch
 from normlab.show.pictures.drawing import CURVE
 from tests.show.pictures.tables import (

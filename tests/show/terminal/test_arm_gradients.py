@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from normlab.results import read_results
+from normlab.analysis import read_results
 from normlab.show.terminal.arm_gradients import LEAST_LAYERS, MOST_ARMS, MOST_RUNS, arm_gradients
 from tests.show.terminal.printing import printed
 from tests.tools.synthetic_results import write_runs

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pandas import DataFrame
 from rich.cells import cell_len
 
+from normlab.analysis import layout, paired, summarize
+from normlab.analysis.frames import to_frame
 from normlab.config import compose
-from normlab.results import layout, paired, summarize
-from normlab.results.frames import to_frame
 from normlab.runs import Summary
 from normlab.show.comparisons.comparing import Comparison, PairedComparison
 from normlab.show.comparisons.layout import lay_out

@@ -7,7 +7,7 @@ import pytest
 from pandas import DataFrame
 from rich.cells import cell_len
 
-from normlab.results import listed, summarize
+from normlab.analysis import listed, summarize
 from normlab.show import RunList, counts_line
 from normlab.show.comparisons.comparing import Comparison
 from normlab.show.terminal.comparison_tables import comparison_table

@@ -5,8 +5,8 @@ from datetime import datetime
 
 import pytest
 
+from normlab.analysis import Mixed
 from normlab.claims import FAIL, PASS, Claim, Measure, Measured, Protocol, Remembered, Verdict
-from normlab.results import Mixed
 from normlab.show import TABLE_FORMATS, claim_page, claims_table, summary_line, verdict_report
 from normlab.show.terminal.claim_figures import spread_text, value_text
 from tests.show.terminal.printing import text_of

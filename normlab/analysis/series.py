@@ -1,0 +1,269 @@
+"""Many runs as the few rows that a picture needs: by layer, by epoch, by depth.
+
+A line is a variant at one depth, the columns `variant` and `depth`; what else is known of a variant
+stands once, in the frame of `with_variants`. A line's value at a place is the mean over seeds, the
+geometric one of what spans decades, and `low` and `high` are the least and the greatest seed.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas
+from pandas import DataFrame
+
+from normlab.analysis.cells import best_first, cells_of, training_numbers, usual_diagnosis
+from normlab.analysis.keys import DEPTH, NORM, RESIDUAL, rank
+from normlab.analysis.variants import variant_keys, variants_of, with_looks
+from normlab.config import PROBES, from_plain
+from normlab.errors import ConfigError, RecordError
+from normlab.measurement import predict
+from normlab.runs import read_summary, read_table
+from normlab.vocabulary import DIAGNOSES, FINAL, METRICS
+
+Progress = Callable[[int, int], None]  # hears how many of how many tables are read
+
+
+class _Line(NamedTuple):
+    """Which of a picture's lines a run belongs to, as columns of its table."""
+
+    variant: str
+    depth: int
+
+
+def with_variants(frame: DataFrame, apart: Sequence[str] = ()) -> DataFrame:
+    """The finished and diverged runs, each with its variant in further columns.
+
+    The columns are those of `with_looks`. The keys `apart`, which a picture has on its axes, set no
+    variant apart. Norm and skips are always named unless they are such, so that a variant has one
+    name, and colour, everywhere. Runs of one training, with other probes each, share a
+    `training_number`: a line counts them once. Raises ConfigError where there is no run.
+    """
+    frame = frame[frame["status"].isin(FINAL)].drop_duplicates("run_id")
+    if frame.empty:
+        raise ConfigError("no finished run is there to draw; normlab ls shows what is")
+    named = dict.fromkeys([NORM, RESIDUAL, *variant_keys(frame)])
+    keys = [key for key in named if key not in apart]
+    frame = frame.assign(training_number=training_numbers(frame)).iloc[best_first(frame)]
+    frame = frame.sort_values([*keys, DEPTH, "seed"], key=lambda c: c.map(rank), kind="stable")
+    return with_looks(frame, variants_of(frame, keys), apart)
+
+
+def profiles(
+    runs: DataFrame,
+    probe: str,
+    progress: Progress | None = None,
+    *,
+    by: Literal["place", "step"] = "place",
+) -> DataFrame:
+    """A probe by layer: variant, depth, hidden, layer, and value, low, high, n over the seeds.
+
+    By `place`, at init and at the end, whenever a run's end is, or by every `step` that more than
+    half of a net's runs have. `hidden` is the number of hidden layers; the output layer is left
+    out. `zeros` and `broken` count the seeds whose value is 0 or not finite, which have no
+    logarithm and are left out of a geometric mean. Raises ConfigError where no run has the probe.
+    """
+    parts: list[DataFrame] = []
+    lines: list[_Line] = []
+    for line, _, layers in _tables(runs, "layers", progress, needed=probe):
+        parts.append(layers[["step", "layer", probe]].assign(run=len(lines)))
+        lines.append(line)
+    found = pandas.concat(parts, ignore_index=True) if parts else DataFrame({probe: []})
+    if not found[probe].notna().any():
+        raise ConfigError(
+            f"{probe}: was measured in none of the {len(runs)} runs; "
+            f"'probes.measure=[{probe}]' measures it"
+        )
+    measured = found[probe].notna().groupby([found["run"], found["step"]]).transform("any")
+    found = found.assign(hidden=found.groupby("run")["layer"].transform("max") - 1)
+    found = found[measured & (found["layer"] <= found["hidden"])].rename(columns={probe: "value"})
+    steps = found.groupby("run")["step"]
+    first = found["step"] == steps.transform("min")
+    last = found["step"] == steps.transform("max")
+    place = np.where(first, "init", np.where(last, "end", "between"))
+    about = DataFrame(lines).iloc[found["run"]].reset_index(drop=True)
+    found = pandas.concat([found.reset_index(drop=True), about], axis=1).assign(place=place)
+    if by == "place":
+        found = found[found["place"] != "between"]
+    measure = PROBES.get(probe)
+    table = _over_seeds(
+        found, ["hidden", by, "layer"], log=measure is not None and measure.logarithmic
+    )
+    if by == "place":
+        return table
+    seeds = table[["n", "zeros", "broken"]].sum(axis=1)
+    most = seeds.groupby([table["variant"], table["depth"]]).transform("max")
+    common: DataFrame = table[2 * seeds > most]
+    return common
+
+
+def curves(runs: DataFrame, metric: str, progress: Progress | None = None) -> DataFrame:
+    """A metric by epoch: variant, depth, epoch, value, low, high, n, and the `runs` of the line.
+
+    A run that diverged ends early, so that n falls. An epoch has a row where all of a line's runs
+    that come so far were evaluated: what one of them alone has, such as the broken weights that end
+    a diverged run, is no mean of the line.
+    """
+    parts = [
+        metrics[["epoch", metric]]
+        .rename(columns={metric: "value"})
+        .assign(**line._asdict(), run=index)
+        for index, (line, _, metrics) in enumerate(_tables(runs, "metrics", progress))
+    ]
+    found = pandas.concat(parts, ignore_index=True)
+    ends = found.groupby([*_Line._fields, "run"], sort=False)["epoch"].max()
+    lasts = {line: np.sort(last) for line, last in ends.groupby([*_Line._fields], sort=False)}
+    kept = []
+    for line, group in _over_seeds(found, ["epoch"], log=False).groupby([*_Line._fields]):
+        last = lasts[line]
+        lasting = len(last) - np.searchsorted(last, group["epoch"].to_numpy())
+        kept.append(group.assign(runs=len(last))[group["n"] + group["broken"] == lasting])
+    return pandas.concat(kept).sort_index()
+
+
+def finals(runs: DataFrame, metric: str, key: str = DEPTH) -> DataFrame:
+    """A metric of whole runs by a key: variant, depth, `x`, value, low, high, n; zeros and broken.
+
+    Runs that lack the key or the figure are left out.
+    """
+    runs = runs.drop_duplicates("training_number")
+    found = runs[["variant", DEPTH]].rename(columns={DEPTH: "depth"})
+    found = found.assign(x=runs[key], value=runs[metric])[runs[key].notna()]
+    found = found.sort_values("x", key=lambda c: c.map(rank), kind="stable")
+    return _over_seeds(found, ["x"], log=METRICS[metric].logarithmic)
+
+
+def phases(runs: DataFrame, keys: Sequence[str]) -> DataFrame:
+    """What became of the nets at two keys' values: variant, x, y, verdict, agree, n, depth.
+
+    The verdict is the most frequent one of a place's runs, of equally frequent ones the worst, and
+    `agree` how many of the n runs have it. `depth` is the greatest at which most nets train, NaN
+    where they do at none; where depth is one of the keys, the greatest at the other key's value.
+    """
+    runs = runs.drop_duplicates("training_number")
+    where = ["variant", *keys]
+    by_depth = list(dict.fromkeys([*where, DEPTH]))
+    cells = cells_of(runs, by_depth)
+    usual = usual_diagnosis(runs["verdict"], cells)
+    seen = (
+        runs[by_depth]
+        .iloc[cells.first]
+        .assign(sound=[name is not None and DIAGNOSES[name].sound for name in usual])
+    )
+    beside = ["variant", *(key for key in keys if key != DEPTH)]
+    deepest = seen[seen["sound"]].groupby(beside, dropna=False, sort=False)[DEPTH].max()
+    cells = cells_of(runs, where)
+    usual = usual_diagnosis(runs["verdict"], cells)
+    table = runs[where].iloc[cells.first].reset_index(drop=True)
+    table = table.merge(deepest.rename("depth").reset_index(), "left", on=beside)
+    table = table.rename(columns=dict(zip(keys, ("x", "y"), strict=True))).assign(
+        verdict=usual,
+        agree=cells.count(runs["verdict"].to_numpy(dtype=object) == usual[cells.number]),
+        n=cells.count(slice(None)),
+    )
+    # In the order of the runs, in which a variant without norm is the first.
+    places = {variant: place for place, variant in enumerate(runs["variant"].unique())}
+    return table.sort_values("variant", key=lambda names: names.map(places), kind="stable")
+
+
+def history(folder: Path, probe: str) -> DataFrame:
+    """One run's whole history of a probe: step, layer, name, value; the output layer left out.
+
+    Raises ConfigError where it was not measured.
+    """
+    layers = read_table(folder, "layers")
+    if probe not in layers or layers[probe].isna().all():
+        raise ConfigError(
+            f"{probe}: was not measured in {folder}; 'probes.measure=[{probe}]' measures it"
+        )
+    layers = layers[layers["step"].isin(layers.loc[layers[probe].notna(), "step"])]
+    hidden = layers["layer"] < layers["layer"].max()
+    found: DataFrame = layers.loc[hidden, ["step", "layer", "name", probe]]
+    return found.rename(columns={probe: "value"})
+
+
+def predicted(runs: DataFrame, progress: Progress | None = None) -> DataFrame:
+    """Measured and predicted factor of δ from each hidden layer to the one before, at init.
+
+    Variant, depth, layer, value, low, high, n, predicted. Raises ConfigError where theory covers
+    none of the runs.
+    """
+    parts = []
+    for line, folder, layers in _tables(runs, "layers", progress, needed="delta_rms"):
+        factors = _predicted_factors(folder)
+        if factors is None:
+            continue
+        start = layers[layers["step"] == 0].sort_values("layer")["delta_rms"].to_numpy()[:-1]
+        if len(start) != len(factors) + 1 or not (start > 0).all():
+            continue
+        measured = {"layer": np.arange(1, len(start)), "value": start[:-1] / start[1:]}
+        parts.append(DataFrame({**line._asdict(), **measured, "predicted": factors}))
+    if not parts:
+        raise ConfigError(
+            "theory covers none of these runs; it covers MLPs without norm, or BatchNorm and ReLU "
+            "(normlab explain theory)"
+        )
+    return _over_seeds(pandas.concat(parts, ignore_index=True), ["layer", "predicted"], log=True)
+
+
+def _predicted_factors(folder: Path) -> Any:
+    """Theory's factors of a run's net, or None where it does not cover it."""
+    summary = read_summary(folder)
+    try:
+        prediction = predict(from_plain(summary.config if summary else None))
+    except ConfigError:
+        return None
+    return None if prediction is None else prediction.factors
+
+
+def _tables(
+    runs: DataFrame, name: Any, progress: Progress | None, needed: str = "step"
+) -> Iterator[tuple[_Line, Path, DataFrame]]:
+    """Each training's line, folder and one of its tables, of the first run that has the needed
+    column; damaged ones are left out."""
+    columns = ("variant", DEPTH, "folder", "training_number")
+    rows = list(zip(*(runs[key].tolist() for key in columns), strict=True))
+    read = 0
+    yielded: set[int] = set()
+    for index, (variant, depth, folder, training) in enumerate(rows):
+        if progress:
+            progress(index, len(rows))
+        if training in yielded:
+            continue
+        try:
+            table = read_table(Path(folder), name)
+        except RecordError:
+            continue
+        if table.empty:
+            continue
+        read += 1
+        if needed in table:
+            yielded.add(training)
+            yield _Line(variant, depth), Path(folder), table
+    if not read:
+        raise ConfigError(f"no {name}.parquet of {len(rows)} runs can be read")
+
+
+def _over_seeds(found: DataFrame, keys: Sequence[str], *, log: bool) -> DataFrame:
+    """The mean, least and greatest value of a line's runs at every place that the keys name."""
+    values = found["value"].to_numpy(dtype=np.float64)
+    zeros = (values == 0) if log else np.zeros(len(values), dtype=bool)
+    usable = np.isfinite(values) & ~zeros
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = np.where(usable, np.log(values) if log else values, math.nan)
+    groups = found.assign(
+        scaled=scaled, zeros=zeros, broken=~np.isfinite(values), n=usable
+    ).groupby([*_Line._fields, *keys], sort=False, dropna=False)
+    table = groups.agg(
+        value=("scaled", "mean"),
+        low=("scaled", "min"),
+        high=("scaled", "max"),
+        n=("n", "sum"),
+        zeros=("zeros", "sum"),
+        broken=("broken", "sum"),
+    ).reset_index()
+    if log:
+        table[["value", "low", "high"]] = np.exp(table[["value", "low", "high"]])
+    return table
