@@ -7,14 +7,17 @@ where it is defined; everybody else asks the registry, and nobody matches on a p
 import importlib
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from normlab.errors import ConfigError
 from normlab.text import did_you_mean
 
 T = TypeVar("T")
 Registered = TypeVar("Registered")
+
+_REGISTRIES: "weakref.WeakSet[Registry[Any]]" = weakref.WeakSet()
 
 
 class Registry(Generic[T]):
@@ -28,28 +31,41 @@ class Registry(Generic[T]):
         self.kind = kind
         self._modules = list(modules)
         self._parts: dict[str, T] = {}
+        self._from_outside: set[str] = set()
         self._loading = False
         self._lock = threading.RLock()  # a thread that asks while another loads waits for it
+        _REGISTRIES.add(self)
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
         """Decorate a class or function to enter it under a name; ValueError for a second one."""
 
         def enter(part: Registered) -> Registered:
-            self.add(name, part)  # type: ignore[arg-type]  # the decorator keeps the exact type
+            self._enter(name, part, _caller())  # type: ignore[arg-type]  # keeps the exact type
             return part
 
         return enter
 
     def add(self, name: str, part: T) -> None:
         """Enter a part; ValueError where the name is taken."""
-        self._load()
-        if name in self._parts:
-            raise ValueError(f"{self.kind}={name}: there is one already; give it another name")
-        self._parts[name] = part
+        self._enter(name, part, _caller())
 
     def remove(self, name: str) -> None:
         """Take a part out, as a test does with its own."""
         del self._parts[name]
+        self._from_outside.discard(name)
+
+    @property
+    def has_outside_parts(self) -> bool:
+        """Whether any part was entered by a module that is not normlab's."""
+        return bool(self._from_outside)
+
+    def _enter(self, name: str, part: T, module: str) -> None:
+        self._load()
+        if name in self._parts:
+            raise ValueError(f"{self.kind}={name}: there is one already; give it another name")
+        self._parts[name] = part
+        if module.split(".")[0] != __package__:
+            self._from_outside.add(name)
 
     def __getitem__(self, name: str) -> T:
         """The part of a name; raises ConfigError with the choices."""
@@ -97,6 +113,17 @@ class Registry(Generic[T]):
                     del self._modules[0]
             finally:
                 self._loading = False
+
+
+def has_outside_parts() -> bool:
+    """Whether any registry has a part that a module from outside normlab entered."""
+    return any(registry.has_outside_parts for registry in _REGISTRIES)
+
+
+def _caller() -> str:
+    """The name of the module that calls the function which asks."""
+    name: str = sys._getframe(2).f_globals.get("__name__", "")
+    return name
 
 
 def _is_being_imported(module: str) -> bool:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from normlab.errors import ConfigError
-from normlab.registry import Registry
+from normlab.registry import Registry, has_outside_parts
 
 
 def test_parts_are_found_in_their_order() -> None:
@@ -107,3 +107,24 @@ def test_a_thread_that_asks_while_another_loads_waits(tmp_path, monkeypatch) -> 
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda _: list(PAINTS), range(4)))
     assert found == [["red", "blue"]] * 4
+
+
+def test_parts_from_outside_are_known_as_such() -> None:
+    registry: Registry[object] = Registry("paint")
+    assert not registry.has_outside_parts
+    registry.add("red", 1)
+    registry.register("blue")(2)
+    assert has_outside_parts()
+    registry.remove("red")
+    assert registry.has_outside_parts
+    registry.remove("blue")
+    assert not registry.has_outside_parts
+
+
+def test_none_of_normlabs_own_parts_is_from_outside() -> None:
+    code = (
+        "from normlab.config import compose; compose(); import normlab.show.formats.own\n"
+        "from normlab.show import PICTURES; list(PICTURES)\n"
+        "from normlab.registry import has_outside_parts; assert not has_outside_parts()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,14 +6,17 @@ It imports PyTorch once, then makes one run after another.
 import os
 import pickle
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from multiprocessing import resource_tracker
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 from normlab.config import Config
+from normlab.registry import has_outside_parts
 from normlab.runs.outcomes import Outcome
 from normlab.text import error_line
 
@@ -79,9 +82,10 @@ def _make_run(config: Config, stop: Path, parent: int, *, force: bool) -> Outcom
 
 @contextmanager
 def undisturbed_start() -> Iterator[None]:
-    """A process started within imports nothing from the current folder, and is not ended by the
-    terminal before it can say that it does not listen to it."""
-    with safe_path():
+    """A process started within imports nothing from the current folder, imports the script of this
+    one only where it may need it, and is not ended by the terminal before it can say that it does
+    not listen to it."""
+    with safe_path(), _script_where_needed():
         resource_tracker.ensure_running()  # which would unblock the signals
         before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_TERMINAL)
         try:
@@ -103,3 +107,22 @@ def safe_path() -> Iterator[None]:
             del os.environ[SAFE_PATH]
         else:
             os.environ[SAFE_PATH] = before
+
+
+@contextmanager
+def _script_where_needed() -> Iterator[None]:
+    """A process started within imports this one's script only where parts from outside are here,
+    which the script may have brought.
+
+    Otherwise no script needs to keep its sweep under `if __name__ == "__main__":`, without which a
+    worker that imported it would come to the sweep itself.
+    """
+    if has_outside_parts():
+        yield
+        return
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")  # of no file, so that there is none to import
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script

@@ -205,12 +205,26 @@ def test_what_the_system_refuses_is_the_reason(
         list(sweep(planned(tmp_path, "launcher.workers=2")))
 
 
-@pytest.mark.slow
-def test_a_script_that_its_workers_cannot_import_is_told_how(tmp_path: Path) -> None:
+def run_script(folder: Path, *lines: str) -> "subprocess.CompletedProcess[str]":
+    """A script, in a process of its own, that ends with a sweep of two runs without a guard."""
     words = [*TINY, "seed=1,2", "launcher.workers=2"]
-    (tmp_path / "script.py").write_text(f"import normlab\nnormlab.sweep(*{words})\n")
+    sweep_line = f"print(len(normlab.sweep(*{words})))"
+    (folder / "script.py").write_text("\n".join(["import normlab", *lines, sweep_line]))
     command = [sys.executable, "script.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_a_script_needs_no_guard(tmp_path: Path) -> None:
+    done = run_script(tmp_path, "print('once')")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["once", "2"]
+
+
+@pytest.mark.slow
+def test_a_script_that_brings_parts_is_told_of_the_guard(tmp_path: Path) -> None:
+    part = "from normlab.config import ACTIVATIONS\nACTIVATIONS.add('mine', ACTIVATIONS['relu'])"
+    done = run_script(tmp_path, part)
     assert done.stderr.count("Traceback") == 1
     assert "must make its sweep under if __name__ == '__main__':" in done.stderr.splitlines()[-1]
 
