@@ -6,6 +6,7 @@ from .execution import Note as Note
 from .execution import execute as execute
 from .execution import execute_in_worker as execute_in_worker
 from .files import to_json as to_json
+from .files import to_json_line as to_json_line
 from .files import write_json as write_json
 from .files import write_whole as write_whole
 from .finding import find_run as find_run
@@ -24,6 +25,10 @@ from .folder import read_table as read_table
 from .folder import read_weights as read_weights
 from .folder import run_folder as run_folder
 from .holding import remove_leftovers as remove_leftovers
+from .lines import LINES_VERSION as LINES_VERSION
+from .lines import end_line as end_line
+from .lines import lines_of_events as lines_of_events
+from .lines import lines_of_run as lines_of_run
 from .locks import LOCK_FILE as LOCK_FILE
 from .locks import is_running as is_running
 from .locks import read_lock as read_lock

@@ -19,6 +19,11 @@ def to_json(values: Mapping[str, Any]) -> str:
     return json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False)
 
 
+def to_json_line(values: Mapping[str, Any]) -> str:
+    """The same in one line, for files with an object a line."""
+    return json.dumps(_finite(values), ensure_ascii=False, allow_nan=False)
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None

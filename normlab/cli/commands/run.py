@@ -1,8 +1,9 @@
 """normlab run"""
 
+import contextlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,9 +12,10 @@ import typer
 from normlab import api
 from normlab.cli.commands.doctor import try_advice
 from normlab.cli.commands.sweep import sweep
+from normlab.cli.event_lines import STDOUT, Write, open_lines, written
 from normlab.cli.options import ConfigDir, Force, Format, Overrides, examples
 from normlab.cli.output import is_for_people, make_console, print_answer, print_run
-from normlab.errors import ConfigError, InterruptedRunError
+from normlab.errors import ConfigError, InterruptedRunError, NormlabError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +29,7 @@ EXAMPLES = examples(
     "normlab run model=resnet model.depth=56 norm=ln optimizer.lr=0.05",
     "normlab run data=cifar10 data.train_size=5000 training.epochs=5",
     "normlab run model=mlp --cfg",
+    "normlab run model=resnet --jsonl - | jq -c 'select(.event==\"evaluation\")'",
 )
 
 
@@ -42,6 +45,14 @@ def run(
     doctor: Annotated[
         bool, typer.Option("--doctor", help="Then try its advice: the same as [cyan]doctor[/].")
     ] = False,
+    jsonl: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write every event as a line of JSON while it trains; [cyan]-[/]: to stdout, "
+            "which then has nothing else.",
+        ),
+    ] = None,
     output_format: Format = "rich",
     config_dir: ConfigDir = None,
 ) -> None:
@@ -51,6 +62,7 @@ def run(
     """
     if doctor and (multirun or cfg):
         raise ConfigError("--doctor: of one run that is made; leave out -m and --cfg")
+    check_lines(jsonl, output_format, several=multirun or cfg, doctor=doctor)
     if multirun:
         if cfg or not is_for_people(output_format):
             option = "--cfg" if cfg else f"--format {output_format}"
@@ -68,12 +80,15 @@ def run(
         print_config(config, output_format)
         return
     finished = None if force else api.finished_run(config)
-    if finished is not None and is_for_people(output_format):
+    aside = jsonl == STDOUT  # what a person would read
+    if finished is not None and is_for_people(output_format) and not aside:
         make_console().print("Finished before, shown from its files; --force runs it again.\n")
     if finished is not None and of_other_data([(config, finished.summary)]):
         told = "this run was made of other data than are there now; --force makes it again"
         print(told, file=sys.stderr)
-    made = finished or make_run(config, output_format, force=force)
+    made = make_or_tell(config, finished, jsonl, output_format, force=force)
+    if aside:
+        return
     if not doctor:
         print_run(made, output_format)
         return
@@ -81,6 +96,56 @@ def run(
         print_run(made, output_format)
         print()
     try_advice(made, output_format)
+
+
+def check_lines(jsonl: str | None, output_format: str, *, several: bool, doctor: bool) -> None:
+    """Raise ConfigError where a run's lines cannot go with what else is asked for."""
+    if jsonl is None:
+        return
+    if several:
+        raise ConfigError("--jsonl: of one run that is made; leave out -m and --cfg")
+    if jsonl == STDOUT and (doctor or not is_for_people(output_format)):
+        option = "--doctor" if doctor else f"--format {output_format}"
+        raise ConfigError(
+            f"--jsonl -: stdout has its lines and nothing else; leave out {option}, or name a file"
+        )
+
+
+def make_or_tell(
+    config: "Config",
+    finished: "Run | None",
+    jsonl: str | None,
+    output_format: str,
+    *,
+    force: bool,
+) -> "Run":
+    """The run of a configuration, finished before or made now, its lines written where asked."""
+    if jsonl is None:
+        return finished or make_run(config, output_format, force=force)
+    with open_lines(jsonl) as write:
+        if finished is None:
+            with failure_told(config, write):
+                quiet = jsonl == STDOUT
+                return make_run(config, output_format, force=force, write=write, quiet=quiet)
+        from normlab.runs import lines_of_run
+
+        for line in lines_of_run(finished):
+            write(line)
+        return finished
+
+
+@contextlib.contextmanager
+def failure_told(config: "Config", write: Write) -> Iterator[None]:
+    """The last line of a run that fails, which has none of its own."""
+    from normlab.runs import end_line, read_summary, run_folder
+
+    try:
+        yield
+    except NormlabError:
+        summary = read_summary(run_folder(config))
+        if summary is not None and summary.status == "failed":
+            write(end_line(summary))
+        raise
 
 
 def tell_of_sweep(config: "Config", overrides: Sequence[str], config_dir: Path | None) -> None:
@@ -109,12 +174,23 @@ def print_config(config: "Config", output_format: str) -> None:
         print_answer(output_format, config.model_dump(mode="json"), str)
 
 
-def make_run(config: "Config", output_format: str, *, force: bool) -> "Run":
-    """Make a run and show it as it goes; raises InterruptedRunError with what is kept of it."""
+def make_run(
+    config: "Config",
+    output_format: str,
+    *,
+    force: bool,
+    write: Write | None = None,
+    quiet: bool = False,
+) -> "Run":
+    """Make a run and show it as it goes, its lines to `write`.
+
+    Raises InterruptedRunError with what is kept of it.
+    """
     from normlab.config import describe
     from normlab.runs import finished_elsewhere, run_folder
 
-    name, console = describe(config), console_beside(output_format)
+    name = describe(config)
+    console = make_console(quiet=True) if quiet else console_beside(output_format)
     for folder in [] if force else finished_elsewhere([config])[:1]:
         experiment = config.output.experiment
         console.print(f"finished in {folder} too, made anew for {experiment}", soft_wrap=True)
@@ -122,8 +198,15 @@ def make_run(config: "Config", output_format: str, *, force: bool) -> "Run":
         # What takes a second to import.
         from normlab.runs import execute as execute
         from normlab.show import watch
+
     try:
-        return api.run_config(config, force=force, follow=lambda made: watch(made, console, name))
+        return api.run_config(
+            config,
+            force=force,
+            follow=lambda made: watch(
+                written(made, config, write, force=force) if write else made, console, name
+            ),
+        )
     except KeyboardInterrupt:
         advice = kept_of(run_folder(config), force=force)
         raise InterruptedRunError("; ".join(("interrupted", *advice))) from None
