@@ -30,7 +30,7 @@ benchmark(*cases, seconds=60.0, on_case=ignore)
 compare(*folders, rows=None, cols=None, metrics=('train_acc',), where=(), sort=None, \
 baseline=None, best=(), by=None)
 compose(*overrides, config_dir=None)
-export(file, *folders, where=(), rows='runs', on_problem=ignore)
+export(kind, *folders, output=None, where=(), rows='runs', on_problem=ignore)
 finished_run(named)
 info()
 model(*overrides, config_dir=None)
@@ -199,9 +199,9 @@ def test_a_grid_is_planned_swept_compared_and_exported() -> None:
     table = normlab.compare("results/runs", metrics=["train_loss"])
     assert list(table["n"]) == [2, 2]
     assert normlab.compare(baseline="norm=none")["n"].tolist() == [2]
-    exported = normlab.export("runs.csv", "results")
+    exported = normlab.export("csv", "results")
     assert len(read_csv("runs.csv")) == exported.runs == 4
-    assert normlab.export("steps.csv", "results", rows="steps").rows == len(read_csv("steps.csv"))
+    assert normlab.export("csv", "results", rows="steps").rows == len(read_csv("steps.csv"))
 
 
 @pytest.mark.slow

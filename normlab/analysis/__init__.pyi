@@ -9,9 +9,13 @@ from .comparing import counts as counts
 from .comparing import summarize as summarize
 from .conclusions import findings as findings
 from .degradation import DEGRADED_SPEED as DEGRADED_SPEED
-from .exporting import Exported as Exported
-from .exporting import RowKind as RowKind
-from .exporting import export as export
+from .exports.registry import EXPORTS as EXPORTS
+from .exports.registry import Exported as Exported
+from .exports.registry import ExportKind as ExportKind
+from .exports.registry import RowKind as RowKind
+from .exports.registry import Selection as Selection
+from .exports.registry import check_export as check_export
+from .exports.registry import export as export
 from .filters import check_where as check_where
 from .filters import where as where
 from .gradient_shares import gradient_shares as gradient_shares

@@ -64,19 +64,23 @@ def compare(
 
 
 def export(
-    file: Place,
+    kind: str,
     *folders: Place,
+    output: Place | None = None,
     where: Sequence[str] = (),
     rows: "analysis.RowKind" = "runs",
     on_problem: Callable[[str], object] = ignore,
 ) -> "analysis.Exported":
-    """Write what `read_results` reads into FILE.parquet or FILE.csv: a row a run.
+    """Write what `read_results` reads for another program: csv, parquet, jsonl, tensorboard,
+    mlflow or wandb; without `output` into the current folder.
 
-    With `rows` "steps" a row is an evaluation of a run, with "layers" a layer at a step. Returns
-    how many runs and rows were written.
+    A row of csv and parquet is a run, with `rows` "steps" an evaluation of a run, with "layers" a
+    layer at a step. Raises ConfigError for another kind, or where its library is not installed.
     """
+    analysis.check_export(kind, rows)  # before much is read
     frame = read_results(*folders, where=where, on_problem=on_problem)
-    return analysis.export(frame, Path(file), rows, on_problem)
+    place = None if output is None else str(output)
+    return analysis.export(frame, kind, place, rows, on_problem)
 
 
 # ----------------------------------------------------------------------------- pictures

@@ -13,11 +13,11 @@ from normlab.cli.commands import (
     compare,
     doctor,
     explain,
+    export,
     info,
     ls,
     plot,
     report,
-    results,
     run,
     show,
     sweep,
@@ -75,6 +75,7 @@ app.command(epilog=ls.EXAMPLES, rich_help_panel=READ)(ls.ls)
 app.command(epilog=compare.EXAMPLES, rich_help_panel=READ)(compare.compare)
 app.command(epilog=plot.EXAMPLES, rich_help_panel=READ)(plot.plot)
 app.command(epilog=report.EXAMPLES, rich_help_panel=READ)(report.report)
+app.command(epilog=export.EXAMPLES, rich_help_panel=READ)(export.export)
 app.command(epilog=verify.EXAMPLES, rich_help_panel=CLAIMS)(verify.verify)
 app.command(epilog=claims.EXAMPLES, rich_help_panel=CLAIMS)(claims.claims)
 app.command(epilog=theory.EXAMPLES, rich_help_panel=CLAIMS)(theory.theory)
@@ -83,6 +84,8 @@ app.command(epilog=info.EXAMPLES, rich_help_panel=MORE)(info.info)
 app.command(epilog=bench.EXAMPLES, rich_help_panel=MORE)(bench.bench)
 app.command(epilog=bench_diagnosis.EXAMPLES, rich_help_panel=MORE)(bench_diagnosis.bench_diagnosis)
 
-results_app = typer.Typer(help="Work with results folders.", no_args_is_help=True)
-results_app.command(epilog=results.EXPORT_EXAMPLES)(results.export)
-app.add_typer(results_app, name="results", rich_help_panel=READ)
+app.command(
+    name="results",
+    hidden=True,
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+)(export.moved)

@@ -7,6 +7,7 @@ from .execution import execute as execute
 from .execution import execute_in_worker as execute_in_worker
 from .files import to_json as to_json
 from .files import to_json_line as to_json_line
+from .files import unwritable as unwritable
 from .files import write_json as write_json
 from .files import write_whole as write_whole
 from .finding import find_run as find_run

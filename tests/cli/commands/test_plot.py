@@ -1,4 +1,4 @@
-"""normlab plot, report, compare, ls and results export, of runs that are there"""
+"""normlab plot, report, compare, ls and export, of runs that are there"""
 
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def test_runs_are_listed_compared_and_exported(folder: Path) -> None:
     assert "finished" in listed.stdout
     compared = normlab("compare", "--metric", "train_acc,test_acc", "--format", "csv", cwd=folder)
     assert {"train_acc", "test_acc"} <= set(compared.stdout.replace("\n", ",").split(","))
-    exported = normlab("results", "export", "runs.csv", "--where", "norm=ln", cwd=folder)
+    exported = normlab("export", "csv", "--where", "norm=ln", cwd=folder)
     frame = read_csv(folder / "runs.csv")
     assert set(frame["norm"]) == {"ln"}
     assert exported.stdout == f"{len(frame)} runs written to runs.csv\n"

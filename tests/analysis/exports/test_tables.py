@@ -8,9 +8,15 @@ import pandas
 import pytest
 from pandas import DataFrame
 
-from normlab.analysis import export, read_results
+from normlab.analysis import Exported, read_results
+from normlab.analysis import export as export_runs
 from normlab.errors import ConfigError, RecordError
 from tests.tools.synthetic_results import write_runs
+
+
+def export(frame: DataFrame, file: Path, rows: Any = "runs", on_problem: Any = print) -> Exported:
+    """As the kind that a file's suffix names."""
+    return export_runs(frame, file.suffix[1:], str(file), rows, on_problem)
 
 
 def test_the_whole_frame_is_exported(many: tuple[Path, DataFrame], tmp_path: Path) -> None:
@@ -26,8 +32,10 @@ def test_the_whole_frame_is_exported(many: tuple[Path, DataFrame], tmp_path: Pat
 
 
 def test_export_in_clear_words(many: tuple[Path, DataFrame], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"choices: FILE.parquet, FILE.csv"):
+    with pytest.raises(ConfigError, match=r"export=xlsx: no such choice; choices: csv, parquet, "):
         export(many[1], tmp_path / "all.xlsx")
+    with pytest.raises(ConfigError, match=r"would hold csv; normlab export parquet writes such"):
+        export_runs(many[1], "csv", str(tmp_path / "all.parquet"))
     for name in ("all.csv", "all.parquet"):
         with pytest.raises(RecordError, match="there is no folder"):
             export(many[1], tmp_path / "nowhere" / name)

@@ -1,0 +1,1 @@
+"""Runs to other programs: a module for each kind of export."""
