@@ -164,8 +164,9 @@ COMMANDS = {
     "plot curves": ("plot", "curves", "results", "-o", "x.svg"),
     "plot curves of it": ("plot", "curves", "{damaged}", "-o", "x.svg"),
     "report": ("report", "results", "-o", "x.html"),
-    "export": ("results", "export", "x.csv", "results"),
-    "export layers": ("results", "export", "y.csv", "results", "--layers"),
+    "export": ("export", "csv", "results", "-o", "x.csv"),
+    "export layers": ("export", "csv", "results", "-o", "y.csv", "--layers"),
+    "export lines": ("export", "jsonl", "results", "-o", "z.jsonl"),
 }
 # Kinds of errors that Python raises: none is for a person.
 FOREIGN = re.compile(r"[A-Z]\w*(Error|Exception)\b|Traceback|pydantic|pyarrow|<frozen")

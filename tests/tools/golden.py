@@ -111,13 +111,15 @@ def choice_ids() -> dict[str, str]:
 
 
 def commands() -> list[tuple[str, ...]]:
-    """Every command, subcommands too."""
+    """Every command that the help lists, subcommands too."""
     import typer.main
 
     from normlab.cli import app
 
     found: list[tuple[str, ...]] = [()]
     for name, command in sorted(typer.main.get_command(app).commands.items()):  # type: ignore[attr-defined]
+        if command.hidden:
+            continue
         found.append((name,))
         found += [(name, below) for below in sorted(getattr(command, "commands", {}))]
     return found

@@ -45,7 +45,7 @@ class ExportKind:
     write: Callable[[Selection], Exported]
     place: Callable[[RowKind], str]  # where they go if nowhere is named
     unit: str  # what `Exported.rows` counts
-    library: str | None = None  # the module to import, and normlab's extra that brings it
+    library: str | None = None  # the package that must be installed
     tables: bool = False  # whether one chooses what a row is
     look: Callable[[str], str] | None = None  # the command that shows what was written
 
@@ -69,8 +69,7 @@ def check_export(name: str, rows: RowKind = "runs") -> ExportKind:
         )
     if kind.library is not None and importlib.util.find_spec(kind.library) is None:
         raise ConfigError(
-            f"export {name}: {kind.library} is not installed; pip install 'normlab[{kind.library}]'"
-            f" or pip install {kind.library}"
+            f"export {name}: needs the package {kind.library}; pip install {kind.library}"
         )
     return kind
 
