@@ -94,6 +94,7 @@ CAUSES: dict[str, Cause] = {
     for cause in (
         Cause("none", "nothing is wrong"),
         Cause("memorizes", "what it learned is true of the training samples alone"),
+        Cause("label_noise", "the labels that it did not learn are noise"),
         Cause("zero_init", "weights that begin at zero, or nearly so, let nothing pass"),
         Cause("exploding_at_init", "gradients or activations explode at init", "exploding"),
         Cause("vanishing_at_init", "gradients vanish at init", "vanishing"),

@@ -37,6 +37,7 @@ from .numbers import NonNegative as NonNegative
 from .numbers import OpenFraction as OpenFraction
 from .numbers import Positive as Positive
 from .numbers import Seed as Seed
+from .numbers import Share as Share
 from .numbers import Whole as Whole
 from .overrides import override as override
 from .overrides import overrides_of as overrides_of

@@ -61,7 +61,7 @@ def _is_among(keys: Mapping[str, Any], key: str) -> bool:
 
 def describe(config: Config) -> str:
     """A run in a few words, such as `ResNet-56 bn on digits`."""
-    return f"{config.model.title} {config.norm.phrase} on {config.data.name}"
+    return f"{config.model.title} {config.norm.phrase} on {config.data.title}"
 
 
 def to_yaml(config: Config) -> str:

@@ -16,6 +16,8 @@ from normlab.config.schema import GROUPS, Config
 # By dotted key, such as "norm.noise": 0.0, in the types of JSON. A key of a group means all parts
 # of the group that have it.
 ADDED: dict[str, Any] = {
+    "data.label_noise": 0.0,
+    "data.test_share": None,
     "training.max_seconds": None,
     "training.stop_metric": None,
     "training.stop_value": None,

@@ -38,6 +38,11 @@ class DataSet(Part):
     """Training and test images with labels."""
 
     @property
+    def title(self) -> str:
+        """What it is called in words."""
+        return self.name
+
+    @property
     def augmentation(self) -> tuple[int, bool]:
         """Zeros that a random crop pads with on each side, and whether images are mirrored."""
         return 0, False

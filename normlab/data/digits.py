@@ -8,13 +8,14 @@ import numpy as np
 from normlab.config import DATA_SETS
 from normlab.data.damage import reading
 from normlab.data.finding import Source
-from normlab.data.images import ImageSet, Split
+from normlab.data.images import Split
+from normlab.data.known import KnownSet
 from normlab.data.sampling import class_balanced
 from normlab.errors import DataError
 
 
 @DATA_SETS.register("digits")
-class Digits(ImageSet):
+class Digits(KnownSet):
     """8×8 digits (Alpaydin & Kaynak 1998), split 1437 to 360 with equal test classes."""
 
     source = Source("digits", (), (), archive="digits.csv.gz")
@@ -44,4 +45,4 @@ class Digits(ImageSet):
         images, labels = table[:, :-1].reshape(-1, *cls.shape), table[:, -1]
         in_test = np.zeros(len(labels), dtype=bool)
         in_test[class_balanced(labels, 360, seed=0)] = True
-        return (images[~in_test], labels[~in_test]), (images[in_test], labels[in_test])
+        return Split(images[~in_test], labels[~in_test]), Split(images[in_test], labels[in_test])

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from normlab.config import DATA_SETS, Count, DataSet, ImageTensors, Seed
+from normlab.config import DATA_SETS, Count, DataSet, Fraction, ImageTensors, Seed
 from normlab.data.images import label_tensor
-from normlab.data.sampling import random_numbers
+from normlab.data.sampling import noisy_labels, random_numbers
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +24,7 @@ class Gaussian(DataSet):
     train_size: Count
     test_size: Count
     seed: Seed
+    label_noise: Fraction
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -44,10 +45,12 @@ class Gaussian(DataSet):
         # train.
         streams = map(random_numbers, np.random.SeedSequence(self.seed).spawn(4))
 
-        def draw(size: int) -> "tuple[Tensor, Tensor]":
+        def draw(size: int, noise: float) -> "tuple[Tensor, Tensor]":
             shape = (size, self.channels, self.size, self.size)
             images = next(streams).standard_normal(shape).astype(np.float32)
             labels = next(streams).randint(self.classes, size=size)
+            labels = noisy_labels(labels, noise, self.classes, self.seed)
             return torch.from_numpy(images).to(device), label_tensor(labels, device)
 
-        return ImageTensors(*draw(self.train_size), *draw(self.test_size), self.classes)
+        train, test = draw(self.train_size, self.label_noise), draw(self.test_size, 0.0)
+        return ImageTensors(*train, *test, self.classes)

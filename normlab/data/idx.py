@@ -11,7 +11,8 @@ import numpy as np
 from normlab.config import DATA_SETS
 from normlab.data.damage import by_times, damaged, reading
 from normlab.data.finding import Source, present
-from normlab.data.images import Bytes, ImageSet, Split
+from normlab.data.images import Bytes, Split
+from normlab.data.known import KnownSet
 from normlab.errors import DataError
 
 _FILES = (
@@ -22,7 +23,7 @@ _FILES = (
 )
 
 
-class IdxSet(ImageSet):
+class IdxSet(KnownSet):
     """Four idx files: images and labels of 60 000 training and 10 000 test samples, 28×28."""
 
     shape = (1, 28, 28)
@@ -48,7 +49,7 @@ class IdxSet(ImageSet):
                         f"{labels_path}: holds {other.source.name}, not {name}; "
                         f"put {name} into a folder {name}/ of its own"
                     )
-            parts.append((images[:, None], labels))
+            parts.append(Split(images[:, None], labels))
         return parts[0], parts[1]
 
 

@@ -1,27 +1,39 @@
-"""Real images: found or downloaded, cut to size, standardized, put on the device."""
+"""Real images: cut to size, standardized, put on the device."""
 
-import functools
-import hashlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from normlab.config import Count, DataSet, ImageTensors, Seed, Whole
-from normlab.data.damage import reading
-from normlab.data.finding import Source, find, locate_in, search_places
-from normlab.data.sampling import class_balanced
+from normlab.config import Count, DataSet, Fraction, ImageTensors, Seed, Share, Whole
+from normlab.data.damage import by_times
+from normlab.data.sampling import class_balanced, held_out, noisy_labels
 from normlab.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-# Images [N, C, H, W] and labels [N] as they are stored: whole numbers, so that sums are exact.
+# Whole numbers, so that sums are exact.
 Bytes = NDArray[np.uint8]
-Split = tuple[Bytes, Bytes]
-Stamp = tuple[str, int, int]
+
+
+class Split(NamedTuple):
+    """Images [N, C, H, W], of unsigned bytes or float32, and labels [N] as they are stored."""
+
+    images: NDArray[Any]
+    labels: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A data set as its files hold it."""
+
+    train: Split
+    test: Split | None
+    classes: int
+    white: int  # the stored number that stands for white
 
 
 class ImageSet(DataSet):
@@ -32,27 +44,19 @@ class ImageSet(DataSet):
     et al. 2015, 4.2).
     """
 
-    root: str | None
     train_size: Count | None
     test_size: Count | None
+    test_share: Share | None
     subset: Literal["balanced", "first"]
     seed: Seed
+    label_noise: Fraction
     standardize: Literal["none", "binary", "channel", "pixel_mean"]
     crop_padding: Whole
     flip: bool
 
-    source: ClassVar[Source]
-    white: ClassVar[int] = 255  # the stored number that stands for white
-    classes: ClassVar[int] = 10
-    shape: ClassVar[tuple[int, int, int]]  # channels, height and width of an image
-
     @property
     def augmentation(self) -> tuple[int, bool]:
         return self.crop_padding, self.flip
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self.shape
 
     @property
     def second_moment(self) -> float | None:
@@ -66,37 +70,25 @@ class ImageSet(DataSet):
     def has_files(cls) -> bool:
         return True
 
-    @classmethod
-    def locate(cls, root: str | None = None) -> Path | None:
-        return locate_in(cls.source, cls.places(root))
-
-    @classmethod
-    def places(cls, root: str | None = None) -> list[Path]:
-        """The folders where it is looked for, in order."""
-        return search_places(cls.source, root)
-
-    @classmethod
-    def find(cls, root: str | None) -> Path:
-        """Where it lies, downloaded if need be; raises DataError."""
-        return find(cls.source, root)
-
-    @classmethod
-    def read(cls, path: Path) -> tuple[Split, Split]:
-        """Training and test part as they are stored; raises DataError for damaged files."""
+    def stored(self) -> Stored:
+        """What its files hold; raises DataError where they are not to be had, or damaged."""
         raise NotImplementedError
 
     def load(self, device: "torch.device") -> ImageTensors:
         """Raises ConfigError where a size or the crop padding cannot be, DataError where files are
         missing or damaged and cannot be downloaded."""
-        train, test = self._stored()
+        stored = self.stored()
+        train, test = self._parts(stored)
         images, labels = self._subset(train, "train", self.train_size)
         test_images, test_labels = self._subset(test, "test", self.test_size)
-        if self.crop_padding >= images.shape[-1]:
+        labels = noisy_labels(labels, self.label_noise, stored.classes, self.seed)
+        least = min(images.shape[2:])
+        if self.crop_padding >= least:
             raise ConfigError(
-                f"data.crop_padding={self.crop_padding}: {self.name} has images of "
-                f"{images.shape[-1]}×{images.shape[-1]} pixels; must be below {images.shape[-1]}"
+                f"data.crop_padding={self.crop_padding}: {self.title} has images of "
+                f"{by_times(images.shape[2:])} pixels; must be below {least}"
             )
-        white = self.white
+        white = stored.white
         if self.standardize == "binary":
             images, test_images = (
                 (part > white / 2).astype(np.uint8) for part in (images, test_images)
@@ -108,23 +100,26 @@ class ImageSet(DataSet):
             label_tensor(labels, device),
             _standardized(test_images, *constants, device),
             label_tensor(test_labels, device),
-            self.classes,
+            stored.classes,
         )
 
-    def fetch(self) -> None:
-        self.find(self.root)
-
-    def content(self) -> str:
-        """Of the images and labels alone, however they are packed; the same for every subset."""
-        return _content_once(type(self), *self._place())
-
-    def _stored(self) -> tuple[Split, Split]:
-        return _read_once(type(self), *self._place())
-
-    def _place(self) -> tuple[Path, tuple[Stamp, ...]]:
-        path = self.find(self.root)
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        return path, tuple(_stamp(file) for file in files)
+    def _parts(self, stored: Stored) -> tuple[Split, Split]:
+        """The training and the test part: that of the files, or a share of the training part."""
+        if self.test_share is None:
+            if stored.test is None:
+                raise ConfigError(
+                    f"data.test_share=null: {self.title} has no test part; data.test_share=0.2 "
+                    "makes one of a fifth of each training class"
+                )
+            return stored.train, stored.test
+        images, labels = stored.train
+        aside = held_out(labels, self.test_share, self.seed)
+        if not aside.any():
+            raise ConfigError(
+                f"data.test_share={self.test_share:g}: leaves no test sample of the "
+                f"{len(labels)} training samples of {self.title}; must be larger"
+            )
+        return Split(images[~aside], labels[~aside]), Split(images[aside], labels[aside])
 
     def _subset(self, split: Split, part: str, size: int | None) -> Split:
         images, labels = split
@@ -133,42 +128,16 @@ class ImageSet(DataSet):
         if size > len(labels):
             name = "training" if part == "train" else part
             raise ConfigError(
-                f"data.{part}_size={size}: {self.name} has {len(labels)} {name} samples"
+                f"data.{part}_size={size}: {self.title} has {len(labels)} {name} samples"
             )
         if self.subset == "first":
-            return images[:size], labels[:size]
+            return Split(images[:size], labels[:size])
         chosen = class_balanced(labels, size, self.seed)
-        return images[chosen], labels[chosen]
-
-
-@functools.lru_cache(maxsize=1)  # a sweep's worker makes many runs on one data set
-def _read_once(
-    kind: type[ImageSet],
-    path: Path,
-    stamps: tuple[Stamp, ...],  # noqa: ARG001  changed files are read again
-) -> tuple[Split, Split]:
-    return kind.read(path)
-
-
-@functools.lru_cache(maxsize=8)
-def _content_once(kind: type[ImageSet], path: Path, stamps: tuple[Stamp, ...]) -> str:
-    found = hashlib.sha256()
-    for split in _read_once(kind, path, stamps):
-        for part in split:
-            found.update(str((part.shape, part.dtype)).encode())
-            found.update(np.ascontiguousarray(part).data)
-    return found.hexdigest()[:16]
-
-
-def _stamp(file: Path) -> Stamp:
-    """What changes when a file does: its name, size and time."""
-    with reading(file):
-        status = file.stat()
-    return file.name, status.st_size, status.st_mtime_ns
+        return Split(images[chosen], labels[chosen])
 
 
 def standardization(
-    images: Bytes, standardize: str, white: int
+    images: NDArray[Any], standardize: str, white: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What to subtract from stored pixels and then to divide by, as broadcasting arrays."""
     offset: Any = 0
@@ -180,13 +149,17 @@ def standardization(
         offset = images.mean(axis=(0, 2, 3), dtype=np.float64)
         squares = np.einsum("nchw,nchw->c", images, images, dtype=np.float64)
         variance = squares / (images.size / images.shape[1]) - offset**2
-        # A channel of one colour becomes zero.
-        divisor = np.sqrt(variance, out=np.full_like(variance, white), where=variance > 0)
+        # A channel of one colour becomes zero; of floats a rounding is left of its variance.
+        several = images.min(axis=(0, 2, 3)) < images.max(axis=(0, 2, 3))
+        varies = several & (variance > 0)
+        divisor = np.sqrt(variance, out=np.full_like(variance, white), where=varies)
         offset, divisor = offset[:, None, None], divisor[:, None, None]
     return np.asarray(offset, np.float32), np.asarray(divisor, np.float32)
 
 
-def _standardized(images: Bytes, offset: Any, divisor: Any, device: "torch.device") -> "Tensor":
+def _standardized(
+    images: NDArray[Any], offset: Any, divisor: Any, device: "torch.device"
+) -> "Tensor":
     import torch
 
     # On the CPU, whatever the device: devices round a division differently.

@@ -82,6 +82,8 @@ VERY_DEEP = 25
 # Half of what a training set has is learned, and nothing of the test set.
 HALF_SKILL = 0.5
 GUESSING_SKILL = 0.1
+# A share of noisy labels that leaves next to no rule to learn.
+MOSTLY_NOISE = 0.9
 
 
 @dataclass(frozen=True)
@@ -182,10 +184,28 @@ def _memorizes(f: Figures) -> Iterable[Way]:
         _above(*_train_skill(f), HALF_SKILL),
         _below("the same of test accuracy", f.test_skill, GUESSING_SKILL),
     )
+    if f.label_noise:  # more than half of the noise is learned, of which no rule tells
+        yield _label_noise(f), _above(*_train_skill(f), 1 - f.label_noise / 2)
 
 
 def _none(f: Figures) -> Iterable[Way]:
     yield (_trains(f),)
+
+
+def _label_noise(f: Figures) -> Fact:
+    return _above("data.label_noise", f.label_noise, 0)
+
+
+def _learned_but_noise(f: Figures) -> Iterable[Way]:
+    if f.label_noise:
+        most = max(TRAINED_SKILL * f.rule_skill, GUESSING_SKILL)
+        yield _label_noise(f), _above(*_train_skill(f), most)
+
+
+def _slowed_by_noise(f: Figures) -> Iterable[Way]:
+    if f.label_noise:
+        yield _label_noise(f), _above(*_train_skill(f), HALF_SKILL * f.rule_skill)
+        yield (_above("data.label_noise", f.label_noise, MOSTLY_NOISE),)
 
 
 # ------------------------------------------------------------------ before the first step
@@ -418,6 +438,7 @@ AT_INIT = ("zero_init", "exploding_at_init", "vanishing_at_init", "collapsed")
 RULES: tuple[Rule, ...] = (
     Rule("memorizes", _memorizes),
     Rule("none", _none),
+    Rule("label_noise", _learned_but_noise),
     Rule("too_short", _stopped),
     Rule("exploding_at_init", _diverged_at_init),
     Rule("zero_init", _zero_init),
@@ -443,6 +464,7 @@ RULES: tuple[Rule, ...] = (
     Rule("collapsed", _nearly_collapsed),
     Rule("vanishing_at_init", _faint_at_init),
     Rule("unknown", _noisy),
+    Rule("label_noise", _slowed_by_noise),
     Rule("too_short", _still_falling),
     Rule("depth", _depth),
     Rule("rate_too_small", _moved_little_a_step),

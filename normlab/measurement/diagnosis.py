@@ -82,7 +82,9 @@ def diagnose(
     figures = figures_of(config, metrics, layers, ending, (init, end))
     found = find_cause(figures)
     chance = 1 / ending.classes
-    learned = Learned(scores["train_acc"], chance, ending.step, scores["test_acc"])
+    learned = Learned(
+        *(scores["train_acc"], chance, ending.step, scores["test_acc"]), figures.label_noise
+    )
     diagnosis, reason = _diagnosis_and_reason(ending, learned, init, end, found)
     return Diagnosed(
         *(diagnosis, reason, scores, init, first_epoch, end, found.cause),

@@ -101,6 +101,18 @@ class Figures:
         return self.ending.steps_per_epoch * self.config.training.batch_size
 
     @property
+    def label_noise(self) -> float:
+        """The share of training samples whose label was drawn anew, all classes alike."""
+        share: float = getattr(self.config.data, "label_noise", 0.0)
+        return share
+
+    @property
+    def rule_skill(self) -> float:
+        """The train skill of a network that gets every true label right, and no other: 1 − p of
+        labels of which a share of p was drawn anew."""
+        return 1 - self.label_noise
+
+    @property
     def narrowest(self) -> int:
         """The units of the last hidden layer, of a CNN after pooling: what the output sees."""
         return self.config.model.channels[-1]

@@ -170,11 +170,17 @@ def _quicker_statistics(f: Figures) -> list[str]:
 
 def _learnable(f: Figures) -> list[str]:
     data, decay = f.config.data, f.config.optimizer.weight_decay
+    if f.label_noise:
+        return ["data.label_noise=0"]
     if data.name == "gaussian":  # its labels are drawn
         return ["data=digits"]
     if getattr(data, "train_size", None):
         return ["data.train_size=null"]
     return [f"optimizer.weight_decay={_rounded(10 * decay or 1e-3)}"]
+
+
+def _true_labels(f: Figures) -> list[str]:
+    return ["data.label_noise=0", *_longer(f)]
 
 
 def _whole_images(f: Figures) -> list[str]:
@@ -263,6 +269,7 @@ def _experiments(f: Figures) -> list[str]:
 
 _REMEDIES: Mapping[str, Callable[[Figures], list[str]]] = {
     "memorizes": _learnable,
+    "label_noise": _true_labels,
     "zero_init": _weights_back,
     "data_settings": _whole_images,
     "stale_statistics": _quicker_statistics,

@@ -21,6 +21,7 @@ class Learned:
     chance: float  # accuracy without having learned anything
     step: int
     test_accuracy: float = math.nan
+    label_noise: float = 0.0  # the share of training labels that was drawn anew
 
     @property
     def skill(self) -> float:
@@ -37,6 +38,8 @@ def sentence_of_success(learned: Learned, init: State, end: State, cause: str = 
         outcome = f"{outcome}; at the end {described(end)}."
     else:
         outcome = f"{outcome}."
+    if noise := _sentence_of_noise(cause, learned):
+        return f"{outcome}{noise}"
     if cause != "memorizes":
         return outcome
     return (
@@ -52,7 +55,22 @@ def sentence_of_failure(
     # What is there at init has been said where it is not what is there at the end.
     stays = init.diagnosis in (None, "healthy", end.diagnosis)
     said = not stays and cause in CAUSES and CAUSES[cause].state_at_init is not None
-    return f"{_failure(learned, init, end)}{'' if said else sentence_of_cause(cause, missing)}"
+    why = _sentence_of_noise(cause, learned) or sentence_of_cause(cause, missing)
+    return f"{_failure(learned, init, end)}{'' if said else why}"
+
+
+def _sentence_of_noise(cause: str, learned: Learned) -> str:
+    """A further sentence on a cause of which noisy labels are a part; empty of any other."""
+    meanings = {
+        "memorizes": "it knows labels by heart that are noise",
+        "label_noise": CAUSES["label_noise"].meaning,
+    }
+    if not learned.label_noise or cause not in meanings:
+        return ""
+    return (
+        f" {capitalized(meanings[cause])} (data.label_noise={learned.label_noise:g}): on the test "
+        f"set's true labels its accuracy is {percent(learned.test_accuracy)}."
+    )
 
 
 def sentence_of_cause(cause: str, missing: Sequence[str] = ()) -> str:

@@ -175,7 +175,7 @@ def idx():
 def tarred():
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for name in cifar_files._BATCHES:
+        for name in (batch.name for batch in DATA_SETS["cifar10"].batches):
             member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
             batch = pickle.dumps(pickled(), protocol=2)
             member.size = len(batch)
@@ -247,6 +247,9 @@ def test_any_compressed_file_is_read_or_damaged(tmp_path_factory, content):
         assert found.tobytes() == bytes(range(60))
 
 
+BATCH = cifar_files.Batch("data_batch_1", 2, {b"labels": 10})
+
+
 def is_batch(found):
     images, labels = found
     return (images.shape, images.dtype, labels.shape) == ((2, 3, 32, 32), np.uint8, (2,))
@@ -265,7 +268,7 @@ def test_any_pickle_is_a_batch_or_damaged(tmp_path_factory, content):
     before = sorted(place.iterdir())
     try:
         found = read_or_refused(
-            lambda: cifar_files.read_batch(io.BytesIO(content), "data_batch_1", 2)
+            lambda: cifar_files.read_batch(io.BytesIO(content), "data_batch_1", BATCH)
         )
     except EOFError:  # which the reader of its file tells
         return
@@ -278,17 +281,15 @@ def test_any_pickle_is_a_batch_or_damaged(tmp_path_factory, content):
 )
 @given(damaged(tarred()), st.booleans())
 def test_any_archive_is_read_or_damaged(tmp_path_factory, monkeypatch, content, whole):
-    read_batch = functools.partial(_READ_BATCH, size=2)
-    monkeypatch.setattr(cifar_files, "read_batch", read_batch)
+    kind = DATA_SETS["cifar10"]
+    batches = tuple(batch._replace(size=2) for batch in kind.batches)
+    monkeypatch.setattr(kind, "batches", batches)
     file = tmp_path_factory.getbasetemp() / "cifar.tar.gz"
     packed = gzip.compress(content, 1)
     file.write_bytes(packed if whole else packed[: len(packed) // 2])
-    found = read_or_refused(lambda: DATA_SETS["cifar10"].read(file))
+    found = read_or_refused(lambda: kind.read(file))
     assert found is None or all(images.dtype == np.uint8 for images, _ in found)
     assert found is None or whole
-
-
-_READ_BATCH = cifar_files.read_batch
 
 
 @pytest.mark.slow

@@ -30,6 +30,7 @@ from normlab.data.sampling import class_balanced
 from normlab.errors import ConfigError, DataError
 
 CPU = torch.device("cpu")
+CIFAR10_FILES = [batch.name for batch in DATA_SETS["cifar10"].batches]
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
@@ -38,8 +39,10 @@ def image_data(name="digits", **changes):
         "root": None,
         "train_size": None,
         "test_size": None,
+        "test_share": None,
         "subset": "balanced",
         "seed": 0,
+        "label_noise": 0.0,
         "standardize": "none",
         "crop_padding": 0,
         "flip": False,
@@ -61,6 +64,7 @@ def search_places(name, root=None):
 
 def gaussian(**changes):
     values = {"channels": 2, "size": 3, "classes": 5, "train_size": 40, "test_size": 30, "seed": 0}
+    values["label_noise"] = 0.0
     return DATA_SETS["gaussian"](name="gaussian", **(values | changes))
 
 
@@ -428,7 +432,7 @@ def test_locate(tmp_path, monkeypatch, cache):
 def test_locate_cifar10(tmp_path):
     archive = touch(tmp_path, ["cifar-10-python.tar.gz"]) / "cifar-10-python.tar.gz"
     assert locate("cifar10", str(tmp_path)) == archive
-    folder = touch(tmp_path / "cifar-10-batches-py", cifar_files._BATCHES)
+    folder = touch(tmp_path / "cifar-10-batches-py", CIFAR10_FILES)
     assert locate("cifar10", str(tmp_path)) == folder
     assert locate("cifar10", str(folder)) == folder
 
@@ -636,7 +640,8 @@ def cifar_batch(size=2, **changes):
 
 
 def read_batch(content, size=2):
-    return cifar_files.read_batch(io.BytesIO(content), "data_batch_1", size)
+    batch = cifar_files.Batch("data_batch_1", size, {b"labels": 10})
+    return cifar_files.read_batch(io.BytesIO(content), batch.name, batch)
 
 
 def test_cifar_batch():
@@ -680,7 +685,7 @@ class Hostile:
 
 
 def test_a_hostile_pickle_is_refused_and_does_not_run(tmp_path):
-    touch(tmp_path, cifar_files._BATCHES)
+    touch(tmp_path, CIFAR10_FILES)
     marker = tmp_path / "executed"
     content = pickle.dumps(cifar_batch(extra=Hostile(os.mkdir, str(marker))), protocol=3)
     (tmp_path / "data_batch_1").write_bytes(content)
@@ -705,7 +710,7 @@ def test_a_hostile_pickle_is_refused_and_does_not_run(tmp_path):
     ],
 )
 def test_what_is_no_batch_of_arrays_is_refused(tmp_path, content):
-    touch(tmp_path, cifar_files._BATCHES)
+    touch(tmp_path, CIFAR10_FILES)
     (tmp_path / "data_batch_1").write_bytes(content)
     with pytest.raises(DataError) as error:
         load(image_data("cifar10", root=str(tmp_path)), CPU)
@@ -719,7 +724,7 @@ def flat_cifar(tmp_path_factory):
     """A folder of CIFAR-10's sizes in which every file has one colour and one label."""
     folder = tmp_path_factory.mktemp("flat") / "cifar-10-batches-py"
     folder.mkdir()
-    for number, file in enumerate(cifar_files._BATCHES):
+    for number, file in enumerate(CIFAR10_FILES):
         images = np.full((10_000, 3072), 10 * number, np.uint8)
         batch = {b"data": images, b"labels": [number] * 10_000}
         (folder / file).write_bytes(pickle.dumps(batch, protocol=3))
@@ -731,13 +736,13 @@ def pack(path, folder, files):
         archive.add(folder, "cifar-10-batches-py", recursive=False)
         for file in files:
             archive.add(folder / file, f"cifar-10-batches-py/{file}")
-        archive.add(folder / cifar_files._BATCHES[-1], "elsewhere/data_batch_1")
+        archive.add(folder / CIFAR10_FILES[-1], "elsewhere/data_batch_1")
     return path
 
 
 def test_the_archive_reads_as_the_folder_does(tmp_path, flat_cifar):
     # Out of order, with a namesake elsewhere in the archive.
-    path = pack(tmp_path / "cifar-10-python.tar.gz", flat_cifar, reversed(cifar_files._BATCHES))
+    path = pack(tmp_path / "cifar-10-python.tar.gz", flat_cifar, reversed(CIFAR10_FILES))
     before = set(tmp_path.rglob("*"))
     from_archive = DATA_SETS["cifar10"].read(path)
     assert set(tmp_path.rglob("*")) == before

@@ -31,6 +31,7 @@ def alike(cosine: float, centred: float) -> Any:
 
 
 FAINT = state(ratio=0.009)
+NOISY, ONLY_NOISE = ("data.label_noise=0.5",), ("data.label_noise=1",)
 # Settings, the figures that show a cause, and figures just on the other side of its threshold.
 CASES: list[tuple[str, tuple[str, ...], dict[str, Any], dict[str, Any]]] = [
     ("none", (), {"train_skill": 0.91, "test_skill": 0.9}, {"train_skill": 0.89}),
@@ -46,6 +47,16 @@ CASES: list[tuple[str, tuple[str, ...], dict[str, Any], dict[str, Any]]] = [
         *("memorizes", (), {"train_skill": 0.51, "test_skill": 0.09}),
         {"train_skill": 0.49, "test_skill": 0.09},
     ),
+    ("memorizes", NOISY, {"train_skill": 0.76, "test_skill": 0.9}, {"train_skill": 0.74}),
+    ("label_noise", NOISY, {"train_skill": 0.46}, {"train_skill": 0.24}),
+    (
+        "label_noise",
+        NOISY,
+        {"train_skill": 0.46, "weight_growth": 9.0},
+        {"train_skill": 0.44, "weight_growth": 9.0},
+    ),
+    ("label_noise", NOISY, {"train_skill": 0.26}, {"train_skill": 0.24}),
+    ("label_noise", ONLY_NOISE, {"train_skill": -0.01}, {"train_skill": 0.09, "init": FAINT}),
     ("zero_init", (), {"gain_init": 0.009}, {"gain_init": 0.011}),
     ("zero_init", BN, {"gain_init": 0.0}, {"gain_init": 0.011}),
     (

@@ -189,6 +189,14 @@ def test_a_cause_its_evidence_and_advice() -> None:
     assert found.reason.endswith("The learning rate is too small.")
 
 
+def test_what_noisy_labels_leave_to_learn_is_no_failure_of_the_network() -> None:
+    config = compose(["model=mlp", "norm=none", "data.label_noise=0.5"])
+    metrics = DataFrame([{"train_acc": 0.53, "train_loss": 1.4, "test_acc": 0.9, "test_loss": 0.8}])
+    found = in_summary(config, metrics, snapshot(10, EVEN), "finished", 10)
+    assert (found["verdict"], found["cause"]) == ("undertrained", "label_noise")
+    assert "on the test set's true labels its accuracy is 90.0%" in found["reason"]
+
+
 def test_a_trained_network_that_guesses_on_the_test_set() -> None:
     metrics = DataFrame([{"train_acc": 1.0, "train_loss": 0.1, "test_acc": 0.1, "test_loss": 9.0}])
     found = in_summary(DEFAULT, metrics, snapshot(10, EVEN), "finished", 10)

@@ -116,6 +116,20 @@ def test_a_network_that_trains_and_only_guesses_on_the_test_set() -> None:
     assert "Test" not in sentence_of_success(learned, HEALTHY, HEALTHY, "none")
 
 
+def test_noisy_labels_are_told_with_the_accuracy_on_true_ones() -> None:
+    learned = Learned(0.5, 0.1, 30, test_accuracy=0.9, label_noise=0.5)
+    told = " (data.label_noise=0.5): on the test set's true labels its accuracy is 90.0%."
+    assert sentence_of_failure(learned, HEALTHY, HEALTHY, "label_noise").endswith(
+        f". The labels that it did not learn are noise{told}"
+    )
+    for sentence in (
+        sentence_of_failure(learned, HEALTHY, HEALTHY, "memorizes"),
+        sentence_of_success(replace(learned, accuracy=1.0), HEALTHY, HEALTHY, "memorizes"),
+    ):
+        assert sentence.endswith(f". It knows labels by heart that are noise{told}")
+    assert "noise" not in sentence_of_failure(learned, HEALTHY, HEALTHY, "rate_too_small")
+
+
 @pytest.mark.parametrize(
     "state",
     [

@@ -27,8 +27,8 @@ def test_every_cause_fits_beside_a_peer_in_80_columns() -> None:
     assert len(matrix) == 2 + len(CAUSES) + 1
     assert max(map(len, matrix)) <= 80
     head, _, first, *_ = matrix
-    assert head.split() == ["labelled", *"abcdefghijklmnopqr", "named", "torchmortem"]
-    assert first.split() == ["a", "none", *"1" * 18, "1/18", "0/18"]
+    assert head.split() == ["labelled", *"abcdefghijklmnopqrs", "named", "torchmortem"]
+    assert first.split() == ["a", "none", *"1" * 19, "1/19", "0/19"]
     assert "failed: runs without a cause" in text
 
 
