@@ -8,9 +8,10 @@ import importlib
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Generic, TypeVar
 
+from normlab import plugins
 from normlab.errors import ConfigError
 from normlab.text import did_you_mean
 
@@ -24,20 +25,20 @@ class Registry(Generic[T]):
     """The parts of one kind, in the order in which they were registered.
 
     `modules` define normlab's own parts; they are imported at the first question, so that making a
-    registry costs nothing.
+    registry costs nothing. Before a name counts as unknown, installed plugins are loaded.
     """
 
     def __init__(self, kind: str, *modules: str):
         self.kind = kind
         self._modules = list(modules)
         self._parts: dict[str, T] = {}
-        self._from_outside: set[str] = set()
+        self._outside: dict[str, None] = {}  # the names of parts that are not normlab's own
         self._loading = False
         self._lock = threading.RLock()  # a thread that asks while another loads waits for it
         _REGISTRIES.add(self)
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
-        """Decorate a class or function to enter it under a name; ValueError for a second one."""
+        """Decorate a class or function to enter it under a name; ConfigError for a second one."""
 
         def enter(part: Registered) -> Registered:
             self._enter(name, part, _caller())  # type: ignore[arg-type]  # keeps the exact type
@@ -46,31 +47,55 @@ class Registry(Generic[T]):
         return enter
 
     def add(self, name: str, part: T) -> None:
-        """Enter a part; ValueError where the name is taken."""
+        """Enter a part; ConfigError where the name is taken."""
         self._enter(name, part, _caller())
 
     def remove(self, name: str) -> None:
         """Take a part out, as a test does with its own."""
         del self._parts[name]
-        self._from_outside.discard(name)
+        self._outside.pop(name, None)
+        plugins.forget(self, name)
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """The names of the parts that are not normlab's own, in the order of entering."""
+        return tuple(self._outside)
 
     @property
     def has_outside_parts(self) -> bool:
-        """Whether any part was entered by a module that is not normlab's."""
-        return bool(self._from_outside)
+        """Whether any part was entered by a module that is neither normlab's nor a plugin's."""
+        return any(self.plugin_of(name) is None for name in self._outside)
+
+    def in_order(self, names: Collection[str]) -> tuple[str, ...]:
+        """Those names, each once: normlab's own in their order, then others by the alphabet."""
+        self._load()
+        own = [name for name in self._parts if name in names and name not in self._outside]
+        return (*own, *sorted(set(names).difference(own)))
+
+    def plugin_of(self, name: str) -> plugins.Plugin | None:
+        """The plugin that a part is of, None for normlab's own and for those a program adds."""
+        return plugins.plugin_of(self, name) if name in self._outside else None
 
     def _enter(self, name: str, part: T, module: str) -> None:
         self._load()
         if name in self._parts:
-            raise ValueError(f"{self.kind}={name}: there is one already; give it another name")
+            raise ConfigError(
+                f"{self.kind}={name}: there is one already{self._whose(name)}; give it another name"
+            )
         self._parts[name] = part
         if module.split(".")[0] != __package__:
-            self._from_outside.add(name)
+            self._outside[name] = None
+            plugins.note(self, name)
+
+    def _whose(self, name: str) -> str:
+        if name not in self._outside:
+            return ", one of normlab's own"
+        plugin = self.plugin_of(name)
+        return f", of the plugin {plugin.name} ({plugin.place})" if plugin else ""
 
     def __getitem__(self, name: str) -> T:
         """The part of a name; raises ConfigError with the choices."""
-        self._load()
-        if name not in self._parts:
+        if name not in self:
             raise ConfigError(
                 f"{self.kind}={name}: no such choice; choices: {', '.join(self._parts)}"
                 f"{did_you_mean(name, list(self._parts))}"
@@ -79,11 +104,12 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> T | None:
         """The part of a name, or None: what is asked of it is then not known."""
-        self._load()
-        return self._parts.get(name)
+        return self._parts[name] if name in self else None
 
     def __contains__(self, name: object) -> bool:
         self._load()
+        if name not in self._parts:
+            plugins.load_installed()
         return name in self._parts
 
     def __iter__(self) -> Iterator[str]:
@@ -116,7 +142,7 @@ class Registry(Generic[T]):
 
 
 def has_outside_parts() -> bool:
-    """Whether any registry has a part that a module from outside normlab entered."""
+    """Whether any registry has a part that neither normlab nor a plugin has entered."""
     return any(registry.has_outside_parts for registry in _REGISTRIES)
 
 

@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
+from normlab.errors import NormlabError
+
 T = TypeVar("T")
 
 
@@ -75,7 +77,10 @@ def first_line(error: BaseException) -> str:
 
 
 def error_line(error: BaseException) -> str:
-    """An error that was not foreseen: `kind: first line`, or its kind where it has no message."""
+    """An error in a line: `kind: first line`, or its kind where it has no message; one of normlab's
+    own, which is a sentence, without its kind."""
+    if isinstance(error, NormlabError):
+        return str(error)
     kind, line = type(error).__name__, first_line(error)
     return kind if line == kind else f"{kind}: {line}"
 

@@ -35,7 +35,7 @@ def test_an_unknown_name_is_told_with_the_choices() -> None:
 def test_a_name_is_given_once() -> None:
     registry: Registry[int] = Registry("colour")
     registry.add("red", 1)
-    with pytest.raises(ValueError, match=r"^colour=red: there is one already"):
+    with pytest.raises(ConfigError, match=r"^colour=red: there is one already"):
         registry.add("red", 2)
     registry.remove("red")
     registry.add("red", 2)
@@ -58,7 +58,7 @@ def test_modules_are_imported_at_the_first_question(tmp_path, monkeypatch) -> No
     assert "paints" not in sys.modules
     PAINTS.add("own", 4)  # after normlab's, so that it cannot take one of their names
     assert list(PAINTS) == ["red", "blue", "clear", "own"]
-    with pytest.raises(ValueError, match="paint=clear"):
+    with pytest.raises(ConfigError, match="paint=clear"):
         PAINTS.add("clear", 5)
 
 

@@ -130,7 +130,8 @@ def _varying(frame: DataFrame, counts: Callable[[str], bool]) -> list[str]:
         group = column.split(".")[0]
         if group not in Config.model_fields or not counts(column) or column in SEEDS:
             continue
-        if frame[column].nunique(dropna=False) < 2:
+        # That other runs have no part of a plugin is a consequence of the parts.
+        if frame[column].nunique(dropna=group == "plugins") < 2:
             continue
         if group in frame and column != group and is_determined(frame, column, [group]):
             continue

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from normlab import plugins
 from normlab.config.files import check_config_dir, group_choices
 from normlab.config.schema import GROUPS
 from normlab.config.yaml_text import ONLY_KEYS, resolves
@@ -17,6 +18,8 @@ from normlab.text import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override, RangeSweep
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,26 +52,48 @@ Grid = list[Axis]
 def axes_of(overrides: Sequence[str], config_dir: Path | None) -> Grid:
     """Parse overrides; refuse in our own words what Hydra would refuse in its own."""
     check_config_dir(config_dir)
-    groups = group_choices(config_dir)
-    axes = []
     for text in overrides:
         if len(text) > MOST_CHARACTERS:
             raise ConfigError(
                 f"{text[:40]}…: an override has at most {MOST_CHARACTERS:,} characters; write many "
                 "values as a range"
             )
-        inner = re.fullmatch(r"zip\((.*)\)", text.strip(), re.DOTALL)
-        if inner is None:
-            axes.append(_axis(text, groups))
-        else:
-            axes.append(_zip([_axis(part, groups) for part in _split(inner[1])], text))
-    return axes
+    return _with_choices(
+        lambda groups: [_axis_or_zip(text, groups) for text in overrides], overrides, config_dir
+    )
 
 
 def together(overrides: Sequence[str], config_dir: Path | None) -> Axis:
     """Overrides of equally many values as one axis, on which they vary together."""
-    groups = group_choices(config_dir)
-    return _zip([_axis(text, groups) for text in overrides], f"zip({'; '.join(overrides)})")
+    text = f"zip({'; '.join(overrides)})"
+    return _with_choices(
+        lambda groups: _zip([_axis(part, groups) for part in overrides], text),
+        overrides,
+        config_dir,
+    )
+
+
+def _with_choices(
+    parse: Callable[[Mapping[str, Sequence[str]]], T],
+    overrides: Sequence[str],
+    config_dir: Path | None,
+) -> T:
+    """What is parsed by the groups' choices; by those of installed plugins, too, where it asks for
+    all of a group's, or for one that is not known without them."""
+    if any("glob(" in text for text in overrides):
+        plugins.load_installed()
+    try:
+        return parse(group_choices(config_dir))
+    except ConfigError:
+        plugins.load_installed()
+    return parse(group_choices(config_dir))
+
+
+def _axis_or_zip(text: str, groups: Mapping[str, Sequence[str]]) -> Axis:
+    inner = re.fullmatch(r"zip\((.*)\)", text.strip(), re.DOTALL)
+    if inner is None:
+        return _axis(text, groups)
+    return _zip([_axis(part, groups) for part in _split(inner[1])], text)
 
 
 def refuse_repeated(axes: Sequence[Axis], config_dir: Path | None) -> None:

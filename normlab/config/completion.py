@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from normlab import plugins
 from normlab.config.composing import leaves
 from normlab.config.files import group_choices
 from normlab.config.schema import value_choices
@@ -16,6 +17,7 @@ def complete_override(words: Sequence[str], incomplete: str) -> list[str]:
     the words `norm`, `=` and `b`, and `norm=` as `norm` and nothing. The answer is then the value
     alone, as bash expects.
     """
+    plugins.load_installed()
     keys = _keys(words)
     if words and words[-1] == "=":
         return _with_commas(words[-2], incomplete, keys)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from normlab import plugins
 from normlab.config.axes import Grid, Setting, axes_of, refuse_repeated
 from normlab.config.blocks import block_grids
 from normlab.config.files import group_choices
@@ -42,7 +43,7 @@ def with_overrides(
     """
     axes = _axes_of_one_run(overrides, config_dir)
     settings = [setting for axis in axes for setting in axis.points[0]]
-    values = config.model_dump(mode="json")
+    values = config.model_dump(mode="json", exclude={"plugins"})
     groups = group_choices(config_dir)
     for setting in settings:
         if setting.text.startswith(("+", "~")) or setting.key == "experiment":
@@ -56,7 +57,14 @@ def with_overrides(
         if setting.key not in groups:
             for key, value in flatten({setting.key: setting.value}):
                 _put(values, key, value, setting)
-    return validate(_resolved(values))
+    try:
+        changed = validate(_resolved(values))
+    except ConfigError:
+        plugins.check(config.plugins)  # which says more of a part that is not here
+        raise
+    # A part that stays must be what it was in the run.
+    plugins.check({k: v for k, v in config.plugins.items() if k in changed.plugins})
+    return changed
 
 
 def _axes_of_one_run(overrides: Sequence[str], config_dir: Path | None) -> Grid:
@@ -262,7 +270,12 @@ def _interpolates(composed: "DictConfig") -> bool:
 
 
 def _without_sweep(values: Any) -> Any:
-    """An experiment's `sweep:` block says which runs to make and is part of none."""
+    """An experiment's `sweep:` block says which runs to make and is part of none.
+
+    Raises ConfigError for `plugins`, which what is loaded says.
+    """
+    if "plugins" in values:
+        raise ConfigError("plugins: no such key; normlab --plugin FILE_OR_MODULE … loads one")
     return {key: value for key, value in values.items() if key != "sweep"}
 
 

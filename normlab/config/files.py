@@ -1,7 +1,10 @@
-"""Where configs lie: the folder of the YAML groups, and their choices."""
+"""Where configs lie: the folders of the YAML groups, and their choices."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from normlab import plugins
+from normlab.config.schema import GROUPS
 from normlab.errors import ConfigError
 from normlab.text import did_you_mean
 
@@ -18,15 +21,45 @@ SUFFIXES = (".yaml", ".yml")
 _NO_GROUPS = ("claim",)
 
 
+def own_choices() -> dict[str, list[str]]:
+    """normlab's own config groups and their choices, read from the folders alone."""
+    return _choices_in([config_folder()])
+
+
 def group_choices(config_dir: Path | None = None) -> dict[str, list[str]]:
-    """The config groups and their choices, read from the folders alone."""
+    """The config groups and their choices: YAML files, and parts from outside, which need none."""
+    folders = [config_folder(), *plugin_folders(), *([config_dir] if config_dir else [])]
+    choices = _choices_in(folders)
+    for group, registry in GROUPS.items():
+        if registry.outside:
+            choices[group] = sorted({*choices[group], *registry.outside})
+    return choices
+
+
+def _choices_in(folders: Iterable[Path]) -> dict[str, list[str]]:
     choices: dict[str, set[str]] = {}
-    for folder in filter(None, (config_folder(), config_dir)):
+    for folder in folders:
         for file in yaml_files(folder):
-            if file.parent.name in _NO_GROUPS:
-                continue
-            choices.setdefault(file.parent.name, set()).add(file.stem)
+            if file.parent.name not in _NO_GROUPS:
+                choices.setdefault(file.parent.name, set()).add(file.stem)
     return {group: sorted(choices[group]) for group in sorted(choices)}
+
+
+def plugin_folders() -> list[Path]:
+    """The folders of YAML groups that loaded plugins bring.
+
+    Raises ConfigError for one that cannot be; that of an installed plugin is told and left out.
+    """
+    found: list[Path] = []
+    for plugin in plugins.loaded():
+        if plugin.configs is not None:
+            try:
+                _check_folder(plugin.configs, f"plugin {plugin.name}: {plugin.configs}", found)
+            except ConfigError as error:
+                plugins.reject(plugin, error)
+            else:
+                found.append(plugin.configs)
+    return found
 
 
 def yaml_files(folder: Path) -> list[Path]:
@@ -35,20 +68,30 @@ def yaml_files(folder: Path) -> list[Path]:
 
 
 def check_config_dir(config_dir: Path | None) -> None:
+    """Raise ConfigError where a person's folder of YAML groups is none."""
     if config_dir is None:
         return
     if not config_dir.is_dir():
         raise ConfigError(f"--config-dir={config_dir}: no such folder")
-    groups = group_choices()
-    for file in yaml_files(config_dir):
-        if file.stem in groups.get(file.parent.name, ()):
+    plugins.load_installed()  # so that what a name means does not depend on what was asked before
+    _check_folder(config_dir, f"--config-dir={config_dir}", plugin_folders())
+
+
+def _check_folder(folder: Path, named: str, before: Iterable[Path]) -> None:
+    """Raise ConfigError where a folder has a file that is called as one of those before it, or a
+    folder that is no group."""
+    groups = own_choices()
+    others = _choices_in(before)
+    for file in yaml_files(folder):
+        group = file.parent.name
+        own = file.stem in groups.get(group, ())
+        if own or file.stem in others.get(group, ()):
+            whose = "normlab's own" if own else "a plugin's"
             raise ConfigError(
-                f"--config-dir={config_dir}: {file.parent.name}/{file.name} has the name of one of "
-                "normlab's own; give it another"
+                f"{named}: {group}/{file.name} has the name of one of {whose}; give it another"
             )
-    for folder in sorted({file.parent for file in yaml_files(config_dir)}):
-        if folder.name not in groups:
+        if group not in groups:
             raise ConfigError(
-                f"--config-dir={config_dir}: no such group {folder.name!r}; "
-                f"choices: {', '.join(groups)}{did_you_mean(folder.name, list(groups))}"
+                f"{named}: no such group {group!r}; "
+                f"choices: {', '.join(groups)}{did_you_mean(group, list(groups))}"
             )

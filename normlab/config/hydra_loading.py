@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from normlab.config.files import config_folder
+from normlab.config.files import config_folder, plugin_folders
+from normlab.config.schema import GROUPS
 from normlab.config.yaml_text import check_interpolations
 from normlab.errors import ConfigError
 from normlab.text import first_line
@@ -29,11 +30,8 @@ def hydra_in(config_dir: Path | None) -> Iterator[Load]:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import MarkedYAMLError, YAMLError  # of OmegaConf's own parser
 
-    extra = []
-    if config_dir:
-        from normlab.config.own_files import search_path
-
-        extra = [f"hydra.searchpath=[{_quoted(search_path(config_dir))}]"]
+    paths = _search_paths(config_dir)
+    extra = [f"hydra.searchpath=[{','.join(map(_quoted, paths))}]"] if paths else []
 
     def load(overrides: Sequence[str]) -> "DictConfig":
         try:
@@ -56,6 +54,21 @@ def hydra_in(config_dir: Path | None) -> Iterator[Load]:
 
     with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
         yield load
+
+
+def _search_paths(config_dir: Path | None) -> list[str]:
+    """What is searched behind normlab's own YAML: plugins', a person's, and parts without any."""
+    folders = [*plugin_folders(), *([config_dir] if config_dir else [])]
+    paths = []
+    if folders:
+        from normlab.config import own_files
+
+        paths = [own_files.search_path(folder) for folder in folders]
+    if any(registry.outside for registry in GROUPS.values()):
+        from normlab.config import part_defaults
+
+        paths.append(part_defaults.search_path())
+    return paths
 
 
 def _quoted(text: str) -> str:

@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from normlab.config.files import config_folder, group_choices
+from normlab import plugins
+from normlab.config.files import config_folder, own_choices
 from normlab.config.messages import validate
 from normlab.config.migrations import completed, named_as_before
+from normlab.config.parts import WITHOUT_PLUGIN
 from normlab.config.schema import GROUPS, Config
 from normlab.config.yaml_text import parse_yaml, read_yaml
 
@@ -83,21 +85,26 @@ def from_plain(values: Any) -> Config:
     """A Config from `model_dump(mode="json")`, such as a summary holds; raises ConfigError.
 
     What a run lacks that an older version wrote has the value that it behaved as (`migrations`);
-    what is outside its identity, which cannot have changed its outcome, has today's default.
+    what is outside its identity, which cannot have changed its outcome, has today's default. Of a
+    plugin that is not loaded here, or with another source, the parts are kept as they are written.
     """
+    context = None
     if isinstance(values, dict):
         values = dict(completed(values))
+        used = values.setdefault("plugins", {})  # as the files say, not by what is loaded here
+        if isinstance(used, dict) and not plugins.are_loaded(used):
+            context = WITHOUT_PLUGIN
         for group in _OUTSIDE_FILES:
             part = values.get(group)
             if isinstance(part, dict):
                 values[group] = {**_defaults(group, str(part.get("name"))), **part}
-    return validate(values)
+    return validate(values, context)
 
 
 @functools.cache
 def _defaults(group: str, name: str) -> dict[str, Any]:
     """What a group outside of identity has by default, a launcher of this name."""
-    if group in GROUPS and name not in group_choices()[group]:  # from outside, or there is none
+    if group in GROUPS and name not in own_choices()[group]:  # from outside, or there is none
         return {}
     found = read_yaml(config_folder() / _OUTSIDE_FILES[group].format(name=name))
     defaults: dict[str, Any] = found.get(group, found)

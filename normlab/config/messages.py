@@ -11,11 +11,15 @@ from normlab.errors import ConfigError
 from normlab.text import did_you_mean
 
 
-def validate(values: Any) -> Config:
+def validate(values: Any, context: Any = None) -> Config:
     try:
-        return Config.model_validate(values)
+        return Config.model_validate(values, context=context)
     except ValidationError as error:
-        first, *others = error.errors(include_url=False)
+        first, *others = (
+            found
+            for found in error.errors(include_url=False)
+            if found["type"] != "default_factory_not_called"  # which follows from the others
+        )
         more = f" (and {len(others)} more)" if others else ""
         raise ConfigError(error_sentence(first) + more) from error
 

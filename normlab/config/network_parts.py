@@ -126,7 +126,10 @@ class Model(Part):
 
     @model_validator(mode="after")
     def _check_init(self) -> Self:
-        takes_std = INITIALIZERS[self.init].takes_std
+        scheme = INITIALIZERS.get(self.init)
+        if scheme is None:  # of a plugin that is not here
+            return self
+        takes_std = scheme.takes_std
         if takes_std and self.init_std is None:
             raise ValueError(
                 f"model.init={self.init}: needs a standard deviation; add model.init_std=0.01"
@@ -150,7 +153,8 @@ class Model(Part):
     @property
     def title(self) -> str:
         """Such as `ResNet-56`, with its nonlinearity where that is an unusual one."""
-        usual = ACTIVATIONS[self.activation].usual
+        activation = ACTIVATIONS.get(self.activation)
+        usual = activation is not None and activation.usual
         return f"{self.family}-{self.depth}{'' if usual else f' {self.activation}'}"
 
     @property
@@ -197,5 +201,5 @@ class Probe:
     parts: InParts | None = None
 
 
-NORMS: Choices[Norm] = Choices("norm", "normlab.networks.norms")
-MODELS: Choices[Model] = Choices("model", "normlab.networks.models")
+NORMS: Choices[Norm] = Choices("norm", Norm, "normlab.networks.norms")
+MODELS: Choices[Model] = Choices("model", Model, "normlab.networks.models")

@@ -44,7 +44,7 @@ def overrides_of(config: Config) -> list[str]:
         if name in choices[group] and name != usual[f"{group}.name"]
     ]
     defaults = leaves(groups=chosen)
-    values = dict(flatten(config.model_dump(mode="json", exclude={"launcher"})))
+    values = dict(flatten(config.model_dump(mode="json", exclude={"launcher", "plugins"})))
     del values["output.experiment"]
     if values["training.steps"] is not None:
         del values["training.epochs"]  # which the steps replace

@@ -5,11 +5,21 @@ methods say how it is built, and its class variables hold what else is known of 
 parts import PyTorch within functions only: reading a config needs none of it.
 """
 
+import contextlib
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from normlab.registry import Registry
@@ -33,9 +43,15 @@ class Settings(BaseModel):
 
 
 class Part(Settings):
-    """What a config group chooses by its `name`."""
+    """What a config group chooses by its `name`.
+
+    A part from outside needs no YAML: its choice then has the defaults of its fields, and of those
+    without one the values of another choice, `values_of`.
+    """
 
     name: str
+
+    values_of: ClassVar[str | None] = None  # such as mlp
 
     def check(self, config: "Config") -> None:
         """Raise ValueError, `dotted.key=value: why; what instead`, where it cannot go with the
@@ -44,22 +60,54 @@ class Part(Settings):
 
 P = TypeVar("P", bound=Part)
 
+# What validates the config of a run that was made with a plugin which is not here, or is another
+# version of it: what cannot be read as a part is kept as it is.
+WITHOUT_PLUGIN = "without plugin"
+
+
+def is_without_plugin(info: ValidationInfo) -> bool:
+    """Whether a config is read whose plugin is not here."""
+    return info.context == WITHOUT_PLUGIN
+
 
 class Choices(Registry[type[P]], Generic[P]):
     """The registry of a config group: reads a group's mapping as the part that it names."""
 
-    def read(self, values: Any) -> Any:
+    def __init__(self, kind: str, base: type[P], *modules: str):
+        super().__init__(kind, *modules)
+        self._base = base
+
+    def read(self, values: Any, info: ValidationInfo) -> Any:
         """The part that a mapping names; pydantic calls it before it validates a config."""
         if isinstance(values, Part) or not isinstance(values, Mapping):
             return values
         if "name" not in values:
             raise PydanticCustomError("missing", "is missing")
         part = self.get(str(values["name"]))
+        if is_without_plugin(info):
+            if part is not None:
+                with contextlib.suppress(ValidationError):
+                    return part.model_validate(values, context=info.context)
+            return self._absent.model_validate(values, context=info.context)
         if part is None:
             raise PydanticCustomError(
                 "unknown_part", "no such choice", {"name": values["name"], "choices": list(self)}
             )
         return part.model_validate(values)
+
+    @functools.cached_property
+    def _absent(self) -> type[P]:
+        """A part whose class is not here: its keys are as they were written, and it does nothing
+        that its kind does not do by itself."""
+        bases: Any = (Absent, self._base)
+        found: type[P] = create_model(f"Absent{self._base.__name__}", __base__=bases)
+        return found
+
+
+class Absent(Part):
+    """A part of a plugin that is not here, as a run's files tell of it."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 @dataclass(frozen=True)
@@ -71,11 +119,11 @@ class OneOf:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
+        return core_schema.with_info_after_validator_function(self.check, handler(source))
 
-    def check(self, name: str) -> str:
+    def check(self, name: str, info: ValidationInfo) -> str:
         """The name itself; raises what pydantic tells where there is no such part."""
-        if name not in self.registry:
+        if name not in self.registry and not is_without_plugin(info):
             choices = list(self.registry)
             raise PydanticCustomError("unknown_choice", "no such choice", {"choices": choices})
         return name

@@ -2,15 +2,23 @@
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from normlab import plugins
 from normlab.config.network_parts import MODELS, NORMS, PROBES, Model, Norm
 from normlab.config.numbers import Count, NonNegative, Positive, Seed, Whole
-from normlab.config.parts import Choices, OneOf, Settings
+from normlab.config.parts import Choices, OneOf, Settings, is_without_plugin
 from normlab.config.training_parts import (
     DATA_SETS,
     LAUNCHERS,
@@ -21,6 +29,7 @@ from normlab.config.training_parts import (
     Optimizer,
     Schedule,
 )
+from normlab.registry import Registry
 
 
 class Training(Settings):
@@ -73,8 +82,8 @@ class Probes(Settings):
     @field_validator("measure")
     @classmethod
     def _each_once_in_order(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        # So that the same measurements are one identity.
-        return tuple(name for name in PROBES if name in names)
+        # So that the same measurements are one identity, in whatever order plugins are loaded.
+        return PROBES.in_order(names)
 
 
 class Runtime(Settings):
@@ -125,6 +134,37 @@ class Output(Settings):
         return name
 
 
+def _plugins_used(values: Mapping[str, Any]) -> dict[str, str]:
+    """The plugins whose parts are among a config's values, each with the hash of its source."""
+    found: dict[str, str] = {}
+    if not plugins.loaded():
+        return found
+    for key, value in values.items():
+        if key == "launcher":  # where a run is made is no part of what it is
+            continue
+        parts: list[tuple[Registry[Any], str]] = []
+        if key in GROUPS:
+            parts.append((GROUPS[key], value.name))
+        if isinstance(value, Settings):
+            for field, info in type(value).model_fields.items():
+                names = getattr(value, field)
+                for registry in _registries((info.annotation, *info.metadata)):
+                    several = [names] if isinstance(names, str) else names or ()
+                    parts += [(registry, name) for name in several]
+        for registry, name in parts:
+            if (plugin := registry.plugin_of(name)) is not None:
+                found[plugin.name] = plugin.sha256
+    return dict(sorted(found.items()))
+
+
+def _registries(annotations: Iterable[Any]) -> Iterator[Registry[Any]]:
+    """The registries whose names some annotations admit."""
+    for annotation in annotations:
+        if isinstance(annotation, OneOf):
+            yield annotation.registry
+        yield from _registries(get_args(annotation))
+
+
 class Config(Settings):
     """One run, whole: everything that decides its outcome, and where it executes and is kept."""
 
@@ -139,9 +179,22 @@ class Config(Settings):
     runtime: Runtime
     launcher: Annotated[SerializeAsAny[Launcher], BeforeValidator(LAUNCHERS.read)]
     output: Output
+    # The plugins whose parts it uses, each with the hash of its source. What is loaded says it, and
+    # for a run that was made its files; a config of normlab's own parts is written without the key.
+    plugins: Annotated[
+        dict[str, str],
+        Field(default_factory=_plugins_used, exclude_if=lambda plugins: not plugins),
+    ]
+
+    @property
+    def plugins_are_here(self) -> bool:
+        """Whether the plugins that it was made with are loaded, with the same source."""
+        return plugins.are_loaded(self.plugins)
 
     @model_validator(mode="after")
-    def _check_together(self) -> Self:
+    def _check_together(self, info: ValidationInfo) -> Self:
+        if is_without_plugin(info):  # what it would be checked by is not here
+            return self
         for part in (self.data, self.model, self.norm, self.optimizer, self.schedule):
             part.check(self)
         return self

@@ -156,12 +156,14 @@ class Launcher(Part):
 
 DATA_SETS: Choices[DataSet] = Choices(
     "data",
+    DataSet,
     *("normlab.data.digits", "normlab.data.idx", "normlab.data.cifar", "normlab.data.gaussian"),
 )
-OPTIMIZERS: Choices[Optimizer] = Choices("optimizer", "normlab.training.optimizers")
-SCHEDULES: Choices[Schedule] = Choices("schedule", "normlab.training.schedules")
+OPTIMIZERS: Choices[Optimizer] = Choices("optimizer", Optimizer, "normlab.training.optimizers")
+SCHEDULES: Choices[Schedule] = Choices("schedule", Schedule, "normlab.training.schedules")
 LAUNCHERS: Choices[Launcher] = Choices(
     "launcher",
+    Launcher,
     *("normlab.runs.launchers.local", "normlab.runs.launchers.ray"),
     "normlab.runs.launchers.slurm",
 )

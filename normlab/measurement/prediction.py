@@ -45,8 +45,11 @@ def predict(config: Config) -> Prediction | None:
     whose φ″ is odd, where δ² grows by 1 + σ_w²E[φ′²] a layer; and a norm of which a theorem gives
     the factor, as BatchNorm before a rectifier without skips, where δ² grows by π/(π−1) a layer
     (Yang et al. 2019, theorem 8, for large batches). Where φ′ depends on the size of z, the data
-    set must say how many pixels it has and that their second moment is 1.
+    set must say how many pixels it has and that their second moment is 1. Of parts whose plugin is
+    not here nothing is known.
     """
+    if not config.plugins_are_here:
+        return None
     model, norm = config.model, config.norm
     hidden = model.depth - 1
     if model.spatial or hidden < 2:

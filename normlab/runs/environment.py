@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from normlab import __version__
+from normlab import __version__, plugins
 from normlab.config import Config
 
 
@@ -25,12 +25,20 @@ def environment(config: Config, device: str, command: Sequence[str]) -> dict[str
         "processor": processor(device),
         "threads": config.runtime.threads,
         "data_sha256": config.data.content(),
+        **_plugins_of(config),
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "command": list(command),
         # So exact that the runs of a sweep differ: the latest one is found by it.
         "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
+
+
+def _plugins_of(config: Config) -> dict[str, Any]:
+    """Of each plugin that a config uses its version and its place, which no id depends on."""
+    used = [plugin for plugin in plugins.loaded() if plugin.name in config.plugins]
+    told = {p.name: {"version": p.version, "place": str(p.place)} for p in used}
+    return {"plugins": told} if told else {}
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from normlab import plugins
 from normlab.config import Config, run_id
 from normlab.errors import BusyError, ConfigError, DataError, NormlabError, RunError
 from normlab.runs.checkpoint import SavedRun, read_checkpoint
@@ -70,9 +71,11 @@ def execute(
     A run that is interrupted or fails keeps what was measured and says so in its summary. One that
     has left a checkpoint goes on from there, unless `force`; one that `stop` ends, between two
     steps, makes a checkpoint first. Raises RunError where it fails while running, or where its
-    summary cannot be computed; what `train` and `Recorder` raise comes through, such as BusyError
-    where the run is finished already, unless `force`, or is being made elsewhere.
+    summary cannot be computed, and ConfigError where its plugins are not those that are loaded;
+    what `train` and `Recorder` raise comes through, such as BusyError where the run is finished
+    already, unless `force`, or is being made elsewhere.
     """
+    plugins.check(config.plugins)
     entered = time.perf_counter()
     device = select_device(config.runtime.device)
     again = force or lacks_weights(config)

@@ -62,12 +62,14 @@ def test_the_schema_has_no_default_of_its_own() -> None:
     def fields(model: Any) -> list[Any]:
         found = list(model.model_fields.values())
         for part in model.__subclasses__():
-            found += fields(part)
+            if part.__module__.startswith("normlab."):  # others may have been loaded by a test
+                found += fields(part)
         return found
 
     base = Config.__mro__[1]
     assert len(fields(base)) > 50
-    assert all(field.is_required() for field in fields(base))
+    derived = Config.model_fields["plugins"]  # said by what is loaded, not by a YAML
+    assert all(field.is_required() for field in fields(base) if field is not derived)
 
 
 def test_defaults() -> None:

@@ -28,6 +28,7 @@ from normlab.runs.files import write_whole
 from normlab.runs.folder import CHECKPOINT_FILE, WEIGHTS_FILE, lacks_weights, run_folder
 from normlab.runs.holding import hold
 from normlab.runs.launchers import available_cores, cluster_device
+from normlab.runs.launchers.packed import Packed
 from normlab.runs.locks import RunLock
 from normlab.runs.outcomes import Outcome, recorded_outcome
 from normlab.runs.replacing import make_replacement, settle, working_folder
@@ -100,7 +101,8 @@ class RayLauncher(Launcher):
                         if isinstance(claimed, Outcome):
                             yield claimed
                         else:
-                            running[task.remote(claimed.config, device, command_line())] = claimed
+                            packed = Packed.of([claimed.config], ray.cloudpickle.dumps)
+                            running[task.remote(packed, device, command_line())] = claimed
                     ended, _ = ray.wait(list(running)) if running else ([], [])
                     for job in ended:
                         yield self.receive(ray, job, running.pop(job))

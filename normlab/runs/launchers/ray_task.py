@@ -3,10 +3,11 @@
 import sys
 import tempfile
 
-from normlab.config import Config, run_id, to_yaml
+from normlab.config import run_id, to_yaml
 from normlab.runs.execution import execute_in_worker
 from normlab.runs.files import to_json
 from normlab.runs.folder import CONFIG_FILE, run_folder
+from normlab.runs.launchers.packed import Packed
 from normlab.runs.locks import LOCK_FILE
 from normlab.runs.outcomes import Outcome
 from normlab.runs.summary import SUMMARY_FILE, parse_summary
@@ -14,8 +15,9 @@ from normlab.runs.summary import SUMMARY_FILE, parse_summary
 Files = dict[str, bytes]
 
 
-def make_run(config: Config, device: str, command: list[str]) -> tuple[Outcome, Files]:
+def make_run(packed: Packed, device: str, command: list[str]) -> tuple[Outcome, Files]:
     """Make a run in a folder of this node's own; its outcome, and the content of its files."""
+    [config] = packed.unpacked()
     sys.argv = command  # what started the sweep goes into environment.json, not Ray's worker
     with tempfile.TemporaryDirectory(prefix="normlab-", ignore_cleanup_errors=True) as root:
         # The folder goes with the task, and a checkpoint in it: a lost run starts over.

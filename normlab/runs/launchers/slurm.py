@@ -14,6 +14,7 @@ from normlab.errors import ConfigError
 from normlab.runs.environment import command_line
 from normlab.runs.launchers import cluster_device, local, with_device
 from normlab.runs.launchers.local import LocalLauncher
+from normlab.runs.launchers.packed import Packed
 from normlab.runs.launchers.slurm_job import (
     POLL_SECONDS,
     STOP_FILE,
@@ -68,6 +69,8 @@ class SlurmLauncher(Launcher):
         logs = Path(configs[0].output.root).absolute() / LOGS
         device = cluster_device(configs[0], self.gpus_per_job, "launcher.gpus_per_job")
         executor = self.executor(logs)
+        from cloudpickle import dumps  # submitit's own
+
         with tempfile.TemporaryDirectory(
             prefix="sweep-", dir=logs, ignore_cleanup_errors=True
         ) as folder:
@@ -77,7 +80,8 @@ class SlurmLauncher(Launcher):
                 [
                     Job(
                         number,
-                        [with_device(config, device) for config in share],
+                        [run_id(config) for config in share],
+                        Packed.of([with_device(config, device) for config in share], dumps),
                         self._workers(share[0], device),
                         place,
                         command_line(),

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from normlab.config import Config, run_id
+from normlab.config import run_id
+from normlab.errors import NormlabError
 from normlab.runs.launchers.local import LocalLauncher
+from normlab.runs.launchers.packed import Packed
 from normlab.runs.outcomes import Outcome
 
 POLL_SECONDS = 0.5
@@ -26,7 +28,8 @@ class Job:
     """What a job is given."""
 
     number: int
-    configs: Sequence[Config]
+    run_ids: Sequence[str]
+    packed: Packed  # the configs of these runs
     workers: LocalLauncher
     folder: Path  # of the sweep, for all its jobs
     command: Sequence[str]  # what started the sweep
@@ -73,13 +76,23 @@ def work(job: Job) -> None:
 def _make_runs(job: Job) -> None:
     written, _ = read_outcomes(job.outcomes_file, 0)
     known = {outcome.run_id for outcome in written if outcome.status != "interrupted"}
-    left = [config for config in job.configs if run_id(config) not in known]
+    left = [identity for identity in job.run_ids if identity not in known]
     if not left:
         return
-    with contextlib.closing(job.workers.launch(left, force=job.force)) as outcomes:
+    try:
+        configs = [config for config in job.packed.unpacked() if run_id(config) in left]
+    except NormlabError as error:  # of a plugin, which is not the same here
+        for identity in left:
+            _write(job, Outcome(identity, "failed", str(error)))
+        return
+    with contextlib.closing(job.workers.launch(configs, force=job.force)) as outcomes:
         for outcome in outcomes:
-            with job.outcomes_file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(outcome)) + "\n")
+            _write(job, outcome)
+
+
+def _write(job: Job, outcome: Outcome) -> None:
+    with job.outcomes_file.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(outcome)) + "\n")
 
 
 def read_outcomes(file: Path, start: int) -> tuple[list[Outcome], int]:

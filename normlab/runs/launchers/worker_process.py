@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 from normlab.config import Config
+from normlab.plugins import Parcel, load_parcels
 from normlab.registry import has_outside_parts
 from normlab.runs.outcomes import Outcome
 from normlab.text import error_line
@@ -41,7 +42,16 @@ class Failed(NamedTuple):
     reason: str
 
 
-def work(link: "Connection", stop: Path, parent: int, force: bool) -> None:
+class Terms(NamedTuple):
+    """What holds for all runs of a worker."""
+
+    stop: Path  # they end when this file is there
+    parent: int  # the process that started it
+    force: bool
+    plugins: tuple[Parcel, ...]  # that their configs may have parts of
+
+
+def work(link: "Connection", terms: Terms) -> None:
     """A worker's part: make the runs that it is given, until the parent is gone."""
     # Pending ones are discarded with it, before they are heard again.
     for number in OF_THE_TERMINAL:
@@ -49,6 +59,8 @@ def work(link: "Connection", stop: Path, parent: int, force: bool) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_THE_TERMINAL)
     try:
         from normlab.runs.execution import execute_in_worker  # noqa: F401  # what takes its time
+
+        load_parcels(terms.plugins)
     except Exception as error:
         link.send(Failed(error_line(error)))
         return
@@ -60,13 +72,13 @@ def work(link: "Connection", stop: Path, parent: int, force: bool) -> None:
             return
         link.send(State.BEGUN)
         try:
-            result: Outcome | Failed = _make_run(pickle.loads(run), stop, parent, force=force)
+            result: Outcome | Failed = _make_run(pickle.loads(run), terms)
         except Exception as error:  # one while it is unpickled is of a part from outside
             result = Failed(error_line(error))
         link.send(result)
 
 
-def _make_run(config: Config, stop: Path, parent: int, *, force: bool) -> Outcome:
+def _make_run(config: Config, terms: Terms) -> Outcome:
     """One run, until the stop file is there or the parent process is gone."""
     from normlab.runs.execution import execute_in_worker
     from normlab.runs.signals import stop_on_signals
@@ -75,9 +87,9 @@ def _make_run(config: Config, stop: Path, parent: int, *, force: bool) -> Outcom
     with stop_on_signals() as asked_to_end:
 
         def stopped() -> bool:
-            return asked_to_end() or os.getppid() != parent or stop.exists()
+            return asked_to_end() or os.getppid() != terms.parent or terms.stop.exists()
 
-        return execute_in_worker(config, force=force, stop=stopped)
+        return execute_in_worker(config, force=terms.force, stop=stopped)
 
 
 @contextmanager
@@ -111,8 +123,8 @@ def safe_path() -> Iterator[None]:
 
 @contextmanager
 def _script_where_needed() -> Iterator[None]:
-    """A process started within imports this one's script only where parts from outside are here,
-    which the script may have brought.
+    """A process started within imports this one's script only where parts from outside are here
+    that no plugin has brought, but perhaps the script.
 
     Otherwise no script needs to keep its sweep under `if __name__ == "__main__":`, without which a
     worker that imported it would come to the sweep itself.

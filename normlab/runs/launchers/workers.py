@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from normlab.config import Config
 from normlab.errors import RunError
+from normlab.plugins import parcels
 from normlab.runs.launchers import with_device
-from normlab.runs.launchers.worker_process import Failed, State, undisturbed_start, work
+from normlab.runs.launchers.worker_process import Failed, State, Terms, undisturbed_start, work
 from normlab.runs.outcomes import Outcome
 from normlab.text import error_line
 
@@ -172,9 +173,8 @@ class Workers:
         ours, theirs = None, None
         try:
             ours, theirs = context.Pipe()
-            process = context.Process(
-                target=work, args=(theirs, self.stop, os.getpid(), self.force), daemon=True
-            )
+            terms = Terms(self.stop, os.getpid(), self.force, parcels())
+            process = context.Process(target=work, args=(theirs, terms), daemon=True)
             with undisturbed_start():
                 process.start()
         except RuntimeError:  # Python's, in a worker that imports its parent's script

@@ -1,0 +1,15 @@
+from .entered import forget as forget
+from .entered import note as note
+from .entered import parts_of as parts_of
+from .entered import plugin_of as plugin_of
+from .loading import Parcel as Parcel
+from .loading import are_loaded as are_loaded
+from .loading import broken as broken
+from .loading import check as check
+from .loading import load as load
+from .loading import load_installed as load_installed
+from .loading import load_parcels as load_parcels
+from .loading import loaded as loaded
+from .loading import parcels as parcels
+from .loading import reject as reject
+from .sources import Plugin as Plugin
