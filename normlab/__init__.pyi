@@ -6,6 +6,7 @@ from .api import compose as compose
 from .api import export as export
 from .api import finished_run as finished_run
 from .api import info as info
+from .api import load_plugin as load_plugin
 from .api import model as model
 from .api import plan as plan
 from .api import plan_verification as plan_verification

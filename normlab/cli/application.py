@@ -1,5 +1,6 @@
 """The Typer application: every command, and what they have in common."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -25,7 +26,7 @@ from normlab.cli.commands import (
     verify,
 )
 from normlab.cli.options import examples
-from normlab.errors import check_platform
+from normlab.errors import NormlabError, check_platform
 
 app = typer.Typer(
     name="normlab",
@@ -49,11 +50,36 @@ class Invocation:
     debug: bool = False
 
 
+def load_while_completing(context: typer.Context, given: list[str]) -> list[str]:
+    """Load plugins where the shell asks how to go on, for which no command is run."""
+    if context.resilient_parsing:
+        with contextlib.suppress(NormlabError):
+            load_plugins(given)
+    return given
+
+
+def load_plugins(given: list[str]) -> None:
+    """Load the plugins that a command line names; raises ConfigError."""
+    if given:
+        from normlab import api
+
+        for plugin in given:
+            api.load_plugin(plugin)
+
+
 @app.callback(invoke_without_command=True)
 def common_options(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE_OR_MODULE",
+            help="Load parts of your own: FILE.py or a MODULE; as often as needed.",
+            callback=load_while_completing,
+        ),
+    ] = None,
 ) -> None:
     """What comes before a command's name."""
     context.ensure_object(Invocation).debug = debug
@@ -61,6 +87,7 @@ def common_options(
         print(f"normlab {__version__}")
         return
     check_platform()
+    load_plugins(plugin or [])
     if context.invoked_subcommand is None:
         print(context.get_help())
 

@@ -13,6 +13,8 @@ from normlab.text import printable
 
 USAGE_ERROR = 2
 UNFORESEEN_ERROR = 3
+# Options of all commands, and how they are typed.
+BEFORE_A_COMMAND = {"--debug": "--debug run", "--plugin": "--plugin FILE_OR_MODULE run"}
 # Of one error; what a person types or writes into a file may be longer.
 MOST_CHARACTERS = 2000
 
@@ -48,8 +50,8 @@ def message_of(error: Exception) -> str:
     if isinstance(error, NormlabError):
         return str(error)
     if is_usage_error(error):
-        if getattr(error, "option_name", None) == "--debug":
-            return "--debug: comes before the command, as in normlab --debug run"
+        if (option := getattr(error, "option_name", None)) in BEFORE_A_COMMAND:
+            return f"{option}: comes before the command, as in normlab {BEFORE_A_COMMAND[option]}"
         message = str(error.format_message())  # type: ignore[attr-defined]
         return setting_meant(error) or message.replace("Value error, ", "")  # pydantic's words
     return f"{type(error).__name__}: {error}; normlab --debug … shows where"

@@ -11,6 +11,8 @@ from .composing import size as size
 from .composing import with_overrides as with_overrides
 from .files import config_folder as config_folder
 from .files import group_choices as group_choices
+from .files import load_installed_plugins as load_installed_plugins
+from .files import plugin_folders as plugin_folders
 from .identity import decides_id as decides_id
 from .identity import decides_training as decides_training
 from .identity import describe as describe

@@ -45,6 +45,12 @@ def _choices_in(folders: Iterable[Path]) -> dict[str, list[str]]:
     return {group: sorted(choices[group]) for group in sorted(choices)}
 
 
+def load_installed_plugins() -> None:
+    """Load what is installed, without plugins whose code or YAML cannot be, which is told."""
+    plugins.load_installed()
+    plugin_folders()
+
+
 def plugin_folders() -> list[Path]:
     """The folders of YAML groups that loaded plugins bring.
 

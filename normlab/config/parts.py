@@ -99,7 +99,7 @@ class Choices(Registry[type[P]], Generic[P]):
     def _absent(self) -> type[P]:
         """A part whose class is not here: its keys are as they were written, and it does nothing
         that its kind does not do by itself."""
-        bases: Any = (Absent, self._base)
+        bases: Any = (self._base, Absent)  # the last one's configuration counts
         found: type[P] = create_model(f"Absent{self._base.__name__}", __base__=bases)
         return found
 

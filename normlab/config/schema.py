@@ -114,7 +114,8 @@ class Output(Settings):
     @classmethod
     def _at_home(cls, root: str) -> str:
         # A shell expands ~ only where a word begins.
-        with contextlib.suppress(RuntimeError):  # no such user: a folder that is called so
+        # No such user, or no user's name: a folder that is called so.
+        with contextlib.suppress(RuntimeError, ValueError):
             return str(Path(root).expanduser()) if root.startswith("~") else root
         return root
 

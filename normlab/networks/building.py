@@ -7,6 +7,7 @@ from torch import nn
 
 from normlab.config import Config
 from normlab.networks.blocks import Nonlinearity
+from normlab.networks.checking import check_network, is_from_outside
 from normlab.networks.initializers import initialize
 from normlab.networks.norm_modules import UnsteadyNoise
 
@@ -51,7 +52,8 @@ def build_model(
 ) -> nn.Module:
     """The network that a config names, initialized, on the CPU; `shape` is an image's (C, H, W).
 
-    Raises ConfigError where the images are too small for a convolutional network's norm.
+    Raises ConfigError where the images are too small for a convolutional network's norm, or parts
+    from outside make no network that can be measured.
     """
     model, norm = config.model, config.norm
     if model.spatial:
@@ -59,6 +61,8 @@ def build_model(
     # On the CPU, from one generator, so that a seed means the same weights on every device.
     with torch.random.fork_rng(devices=[]):  # PyTorch's own initialization draws, then is discarded
         network = model.build(config, shape, classes)
+        if is_from_outside(config):
+            check_network(network, config, shape, classes)
     for module in list(network.modules()):
         if isinstance(module, nn.Linear | nn.Conv2d):
             initialize(module, model, generator)

@@ -6,6 +6,7 @@ from .loading import Parcel as Parcel
 from .loading import are_loaded as are_loaded
 from .loading import broken as broken
 from .loading import check as check
+from .loading import command as command
 from .loading import load as load
 from .loading import load_installed as load_installed
 from .loading import load_parcels as load_parcels

@@ -182,6 +182,23 @@ def _unload(plugin: Plugin) -> None:
                 del sys.modules[name]
 
 
+def command() -> list[str]:
+    """The words that a command of normlab begins with here: plugins given by hand are given again,
+    a path as it is from the current folder."""
+    words = ["normlab"]
+    for plugin in _loaded.values():
+        if all(plugin.given != other.given for other in _installed().values()):
+            words += ["--plugin", _from_here(plugin.given)]
+    return words
+
+
+def _from_here(given: str) -> str:
+    if not is_path(given):
+        return given
+    here = os.path.relpath(given)
+    return given if here.startswith("..") else here if is_path(here) else f"./{here}"
+
+
 # ------------------------------------------------------------------------- runs made elsewhere
 
 

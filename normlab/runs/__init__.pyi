@@ -14,6 +14,7 @@ from .finding import find_run as find_run
 from .finding import finished_elsewhere as finished_elsewhere
 from .finding import in_one_line as in_one_line
 from .finding import latest_experiment as latest_experiment
+from .finding import made_with_other_plugins as made_with_other_plugins
 from .finding import run_folders as run_folders
 from .finding import short_id as short_id
 from .folder import CHECKPOINT_FILE as CHECKPOINT_FILE

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from normlab.bounded_files import read_bounded
-from normlab.config import Config
-from normlab.errors import RecordError
+from normlab.config import Config, from_plain, from_yaml, run_id
+from normlab.errors import NormlabError, RecordError
 from normlab.runs.folder import (
     CHECKPOINT_FILE,
     CONFIG_FILE,
@@ -18,7 +18,7 @@ from normlab.runs.folder import (
 )
 from normlab.runs.locks import LOCK_FILE
 from normlab.runs.provenance import ENVIRONMENT_FILE, start_of
-from normlab.runs.summary import SUMMARY_FILE, read_summary
+from normlab.runs.summary import SUMMARY_FILE, parse_summary, read_summary
 from normlab.text import first_line, some_of
 
 # A link to a results folder leads to its runs in so many steps; one to / must not lead to all.
@@ -201,6 +201,35 @@ def finished_elsewhere(configs: Sequence[Config]) -> list[Path]:
                 if is_final(folder := Path(experiment) / own.name)
             ]
     return found
+
+
+def made_with_other_plugins(configs: Sequence[Config]) -> list[Path]:
+    """The runs in the experiments of configs that differ from one of them in nothing but the source
+    of a plugin."""
+    wanted: dict[Path, set[str]] = {}
+    for config in configs:
+        if config.plugins:
+            wanted.setdefault(run_folder(config).parent, set()).add(_id_without_plugins(config))
+    found = []
+    for experiment, ids in wanted.items():
+        own = {run_folder(config) for config in configs}
+        for folder, summary in _runs_in(experiment):
+            with contextlib.suppress(NormlabError, OSError, ValueError, RecursionError):
+                other = _config_in(folder, summary)
+                if other.plugins and _id_without_plugins(other) in ids:
+                    found += [Path(folder)] if Path(folder) not in own else []
+    return found
+
+
+def _id_without_plugins(config: Config) -> str:
+    return run_id(config.model_copy(update={"plugins": {}}))
+
+
+def _config_in(folder: str, summary: bytes | None) -> Config:
+    """The config of a run; raises ConfigError, OSError or ValueError."""
+    if summary is not None:
+        return from_plain(parse_summary(summary).config)
+    return from_yaml(read_bounded(f"{folder}/{CONFIG_FILE}").decode())
 
 
 def _runs_in(root: Path) -> Iterator[Found]:

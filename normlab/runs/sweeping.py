@@ -12,7 +12,7 @@ from typing import Any
 from normlab.config import Config, Grid, compose_grids, flatten, run_id
 from normlab.errors import ConfigError, DataError
 from normlab.runs.estimates import Known, Work, estimate, finished_runs
-from normlab.runs.finding import finished_elsewhere
+from normlab.runs.finding import finished_elsewhere, made_with_other_plugins
 from normlab.runs.folder import lacks_weights, run_folder
 from normlab.runs.holding import remove_leftovers
 from normlab.runs.launchers import launch
@@ -39,6 +39,7 @@ class Plan:
     elsewhere: tuple[Path, ...] = ()  # finished runs of other experiments that are to be made again
     weightless: int = 0  # finished runs that are to be made again for their weights
     of_other_data: int = 0  # finished runs of other data than are there now
+    of_other_plugins: int = 0  # runs to make that were made with another source of a plugin
 
     @property
     def seconds(self) -> float:
@@ -114,6 +115,7 @@ def plan_configs(
         known=known,
         equal=len(points) - distinct,
         elsewhere=() if force else tuple(finished_elsewhere(pending)),
+        of_other_plugins=0 if force else len(made_with_other_plugins(pending)),
     )
 
 

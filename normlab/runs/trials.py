@@ -182,8 +182,8 @@ def _words_typed(run: Run) -> list[str]:
     """The overrides of the `normlab run` that made a run; none where it was made otherwise, or with
     an option that decides what they mean."""
     typed = list(map(str, run.environment.get("command") or ()))[1:]
-    if typed[:1] == ["--debug"]:
-        del typed[0]
+    while typed and (option := typed[0].partition("=")[0]) in ("--debug", "--plugin"):
+        del typed[: 2 if typed[0] == option == "--plugin" else 1]
     if typed[:1] != ["run"]:
         return []
     words: list[str] = []

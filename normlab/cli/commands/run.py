@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from normlab import api
+from normlab import api, plugins
 from normlab.cli.commands.doctor import try_advice
 from normlab.cli.commands.sweep import sweep
 from normlab.cli.event_lines import STDOUT, Write, open_lines, written
@@ -159,7 +159,7 @@ def tell_of_sweep(config: "Config", overrides: Sequence[str], config_dir: Path |
         this = "one of them" if among else "a single run with its settings, and none of them"
         print(
             f"this is a sweep of {runs} runs, and normlab run makes {this}; "
-            f"all are made by: normlab sweep {words}",
+            f"all are made by: {shlex.join(plugins.command())} sweep {words}",
             file=sys.stderr,
         )
 
@@ -187,13 +187,16 @@ def make_run(
     Raises InterruptedRunError with what is kept of it.
     """
     from normlab.config import describe
-    from normlab.runs import finished_elsewhere, run_folder
+    from normlab.runs import finished_elsewhere, made_with_other_plugins, run_folder
 
     name = describe(config)
     console = make_console(quiet=True) if quiet else console_beside(output_format)
     for folder in [] if force else finished_elsewhere([config])[:1]:
         experiment = config.output.experiment
         console.print(f"finished in {folder} too, made anew for {experiment}", soft_wrap=True)
+    for folder in [] if force else made_with_other_plugins([config])[:1]:
+        told = "the same settings with another source of a plugin; this is a new run"
+        console.print(f"{folder}: {told}", soft_wrap=True)
     with console.status(f"{name}: starting"):
         # What takes a second to import.
         from normlab.runs import execute as execute

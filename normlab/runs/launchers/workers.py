@@ -227,8 +227,8 @@ class Workers:
         worker.vain_starts += 1
         if code == UNGUARDED:
             worker.fault = (
-                "a worker imports the script that brings parts of its own, which must make its sweep "
-                "under if __name__ == '__main__':"
+                "a worker imports the script that brings parts of its own, which must make its "
+                "sweep under if __name__ == '__main__':"
             )
         if worker.vain_starts == MOST_STARTS or (code or 0) >= 0:  # what fails so fails again
             worker.fault = worker.fault or f"it died ({cause}){guess(cause)}"

@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from normlab.measurement import predict
+from normlab.plugins import command
 from normlab.runs import Run, Summary, short_id, why_no_trials
 from normlab.show.terminal.layer_table import layer_table
 from normlab.show.terminal.plain_tables import diagnosis_style, facts_table
@@ -45,7 +46,7 @@ def run_report(run: Run, width: int) -> Group:
     facts.add_row("command", Text(shlex.join(run.environment.get("command", []))))
     facts.add_row("files", Text(str(run.folder)))
     if why_no_trials(summary) is None:
-        facts.add_row("next", Text(f"normlab doctor {_named(run.folder)}"))
+        facts.add_row("next", Text(f"{shlex.join(command())} doctor {_named(run.folder)}"))
     return Group(*parts, facts)
 
 

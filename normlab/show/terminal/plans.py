@@ -37,6 +37,11 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(
             f"{plan.weightless} of those to make {verb} finished, and made again to keep weights"
         )
+    if plan.of_other_plugins:
+        lines.append(
+            f"{plural(plan.of_other_plugins, 'run')} with these settings and another source of a "
+            "plugin left as they are: what a plugin does may have changed"
+        )
     if plan.elsewhere:
         lines.append(_elsewhere_line(plan))
     if plan.pending and not math.isnan(plan.seconds):

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from normlab.analysis import arms_in_words, counts, findings, layout, read_results, summarize
+from normlab.plugins import command
 from normlab.runs import Plan, run_folder
 from normlab.show.comparisons.comparing import Comparison
 from normlab.show.comparisons.origins import origin_notes
@@ -61,10 +62,11 @@ def next_lines(plan: Plan) -> list[Text]:
     that they can be copied."""
     folders = _folders(plan)
     place = shlex.join(folders if len(folders) <= MOST_NAMED else [str(Path(folders[0]).parent)])
+    normlab = shlex.join(command())
     return [
         Text(f"files  {', '.join(folders)}", "dim"),
-        Text(f"next   normlab plot gradients {place}"),
-        Text(f"       normlab report {place}"),
+        Text(f"next   {normlab} plot gradients {place}"),
+        Text(f"       {normlab} report {place}"),
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from normlab.plugins import command
 from normlab.runs import (
     TELLING_GAIN,
     Outcome,
@@ -65,7 +66,7 @@ def command_of(run: Run, results: Sequence[Tried]) -> str | None:
     best = best_of(results)
     if best is None:
         return None
-    return shlex.join(["normlab", "run", *words_with(run, best.advice)])
+    return shlex.join([*command(), "run", *words_with(run, best.advice)])
 
 
 def trials_to_plain(
