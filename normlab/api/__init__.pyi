@@ -5,6 +5,7 @@ from .diagnosing import plan_advised as plan_advised
 from .diagnosing import plan_cases as plan_cases
 from .diagnosing import read_cases as read_cases
 from .diagnosing import run_to_try as run_to_try
+from .extending import info_of_plugins as info_of_plugins
 from .extending import load_plugin as load_plugin
 from .making import Verification as Verification
 from .making import claim_words as claim_words

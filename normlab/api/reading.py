@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Each of these loads what it needs when it is first asked for it.
-from normlab import analysis, bench, config, measurement, plugins, show, training
+from normlab import analysis, bench, config, measurement, show, training
 from normlab import runs as run_files
+from normlab.api.extending import info_of_plugins
 from normlab.api.making import compose
 from normlab.api.places import RESULTS, Place, ignore, places_to_compare
 from normlab.errors import ConfigError
@@ -195,8 +196,7 @@ class Info:
     devices: Sequence[str]
     configs: Path
     data: Mapping[str, Path | None]  # None for a data set that is not here yet
-    plugins: "Sequence[plugins.Plugin]"  # that are loaded
-    broken: Mapping[str, str]  # installed plugins that could not be, with the reason
+    plugins: Mapping[str, Mapping[str, Any]]  # version, place and parts; or why it is left out
 
     def to_plain(self) -> dict[str, Any]:
         """The same as text, lists and mappings."""
@@ -205,32 +205,18 @@ class Info:
             "devices": list(self.devices),
             "configs": str(self.configs),
             "data": {name: str(place) if place else None for name, place in self.data.items()},
-            "plugins": {
-                **{plugin.name: _plugin_to_plain(plugin) for plugin in self.plugins},
-                **{name: {"error": reason} for name, reason in self.broken.items()},
-            },
+            "plugins": dict(self.plugins),
         }
-
-
-def _plugin_to_plain(plugin: "plugins.Plugin") -> dict[str, Any]:
-    return {
-        "version": plugin.version,
-        "sha256": plugin.sha256,
-        "place": str(plugin.place),
-        "parts": [f"{kind}={name}" for kind, name in plugins.parts_of(plugin)],
-    }
 
 
 def info() -> Info:
     """Versions, devices, where data sets lie, and what plugins bring."""
-    config.load_installed_plugins()
     return Info(
         run_files.versions(),
         training.available_devices(),
         config.config_folder(),
         {name: part.locate() for name, part in config.DATA_SETS.items() if part.has_files()},
-        plugins.loaded(),
-        dict(plugins.broken()),
+        info_of_plugins(),
     )
 
 

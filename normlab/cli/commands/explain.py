@@ -29,6 +29,23 @@ def summary_of(text: str) -> str:
     return text.split("\n\n", 2)[1]
 
 
+def text_with_plugins(name: str, text: str) -> str:
+    """A topic's Markdown; the settings with the parts that plugins bring."""
+    if name != "settings":
+        return text
+    from normlab import api
+
+    facts = api.info_of_plugins()
+    rows = [
+        f"| `{part}` | {plugin} |"
+        for plugin, told in facts.items()
+        for part in told.get("parts", ())
+    ]
+    return (
+        "\n".join([text, "## Of plugins\n\n| part | plugin |\n|---|---|", *rows]) if rows else text
+    )
+
+
 def complete_topics(incomplete: str) -> list[tuple[str, str]]:
     """The topics that begin so, each with what it is about."""
     return [
@@ -69,5 +86,6 @@ def explain(
             f"{topic}: no such topic; choices: {', '.join(topics)}"
             f"{did_you_mean(name, list(topics))}"
         )
+    text = text_with_plugins(name, topics[name])
     # Outside of a terminal, where nothing can be clicked, addresses are written out.
-    console.print(Markdown(topics[name], hyperlinks=console.is_terminal))
+    console.print(Markdown(text, hyperlinks=console.is_terminal))
