@@ -5,6 +5,7 @@ where it is defined; everybody else asks the registry, and nobody matches on a p
 """
 
 import importlib
+import inspect
 import sys
 import threading
 import weakref
@@ -148,8 +149,10 @@ def has_outside_parts() -> bool:
 
 def _caller() -> str:
     """The name of the module that calls the function which asks."""
-    name: str = sys._getframe(2).f_globals.get("__name__", "")
-    return name
+    frame = inspect.currentframe()
+    for _ in range(2):
+        frame = frame and frame.f_back
+    return str(frame.f_globals.get("__name__", "")) if frame else ""
 
 
 def _is_being_imported(module: str) -> bool:

@@ -4,7 +4,7 @@ import inspect
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +14,42 @@ from pandas import read_csv
 from pandas.testing import assert_frame_equal
 
 import normlab
+from normlab import api
 from normlab.bench import Case
-from normlab.errors import BusyError, ConfigError, RecordError
+from normlab.errors import BusyError, ConfigError
 from normlab.runs import Finished, read_weights
+from normlab.runs.recorder import record_failure
 from tests.conftest import TINY
-from tests.show.terminal.printing import text_of
-from tests.tools.synthetic_results import write_runs
 
 TYPES = {
-    *("Claim", "Config", "Info", "NormlabError", "Outcome", "Plan", "Run", "Summary", "Verdict"),
-    "Verification",
+    *("Comparison", "Config", "Diagnosis", "NormlabError", "Results", "Run", "Summary", "Theory"),
+    "Verdicts",
 }
 FUNCTIONS = """
-benchmark(*cases, seconds=60.0, on_case=ignore)
-compare(*folders, rows=None, cols=None, metrics=('train_acc',), where=(), sort=None, \
-baseline=None, best=(), by=None)
 compose(*overrides, config_dir=None)
-export(kind, *folders, output=None, where=(), rows='runs', on_problem=ignore)
-finished_run(named)
-info()
 load_plugin(plugin)
 model(*overrides, config_dir=None)
-plan(*overrides, config_dir=None, force=False, retry_failed=False, most_runs=None)
-plan_verification(*words, scale='small', config_dir=None, retry_failed=False)
-plot(picture, *names, output, probe=None, metric=None, x=None, title=None, size=None, where=())
-read_results(*folders, where=(), on_problem=ignore)
 read_run(name=None, root='results')
-report(*folders, output='report.html', where=(), ids=None, progress=None, on_problem=ignore)
-run(*overrides, config_dir=None, force=False)
-run_config(named, force=False, follow=None)
-run_plan(planned, force=False, fail_fast=False, on_waiting=ignore, follow=list)
-runs_to_draw(picture, *names, where=(), root='results', on_problem=ignore, on_choice=ignore)
-sketch(picture, *names, screen=(80, 24), probe=None, metric=None, x=None, title=None, where=())
-sweep(*overrides, config_dir=None, force=False, retry_failed=False, fail_fast=False)
+results(*folders, where=())
+run(*overrides, config_dir=None, force=False, progress=None)
+sweep(*overrides, config_dir=None, force=False, retry_failed=False, fail_fast=False, progress=None)
 theory(*overrides, config_dir=None)
-verify(*words, scale='small', config_dir=None, retry_failed=False)
+verify(*words, scale='small', config_dir=None, retry_failed=False, progress=None)
+"""
+METHODS = """
+Comparison.to(self, form, caption=None)
+Results.compare(self, rows=None, cols=None, metric='train_acc', best=(), by=None, sort=None, \
+spread='interval')
+Results.export(self, kind='csv', output=None, rows='runs', on_problem=ignore)
+Results.findings(self)
+Results.layers(self)
+Results.metrics(self)
+Results.paired(self, baseline, rows=None, cols=None, metric='train_acc', sort=None)
+Results.plot(self, picture='gradients', *keys, probe=None, metric=None, x=None, title=None, \
+size=None)
+Results.report(self, output='report.html', on_progress=None)
+Results.where(self, *expressions)
+Run.plot(self, picture='gradients', probe=None, metric=None, title=None, size=None)
 """
 OWN_CLAIM = """
 statement: Two layers are as good as three.
@@ -78,17 +79,28 @@ def written(parameter: inspect.Parameter) -> str:
     return f"{parameter.name}={default.__name__ if callable(default) else repr(default)}"
 
 
-def test_names_and_signatures_stay() -> None:
-    functions = [name for name in normlab.__all__ if inspect.isfunction(getattr(normlab, name))]
-    assert set(normlab.__all__) - set(functions) == TYPES
-    signatures = {name: inspect.signature(getattr(normlab, name)) for name in sorted(functions)}
-    lines = [
-        f"{name}({', '.join(map(written, signature.parameters.values()))})"
-        for name, signature in signatures.items()
+def lines_of(functions: Mapping[str, Any]) -> list[str]:
+    """Each function as it is called."""
+    return [
+        f"{name}({', '.join(map(written, inspect.signature(function).parameters.values()))})"
+        for name, function in sorted(functions.items())
     ]
-    assert lines == FUNCTIONS.strip().splitlines()
-    for name in normlab.__all__:
-        assert getattr(normlab, name).__doc__, name
+
+
+def test_names_and_signatures_stay() -> None:
+    named = {name: getattr(normlab, name) for name in normlab.__all__}
+    functions = {name: value for name, value in named.items() if inspect.isfunction(value)}
+    assert named.keys() - functions.keys() == TYPES
+    assert lines_of(functions) == FUNCTIONS.strip().splitlines()
+    methods = {
+        f"{owner.__name__}.{name}": method
+        for owner in (normlab.Comparison, normlab.Results, normlab.Run)
+        for name, method in vars(owner).items()
+        if inspect.isfunction(method) and not name.startswith("_")
+    }
+    assert lines_of(methods) == METHODS.strip().splitlines()
+    for name, value in (named | methods).items():
+        assert value.__doc__, name
 
 
 def test_no_name_is_a_modules() -> None:
@@ -132,7 +144,7 @@ def test_a_run_that_has_just_ended_is_as_its_files_say(settings: list[str]) -> N
 
 def test_a_finished_run_is_not_made_again_unasked() -> None:
     config = normlab.compose(*TINY)
-    assert normlab.finished_run(config) is None
+    assert api.finished_run(config) is None
     kinds = []
 
     def follow(events: Iterator[Any]) -> Finished:
@@ -140,14 +152,14 @@ def test_a_finished_run_is_not_made_again_unasked() -> None:
             kinds.append(type(event).__name__)
         return event
 
-    made = normlab.run_config(config, follow=follow)
+    made = api.run_config(config, follow=follow)
     assert kinds[0] == "Started"
     assert kinds[-1] == "Finished"
-    found = normlab.finished_run(config)
+    found = api.finished_run(config)
     assert found is not None
     assert found.summary == made.summary
     with pytest.raises(BusyError, match="finished already"):
-        normlab.run_config(config)
+        api.run_config(config)
 
 
 def test_a_run_is_made_in_another_thread() -> None:
@@ -169,9 +181,9 @@ def test_ctrl_c_stays_one_and_what_was_measured_is_kept() -> None:
         raise AssertionError("it has an evaluation")
 
     with pytest.raises(KeyboardInterrupt):
-        normlab.run_config(config, follow=strike)
+        api.run_config(config, follow=strike)
     assert normlab.read_run().summary.status == "interrupted"
-    assert normlab.finished_run(config) is None
+    assert api.finished_run(config) is None
 
 
 def test_a_model_has_the_weights_that_its_run_begins_with() -> None:
@@ -185,41 +197,56 @@ def test_a_model_has_the_weights_that_its_run_begins_with() -> None:
 
 def test_a_grid_is_planned_swept_compared_and_exported() -> None:
     grid = (*TINY, "launcher.workers=1", "norm=none,bn", "seed=1,2")
-    planned = normlab.plan(*grid)
+    planned = api.plan(*grid)
     assert len(planned.pending) == len(planned.configs) == 4
     assert not Path("results").exists()
     with pytest.raises(ConfigError, match="has 4 runs, above 3"):
-        normlab.plan(*grid, most_runs=3)
+        api.plan(*grid, most_runs=3)
     for config in planned.configs:
-        normlab.run_config(config)
-    assert normlab.plan(*grid).finished == 4
-    assert normlab.sweep(*grid) == []
-    frame = normlab.read_results(where=["norm=bn"])
-    assert set(frame["norm"]) == {"bn"}
-    assert len(frame) == 2
-    table = normlab.compare("results/runs", metrics=["train_loss"])
+        api.run_config(config)
+    assert api.plan(*grid).finished == 4
+    runs = normlab.sweep(*grid)
+    assert [run.config.seed for run in runs] == [1, 2, 1, 2]
+    assert [run.config.norm.name for run in runs] == ["none", "none", "bn", "bn"]
+    assert len(runs.failed) == 0
+    table = runs.compare(metric="train_loss").frame
     assert list(table["n"]) == [2, 2]
-    assert normlab.compare(baseline="norm=none")["n"].tolist() == [2]
-    exported = normlab.export("csv", "results")
-    assert len(read_csv("runs.csv")) == exported.runs == 4
-    assert normlab.export("csv", "results", rows="steps").rows == len(read_csv("steps.csv"))
+    assert runs.paired("norm=none").frame["n"].tolist() == [2]
+    assert runs.export().runs == len(read_csv("runs.csv")) == 4
+    assert runs.export("csv", "mine.csv", "steps").rows == len(read_csv("mine.csv"))
+
+
+def test_runs_that_failed_are_seen() -> None:
+    """Of a sweep whose second run cannot be made."""
+    planned = api.plan(*TINY, "seed=1,2")
+    api.run_config(planned.configs[0])
+    record_failure(planned.configs[1], "out of memory", 1.0)
+    runs = normlab.sweep(*TINY, "seed=1,2")
+    assert repr(runs) == "<Results: 2 runs: 1 finished, 1 failed (not in the means)>"
+    assert list(runs.failed.frame["reason"]) == ["out of memory"]
+    assert "1 failed" in str(runs)
 
 
 @pytest.mark.slow
-def test_a_sweep_returns_how_each_run_has_ended() -> None:
-    outcomes = normlab.sweep(*TINY, "launcher.workers=2", "seed=1,2")
-    assert [outcome.status for outcome in outcomes] == ["finished", "finished"]
+def test_a_sweep_is_made_by_workers_and_returned() -> None:
+    runs = normlab.sweep(*TINY, "launcher.workers=2", "seed=1,2")
+    assert [run.summary.status for run in runs] == ["finished", "finished"]
 
 
 def test_claims_are_verified_and_remembered() -> None:
     tiny = ", ".join(text for text in TINY if not text.startswith("model.depth"))
     Path("mine.yaml").write_text(OWN_CLAIM.format(tiny=tiny))
-    planned = normlab.plan_verification("mine.yaml")
+    planned = api.plan_verification("mine.yaml")
     assert planned.plan is not None
     for config in planned.plan.pending:
-        normlab.run_config(config)
-    (verdict,) = normlab.verify("mine.yaml")
+        api.run_config(config)
+    verdicts = normlab.verify("mine.yaml")
+    (verdict,) = verdicts
     assert (verdict.verdict, verdict.n) == ("PASS", 2)
+    assert verdicts[verdict.claim.id] is verdicts[0] is verdict
+    assert repr(verdicts) == "<Verdicts: 1 claim: 1 PASS>"
+    assert list(verdicts.frame["verdict"]) == ["PASS"]
+    assert "Two layers are as good as three." in verdicts._repr_html_()
     (kept,) = Path("results/.verdicts").iterdir()
     assert kept.name.endswith("-small.json")
     with pytest.raises(ConfigError, match="C99: no such claim"):
@@ -228,34 +255,18 @@ def test_claims_are_verified_and_remembered() -> None:
 
 @pytest.mark.slow
 def test_every_claim_is_meant_where_none_is_named() -> None:
-    assert len(normlab.plan_verification().claims) == 20
-    assert 0 < len(normlab.plan_verification(scale="paper").claims) < 20
-
-
-def test_pictures_and_a_report() -> None:
-    write_runs(12, Path("results"), with_tables=True)
-    problems: list[str] = []
-    Path("results/synthetic/broken").mkdir()
-    Path("results/synthetic/broken/summary.json").touch()
-    assert len(normlab.read_results(on_problem=problems.append)) == 12
-    assert [problem.split(":")[0] for problem in problems] == ["results/synthetic/broken"]
-    assert normlab.plot("depth", output="depth.svg") == Path("depth.svg")
-    assert Path("depth.svg").read_text().startswith("<svg")
-    assert "step" in text_of(normlab.sketch("heatmap"))
-    page = normlab.report("results/synthetic")
-    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
-    with pytest.raises(ConfigError, match="no such choice; choices: gradients"):
-        normlab.plot("depht", output="depth.svg")
-    with pytest.raises(RecordError, match="nowhere"):
-        normlab.read_results("nowhere")
+    assert len(api.plan_verification().claims) == 20
+    assert 0 < len(api.plan_verification(scale="paper").claims) < 20
 
 
 def test_theory_and_info() -> None:
     facts = normlab.theory("model.activation=tanh", "model.init=lecun_normal", "model.init_gain=2")
-    assert facts["phase"] == "chaotic"
+    assert facts.phase == "chaotic"
+    assert repr(facts).startswith("<Theory: tanh, chaotic, χ₁ = ")
+    assert "chaotic phase: the gradient explodes" in facts._repr_html_()
     with pytest.raises(ConfigError, match="are of MLPs without norm"):
         normlab.theory("model=cnn")
-    known = normlab.info()
+    known = api.info()
     assert known.versions["normlab"] == normlab.__version__
     assert "cpu" in known.devices
     assert known.data["digits"] is not None
@@ -265,7 +276,7 @@ def test_theory_and_info() -> None:
 def test_a_benchmark_refuses_before_it_measures() -> None:
     heard: list[Case] = []
     with pytest.raises(ConfigError, match="no such net"):
-        normlab.benchmark(Case("mlp-30"), Case("nonet"), seconds=0.1, on_case=heard.append)
+        api.benchmark(Case("mlp-30"), Case("nonet"), seconds=0.1, on_case=heard.append)
     assert heard == []
 
 

@@ -34,6 +34,7 @@ from .keys import short_names as short_names
 from .keys import varying as varying
 from .listing import listed as listed
 from .listing import starts as starts
+from .long_tables import long_table as long_table
 from .origins import Mixed as Mixed
 from .origins import mixed_origins as mixed_origins
 from .pairing import paired as paired

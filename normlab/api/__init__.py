@@ -1,8 +1,8 @@
 """What normlab does, as functions: the commands call them, and so can a script or a notebook.
 
-They take settings in the command line's own grammar, return typed values, print nothing and raise
-subclasses of NormlabError; a Ctrl-C stays a KeyboardInterrupt. A sweep's local workers are
-processes of their own, so a script calls `sweep` and `verify` below `if __name__ == "__main__":`.
+They take settings in the command line's own grammar, return typed values and raise subclasses of
+NormlabError; a Ctrl-C stays a KeyboardInterrupt. Nothing is printed, but where a person looks at a
+terminal or a notebook the progress of runs.
 """
 
 import lazy_loader

@@ -1,25 +1,26 @@
-"""Runs made: one, many, and those that claims need."""
+"""Runs made, one and many."""
 
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING
 
 # Each of these loads what it needs when it is first asked for it.
-from normlab import claims, config, networks, training
+from normlab import config, networks, show, training
 from normlab import runs as run_files
-from normlab.api.places import RESULTS, Place, ignore
+from normlab.api.many_runs import Results, results_of
+from normlab.api.one_run import Run
+from normlab.api.places import ignore
+from normlab.api.progress import console_for, following_run, following_sweep
 from normlab.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from normlab.claims import Claim, Scale, Verdict
     from normlab.config import Config
-    from normlab.runs import Finished, Note, Outcome, Plan, Run
+    from normlab.runs import Finished, Note, Outcome, Plan
     from normlab.training import Event
 
 # ------------------------------------------------------------------------------ one run
@@ -40,14 +41,28 @@ def model(*overrides: str, config_dir: Path | None = None) -> "Module":
     return networks.build_model(named, data.shape, data.classes, stream)
 
 
-def run(*overrides: str, config_dir: Path | None = None, force: bool = False) -> "Run":
-    """Train one network and measure every layer; a finished run is read, unless `force`."""
+def run(
+    *overrides: str,
+    config_dir: Path | None = None,
+    force: bool = False,
+    progress: bool | None = None,
+) -> Run:
+    """Train one network and measure every layer; a finished run is read, unless `force`.
+
+    While it goes on, it is shown on a terminal's stderr and in a notebook; `progress` says so or
+    not. Raises ConfigError for settings that cannot be, BusyError where the run is being made
+    elsewhere, RunError where it fails. After a Ctrl-C the same call goes on from there.
+    """
     named = compose(*overrides, config_dir=config_dir)
-    finished = None if force else finished_run(named)
-    return finished or run_config(named, force=force)
+    made = None if force else finished_run(named)
+    if made is None:
+        console = console_for(progress)
+        follow = None if console is None else following_run(console, config.describe(named))
+        made = run_config(named, force=force, follow=follow)
+    return Run(made.folder, made)
 
 
-def finished_run(named: "Config") -> "Run | None":
+def finished_run(named: "Config") -> "run_files.Run | None":
     """The run of a configuration from its files, or None where it is not finished, or kept no
     weights where the configuration asks for them."""
     folder = run_files.run_folder(named)
@@ -62,7 +77,7 @@ def run_config(
     *,
     force: bool = False,
     follow: "Callable[[Iterator[Event | Note | Finished]], Finished] | None" = None,
-) -> "Run":
+) -> "run_files.Run":
     """Make the run of a configuration; `follow` goes through its events and returns the last.
 
     One that was interrupted goes on from its checkpoint, unless `force`. Raises BusyError where it
@@ -90,14 +105,6 @@ def _last(events: "Iterator[Event | Note | Finished]") -> "Finished":
     (finished,) = deque(events, maxlen=1)  # a long run's events are too many to keep
     assert isinstance(finished, run_files.Finished)
     return finished
-
-
-def read_run(name: str | None = None, root: Place = RESULTS) -> "Run":
-    """A run from its files, by its folder or the start of its id; without, the latest.
-
-    Raises RecordError where there is none or more than one, or its files are damaged.
-    """
-    return run_files.read_run(run_files.find_run(name, Path(root)))
 
 
 # ---------------------------------------------------------------------------- many runs
@@ -142,10 +149,23 @@ def sweep(
     force: bool = False,
     retry_failed: bool = False,
     fail_fast: bool = False,
-) -> "list[Outcome]":
-    """Make every run of a grid that is not finished, several at a time; how each has ended."""
+    progress: bool | None = None,
+) -> Results:
+    """Make every run of a grid that is not finished, several at a time; all runs of the grid.
+
+    Those that failed are among them, at `.failed` alone. While they are made, they are shown on a
+    terminal's stderr and in a notebook; `progress` says so or not. Raises ConfigError for settings
+    that cannot be, DataError where data cannot be had. After a Ctrl-C the same call goes on from
+    there.
+    """
     planned = plan(*overrides, config_dir=config_dir, force=force, retry_failed=retry_failed)
-    return run_plan(planned, force=force, fail_fast=fail_fast)
+    console = console_for(progress) if planned.pending else None
+    if console is None:
+        run_plan(planned, force=force, fail_fast=fail_fast)
+    else:
+        follow = following_sweep(console, planned, show.ArmsSoFar(planned))
+        run_plan(planned, force=force, fail_fast=fail_fast, follow=follow)
+    return results_of(planned)
 
 
 def run_plan(
@@ -166,94 +186,3 @@ def run_plan(
     outcomes = run_files.sweep(planned, force=force, fail_fast=fail_fast, waiting=on_waiting)
     with contextlib.closing(outcomes):
         return follow(outcomes)
-
-
-# ------------------------------------------------------------------------------- claims
-
-
-@dataclass(frozen=True)
-class Verification:
-    """Claims, and the runs that they are judged by."""
-
-    claims: "Sequence[Claim]"
-    scale: "Scale"
-    plan: "Plan | None"  # None where no claim needs a run
-    experiments: "Mapping[str, Sequence[Config]]"  # each claim's runs, by its id
-    root: Path  # where its verdicts are kept
-
-    def judge(self, claim: "Claim") -> "Verdict":
-        """The verdict of a claim by the runs as they are."""
-        return claims.judge_runs(claim, self.scale, self.experiments[claim.id])
-
-    def with_data(self, on_missing: Callable[[str], object] = ignore) -> Self:
-        """The same without the runs whose data cannot be had, of which `on_missing` hears."""
-        pending = self.plan.pending if self.plan else ()
-        missing = run_files.without_data(pending)
-        for line in dict.fromkeys(map(str, missing.values())):
-            on_missing(line)
-        left = tuple(named for named in pending if config.run_id(named) not in missing)
-        return replace(self, plan=self.plan and replace(self.plan, pending=left))
-
-    def waiting(self) -> dict[str, set[str]]:
-        """Of each claim the ids of its runs that are to be made."""
-        pending = {config.run_id(c) for c in (self.plan.pending if self.plan else ())}
-        return {
-            identity: pending & set(map(config.run_id, configs))
-            for identity, configs in self.experiments.items()
-        }
-
-    def remember(self, verdicts: "Sequence[Verdict]") -> None:
-        """Keep verdicts beside the runs, for lists of claims and reports to tell them."""
-        claims.remember(verdicts, self.root)
-
-
-def verify(
-    *words: str,
-    scale: Literal["small", "paper"] = "small",
-    config_dir: Path | None = None,
-    retry_failed: bool = False,
-) -> "list[Verdict]":
-    """Put claims to the test: make the runs that are missing, measure, judge, keep the verdicts.
-
-    Words are ids, YAML files of claims, and settings of where runs are made; without ids every
-    claim is meant.
-    """
-    verification = plan_verification(
-        *words, scale=scale, config_dir=config_dir, retry_failed=retry_failed
-    ).with_data()
-    if verification.plan is not None:
-        run_plan(verification.plan)
-    verdicts = [verification.judge(claim) for claim in verification.claims]
-    verification.remember(verdicts)
-    return verdicts
-
-
-def plan_verification(
-    *words: str,
-    scale: Literal["small", "paper"] = "small",
-    config_dir: Path | None = None,
-    retry_failed: bool = False,
-) -> Verification:
-    """What `verify` is to do; raises ConfigError for words that are no claims or settings."""
-    names, overrides = claim_words(words)
-    every = [claim for claim in claims.CLAIMS.values() if scale == "small" or claim.paper]
-    chosen = claims.find_claims(names) if names else every
-    root = results_root(overrides)
-    planned, experiments = claims.plan_claims(
-        chosen, scale, overrides, config_dir, retry_failed=retry_failed
-    )
-    return Verification(chosen, scale, planned, experiments, root)
-
-
-def claim_words(words: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Names of claims, and settings."""
-    names: list[str] = []
-    settings: list[str] = []
-    for word in words:
-        (settings if claims.is_setting(word) else names).append(word)
-    return names, settings
-
-
-def results_root(overrides: Iterable[str] = ()) -> Path:
-    """The results folder that settings name."""
-    return Path(compose(*(o for o in overrides if o.startswith("output.root="))).output.root)

@@ -1,21 +1,18 @@
-"""Runs read: tables, pictures and pages; and what can be said without any run."""
+"""Runs read for the commands; and what can be said without any run."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Each of these loads what it needs when it is first asked for it.
-from normlab import analysis, bench, config, measurement, show, training
+from normlab import analysis, bench, config, show, training
 from normlab import runs as run_files
 from normlab.api.extending import info_of_plugins
-from normlab.api.making import compose
 from normlab.api.places import RESULTS, Place, ignore, places_to_compare
-from normlab.errors import ConfigError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-    from rich.console import Group
 
     from normlab.bench import Case, Timing
 
@@ -42,28 +39,6 @@ def _paths(folders: Iterable[Place]) -> list[Path]:
     return [Path(folder) for folder in folders] or [RESULTS]
 
 
-def compare(
-    *folders: Place,
-    rows: Sequence[str] | None = None,
-    cols: Sequence[str] | None = None,
-    metrics: Sequence[str] = ("train_acc",),
-    where: Sequence[str] = (),
-    sort: str | None = None,
-    baseline: str | None = None,
-    best: Sequence[str] = (),
-    by: str | None = None,
-) -> "DataFrame":
-    """Mean and 95 % confidence interval over seeds, a row a cell of `rows` × `cols` and metric.
-
-    With a baseline, such as `norm=none`, the mean paired differences from it. Of the `best` keys,
-    such as `optimizer.lr`, each cell has the value with the best mean of `by` only, by default of
-    test_acc. Without folders it is of the experiment in results/ that was made last.
-    """
-    frame = read_results(*places_to_compare(folders, where), where=where)
-    request = analysis.Request(rows, cols, metrics, sort, baseline, best, by)
-    return analysis.arrange(frame, request).table
-
-
 def export(
     kind: str,
     *folders: Place,
@@ -85,46 +60,6 @@ def export(
 
 
 # ----------------------------------------------------------------------------- pictures
-
-
-def plot(
-    picture: str,
-    *names: str,
-    output: Place,
-    probe: str | None = None,
-    metric: str | None = None,
-    x: str | None = None,
-    title: str | None = None,
-    size: tuple[int, int] | None = None,
-    where: Sequence[str] = (),
-) -> Path:
-    """Draw the runs of `runs_to_draw` into FILE.png, .svg, .pdf or .html.
-
-    Some pictures take a probe, a metric or the key of their x axis; two keys stand before the names
-    for `phase`. `size` is the file's width and height in pixels, of which a PNG has two by two for
-    one. Raises ConfigError where there is nothing to draw.
-    """
-    keys, runs = show.split_keys(picture, names)
-    options = show.PictureOptions(probe, metric, x, keys, title, size)
-    show.draw(picture, runs_to_draw(picture, *runs, where=where), options, Path(output))
-    return Path(output)
-
-
-def sketch(
-    picture: str,
-    *names: str,
-    screen: tuple[int, int] = (80, 24),
-    probe: str | None = None,
-    metric: str | None = None,
-    x: str | None = None,
-    title: str | None = None,
-    where: Sequence[str] = (),
-) -> "Group":
-    """What `plot` draws, as characters for rich to print, in so many columns and rows."""
-    keys, runs = show.split_keys(picture, names)
-    options = show.PictureOptions(probe, metric, x, keys, title)
-    frame = runs_to_draw(picture, *runs, where=where)
-    return show.sketch(picture, frame, options, show.Screen(*screen))
 
 
 def runs_to_draw(
@@ -149,43 +84,7 @@ def runs_to_draw(
     return read_results(*folders, where=where, on_problem=on_problem)
 
 
-def report(
-    *folders: Place,
-    output: Place = "report.html",
-    where: Sequence[str] = (),
-    ids: Collection[str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    on_problem: Callable[[str], object] = ignore,
-) -> Path:
-    """Write a page of findings, table and interactive pictures, of runs with such ids only.
-
-    Without folders it is about the experiment in results/ that was made last. Raises ConfigError
-    where no run has finished.
-    """
-    places, file = places_to_compare(folders, where), Path(output)
-    frame = read_results(*places, where=where, on_problem=on_problem)
-    if ids is not None:
-        frame = frame[frame["run_id"].isin(ids)]
-    verdicts = show.verdicts_of(frame, places)
-    show.write_report(show.Selection(frame, places, where), file, verdicts, progress)
-    return file
-
-
-# --------------------------------------------------------------- theory, machine, speed
-
-
-def theory(*overrides: str, config_dir: Path | None = None) -> dict[str, Any]:
-    """What mean-field theory predicts of an MLP without norm, such as its phase q, χ₁ and c*.
-
-    Raises ConfigError for other networks.
-    """
-    named = compose("model=mlp", "norm=none", *overrides, config_dir=config_dir)
-    if named.model.spatial or named.norm.normalizes:
-        raise ConfigError(
-            f"model={named.model.name} norm={named.norm.name}: the phases of mean-field theory "
-            "are of MLPs without norm; leave out model and norm"
-        )
-    return measurement.overview(named)
+# ----------------------------------------------------------------------- machine, speed
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from .observation import eval_mode_loss as eval_mode_loss
 from .observation import observe as observe
 from .observation import snapshot as snapshot
 from .observation import train_mode_loss as train_mode_loss
+from .prediction import MeanField as MeanField
 from .prediction import overview as overview
 from .prediction import predict as predict
 from .states import COLLAPSED_COSINE as COLLAPSED_COSINE

@@ -1,9 +1,10 @@
 """What theory predicts of a config's network at initialization, and where it knows nothing."""
 
+import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -108,7 +109,36 @@ def _slopes(config: Config, variance: float, hidden: int) -> list[float] | None:
     return slopes
 
 
-def overview(config: Config) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class MeanField:
+    """The phase of a wide MLP without norm and skips at initialization, and its figures."""
+
+    activation: str
+    weight_variance: float  # σ_w², fan-in times the variance of weights
+    bias_variance: float  # σ_b²
+    q: float  # q*, the variance of z that depth leads standardized inputs to
+    chi_1: float  # χ₁, a layer's factor of the squared gradient
+    phase: Literal["ordered", "critical", "chaotic"]
+    gradient_depth: float  # 1/|ln χ₁|, in layers
+    correlation: float | None  # c*, which two inputs end with; None where layers keep any
+    correlation_depth: float  # in layers
+    critical_weight_variance: float  # where χ₁ = 1 for these biases; NaN where it never is
+    chi_1_below_critical: float | None = None  # where χ₁ jumps there
+    chi_1_above_critical: float | None = None
+    factor: float | None  # of δ from layer to layer in this network; None where it is not known
+    ratio: float | None  # of δ, first to last hidden layer
+    depth: int
+    residual: bool
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same as a mapping, without χ₁ on both sides of the critical line where it is 1."""
+        plain = dataclasses.asdict(self)
+        if self.chi_1_below_critical is None:
+            del plain["chi_1_below_critical"], plain["chi_1_above_critical"]
+        return plain
+
+
+def overview(config: Config) -> MeanField:
     """The phase of a plain MLP without norm, and its figures.
 
     Raises ConfigError where φ or σ_w² are not known.
@@ -125,22 +155,22 @@ def overview(config: Config) -> dict[str, Any]:
     distance = abs(math.log(chi_1)) if chi_1 > 0 else math.inf
     alike, approach = correlation(model.activation, q, variance, biases)
     prediction = predict(config)
-    return {
-        "activation": model.activation,
-        "weight_variance": variance,
-        "bias_variance": biases,
-        "q": q,
-        "chi_1": chi_1,
-        "phase": "critical" if distance < 1e-3 else "ordered" if chi_1 < 1 else "chaotic",
-        "gradient_depth": _depth_scale(chi_1),
-        "correlation": alike,
-        "correlation_depth": _depth_scale(approach),
+    return MeanField(
+        activation=model.activation,
+        weight_variance=variance,
+        bias_variance=biases,
+        q=q,
+        chi_1=chi_1,
+        phase="critical" if distance < 1e-3 else "ordered" if chi_1 < 1 else "chaotic",
+        gradient_depth=_depth_scale(chi_1),
+        correlation=alike,
+        correlation_depth=_depth_scale(approach),
         **_critical(model.activation, biases),
-        "factor": prediction.factor if prediction else None,
-        "ratio": float(np.prod(prediction.factors)) if prediction else None,
-        "depth": model.depth,
-        "residual": model.residual,
-    }
+        factor=prediction.factor if prediction else None,
+        ratio=float(np.prod(prediction.factors)) if prediction else None,
+        depth=model.depth,
+        residual=model.residual,
+    )
 
 
 def _depth_scale(factor: float) -> float:

@@ -43,6 +43,7 @@ from .replacing import working_folder as working_folder
 from .signals import stop_on_signals as stop_on_signals
 from .summary import SUMMARY_FILE as SUMMARY_FILE
 from .summary import SUMMARY_VERSION as SUMMARY_VERSION
+from .summary import Evidence as Evidence
 from .summary import Summary as Summary
 from .summary import parse_summary as parse_summary
 from .summary import read_summary as read_summary

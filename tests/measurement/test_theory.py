@@ -287,14 +287,14 @@ def test_what_theory_does_not_cover_has_no_prediction(overrides):
 def test_the_phase_and_the_critical_line_agree(activation, weights, phase, configure):
     gain = math.sqrt(weights)
     facts = overview(configure(activation=activation, init="lecun_normal", init_gain=gain))
-    critical = facts["critical_weight_variance"]
-    assert facts["phase"] == phase
+    critical = facts.critical_weight_variance
+    assert facts.phase == phase
     assert (weights < critical, weights > critical) == (phase == "ordered", phase == "chaotic")
 
 
 def test_overview_names_the_phase(configure):
     tanh = {"activation": "tanh", "init": "lecun_normal", "bias_std": 0.2236}
-    assert overview(configure(**tanh, init_gain=2.0))["phase"] == "chaotic"
+    assert overview(configure(**tanh, init_gain=2.0)).phase == "chaotic"
     ordered = overview(configure(**tanh, init_gain=1.2))
-    assert ordered["phase"] == "ordered"
-    assert ordered["gradient_depth"] == pytest.approx(-1 / math.log(ordered["chi_1"]))
+    assert ordered.phase == "ordered"
+    assert ordered.gradient_depth == pytest.approx(-1 / math.log(ordered.chi_1))

@@ -3,11 +3,12 @@
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from normlab.analysis.exports.registry import EXPORTS, Exported, ExportKind, RowKind, Selection
-from normlab.errors import ConfigError, RecordError
-from normlab.runs import read_table, write_whole
+from normlab.analysis.long_tables import tables_of
+from normlab.errors import ConfigError
+from normlab.runs import write_whole
 
 if TYPE_CHECKING:
     import pyarrow
@@ -39,7 +40,7 @@ def _write(
     if kind == "runs":
         write_whole(path, functools.partial(write_runs, frame))
         return Exported(len(frame), len(frame), selection.place)
-    tables = functools.partial(_tables, frame, kind)
+    tables = functools.partial(tables_of, frame, _TABLES[kind])
     # Read twice, first for the columns that any run has: all of them at once may be too large.
     schemas, rows = [], 0
     for table in tables(selection.on_problem):
@@ -50,28 +51,6 @@ def _write(
     schema = pyarrow.unify_schemas(schemas, promote_options="permissive")
     write_whole(path, lambda place: write_rows(place, schema, tables(lambda _: None)))
     return Exported(len(schemas), rows, selection.place)
-
-
-def _tables(
-    frame: "DataFrame", kind: RowKind, on_problem: Callable[[str], object]
-) -> "Iterator[DataFrame]":
-    """Each run's table below the columns that tell which run it is."""
-    from pandas import DataFrame
-
-    from normlab.analysis.keys import seeds_beside, varying
-
-    keys = ["run_id", "experiment", *varying(frame), *seeds_beside(frame), "seed"]
-    for values, folder in zip(
-        frame[keys].itertuples(index=False, name=None), frame["folder"], strict=True
-    ):
-        try:
-            table = read_table(Path(folder), _TABLES[kind])
-        except RecordError as error:
-            on_problem(str(error))
-            continue
-        of_run: dict[str, Any] = dict(zip(keys, values, strict=True))
-        about = DataFrame(of_run, index=table.index).astype(frame[keys].dtypes)
-        yield about.join(table.drop(columns=[c for c in keys if c in table]))
 
 
 def _csv_runs(frame: "DataFrame", path: Path) -> None:

@@ -101,7 +101,7 @@ def compare(
         spread=spread,
         caption=caption,
     )
-    shown = comparison(frame, options, output_format, console.width, print_beside)
+    shown = comparison(frame, options, output_format, print_beside)
     print_shown(shown, console)
     print_problems(problems, verbose=verbose)
 

@@ -1,6 +1,5 @@
 """normlab report"""
 
-from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,27 +23,12 @@ def report(
     It holds all it needs and opens from disk without a network.
     """
     places = api.places_to_compare(folders or (), where or (), on_choice=print_beside)
-    write_report(places, output, where=where or (), verbose=verbose)
+    write_report(api.results(*places, where=where or ()), output, verbose=verbose)
 
 
-def write_report(
-    folders: Sequence[Path],
-    output: Path,
-    *,
-    where: Sequence[str] = (),
-    ids: Collection[str] | None = None,
-    verbose: bool = False,
-) -> None:
+def write_report(results: api.Results, output: Path, *, verbose: bool = False) -> None:
     """Write a report and say where it is."""
-    problems: list[str] = []
     with reading_bar(make_console(stderr=True)) as progress:
-        api.report(
-            *folders,
-            output=output,
-            where=where,
-            ids=ids,
-            progress=progress,
-            on_problem=problems.append,
-        )
+        results.report(output, progress)
     print(f"written to {output} ({output.stat().st_size / 1e6:.1f} MB)")
-    print_problems(problems, verbose=verbose)
+    print_problems(results.problems, verbose=verbose)

@@ -13,4 +13,4 @@ def show(
     output_format: Format = "rich",
 ) -> None:
     """Print a run again from its files."""
-    print_run(api.read_run(run, root), output_format)
+    print_run(api.read_run(run, root).files, output_format)

@@ -47,7 +47,6 @@ def sweep(
 
     The same command again makes only what is missing.
     """
-    from normlab.runs import run_folder
     from normlab.show import (
         ArmsSoFar,
         interrupted_report,
@@ -85,9 +84,7 @@ def sweep(
     if planned.failed:
         console.print(left_alone_line(planned))
     if report_file is not None:
-        runs = [run_folder(config) for config in planned.configs]
-        folders, ids = list(dict.fromkeys(run.parent for run in runs)), {run.name for run in runs}
-        write_report(folders, report_file, ids=ids)
+        write_report(api.results_of(planned), report_file)
     if planned.failed or any(outcome.status not in FINAL for outcome in outcomes):
         raise typer.Exit(1)
 

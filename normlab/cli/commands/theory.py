@@ -20,4 +20,4 @@ def theory(
     from normlab.show import theory_table
 
     facts = api.theory(*overrides or (), config_dir=config_dir)
-    print_answer(output_format, facts, lambda: theory_table(facts))
+    print_answer(output_format, facts.to_plain(), lambda: theory_table(facts))

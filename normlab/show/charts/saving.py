@@ -48,6 +48,14 @@ def save(chart: Any, file: Path, size: tuple[int, int] | None = None) -> None:
         write_whole(file, lambda path: path.write_bytes(content))
 
 
+def whole_chart(chart: Any, size: tuple[int, int] | None = None) -> Any:
+    """A chart that holds its rows itself, of any number, so wide and high as `save` has it."""
+    spec = specification(chart)
+    if size:
+        _fit(spec, size)
+    return type(chart).from_dict(spec, validate=False)
+
+
 def specification(chart: Any) -> dict[str, Any]:
     """A chart as Vega-Lite; pictures bound their rows themselves, as Altair refuses over 5000."""
     with alt.data_transformers.disable_max_rows():

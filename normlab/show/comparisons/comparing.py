@@ -38,9 +38,9 @@ class Comparison:
     rows: Sequence[str]
     cols: Sequence[str]
     notes: Sequence[str] = ()
-    width: int = 80  # of a terminal
     best: Sequence[str] = ()  # keys whose values at best are columns of the summary
     options: ComparisonOptions = ComparisonOptions()
+    cautions: Sequence[str] = ()  # those of the notes that no format may leave out
 
     @functools.cached_property
     def layout(self) -> ComparisonLayout:
@@ -62,25 +62,33 @@ class PairedComparison:
     pairs: "DataFrame"
     keys: Sequence[str]
     notes: Sequence[str] = ()
-    width: int = 80  # of a terminal
     options: ComparisonOptions = ComparisonOptions()
+    cautions: Sequence[str] = ()  # those of the notes that no format may leave out
 
 
 def comparison(
     frame: "DataFrame",
     options: ComparisonOptions,
     form: str = "rich",
-    width: int = 80,
     on_caution: Callable[[str], object] = lambda _: None,
 ) -> RenderableType | str:
-    """A comparison in a format: drawn for a terminal so wide, or text.
+    """A comparison in a format: drawn for a console, or text.
 
     With a baseline it is the paired differences. `on_caution` hears what a reader must know where
     the format has no place for it. Raises ConfigError where a key, metric or format is not there.
     """
-    table_format = TABLE_FORMATS[form]
-    if frame.empty and table_format.for_people:
+    if frame.empty and TABLE_FORMATS[form].for_people:
         return Group(Text("no runs"))
+    check_options(options, form)
+    compared = compare(frame, options)
+    for caution in [] if TABLE_FORMATS[form].noted else compared.cautions:
+        on_caution(caution)
+    return in_format(compared, form)
+
+
+def check_options(options: ComparisonOptions, form: str) -> None:
+    """Raise ConfigError where a format has no place for what is asked for."""
+    table_format = TABLE_FORMATS[form]
     if options.baseline is not None and table_format.pairs is None:
         choices = ", ".join(formats_of("pairs"))
         raise ConfigError(f"--format {form}: --baseline has none; choices: {choices}")
@@ -89,6 +97,11 @@ def comparison(
     if options.caption is not None and not table_format.captioned:
         choices = ", ".join(name for name, part in TABLE_FORMATS.items() if part.captioned)
         raise ConfigError(f"--caption: --format {form} has none; choices: {choices}")
+
+
+def compare(frame: "DataFrame", options: ComparisonOptions) -> Comparison | PairedComparison:
+    """A comparison of runs, or with a baseline the paired differences from it, with notes on what
+    a reader must know; raises ConfigError where a key or metric is not there."""
     found = arrange(frame, options)
     keys = [*found.rows, *found.cols]
     notes = [counts_line(counts(frame))]
@@ -103,15 +116,20 @@ def comparison(
     if unlike := _unlike_data(found.runs, [*keys, *mixed]):
         cautions.insert(0, unlike)
     notes += cautions
-    for caution in [] if table_format.noted else cautions:
-        on_caution(caution)
-    if table_format.pairs and options.baseline is not None:
-        table = found.table
+    table = found.table
+    if options.baseline is not None:
         keys = list(table.columns[: table.columns.get_loc("metric")])
-        return table_format.pairs(PairedComparison(table, keys, notes, width, options))
-    return table_format.comparison(
-        Comparison(found.table, found.rows, found.cols, notes, width, found.best, options)
-    )
+        return PairedComparison(table, keys, notes, options, cautions)
+    return Comparison(table, found.rows, found.cols, notes, found.best, options, cautions)
+
+
+def in_format(compared: Comparison | PairedComparison, form: str) -> RenderableType | str:
+    """A comparison in a format that has such."""
+    table_format = TABLE_FORMATS[form]
+    if isinstance(compared, Comparison):
+        return table_format.comparison(compared)
+    assert table_format.pairs is not None  # of `check_options`
+    return table_format.pairs(compared)
 
 
 def _unlike_data(frame: "DataFrame", keys: Sequence[str]) -> str:

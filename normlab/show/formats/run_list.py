@@ -12,3 +12,4 @@ class RunList(NamedTuple):
     runs: "DataFrame"
     left_out: int = 0  # so many more there are
     width: int = 80  # of a terminal
+    where_all_are: str = "--limit 0 shows all"

@@ -15,6 +15,7 @@ from normlab.registry import Registry
 from normlab.text import did_you_mean
 
 if TYPE_CHECKING:
+    from altair import Chart
     from pandas import DataFrame
     from rich.console import Group
 
@@ -192,9 +193,27 @@ def draw(
     from normlab.show.charts.saving import check_format, save
 
     check_format(output)
+    save(_chart(picture, frame, options, progress), output, options.size)
+
+
+def chart(picture: str, frame: "DataFrame", options: PictureOptions) -> "Chart":
+    """The picture that `draw` writes, as an Altair chart; raises ConfigError where there is nothing
+    to draw."""
+    from normlab.show.charts.saving import whole_chart
+
+    whole: Chart = whole_chart(_chart(picture, frame, options, None), options.size)
+    return whole
+
+
+def _chart(
+    picture: str,
+    frame: "DataFrame",
+    options: PictureOptions,
+    progress: "series.Progress | None",
+) -> Any:
     part = PICTURES[picture]
     subject = _subject(picture, frame, options, progress)
-    save(part.chart(part.rows(subject), subject), output, options.size)
+    return part.chart(part.rows(subject), subject)
 
 
 def sketch(

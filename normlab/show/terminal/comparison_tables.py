@@ -31,7 +31,7 @@ def comparison_table(compared: "Comparison") -> Group:
     explained = legend(compared.summary, layout, compared.options.spread)
     marks = Text("; ").join(Text(text, style) for text, style in marks_explained(layout))
     return Group(
-        *table.drawn(compared.width),
+        table,
         *dimmed([explained] if explained else []),
         *([marks] if marks else []),
         *dimmed(filter(None, (cells_by_cause(compared.summary), *compared.notes))),
@@ -66,4 +66,4 @@ def paired_table(compared: "PairedComparison") -> Group:
     ]
     table = RowTable(short_names(compared.keys), HEADS, rows, labels=1, left=[0])
     notes = [*pair_notes(compared.pairs), *compared.notes]
-    return Group(*table.drawn(compared.width), *dimmed(notes))
+    return Group(table, *dimmed(notes))

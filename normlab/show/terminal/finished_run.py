@@ -1,18 +1,37 @@
 """What a person reads at the end of a run."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from normlab.measurement import predict
 from normlab.plugins import command
-from normlab.runs import Run, Summary, short_id, why_no_trials
+from normlab.runs import Run, short_id, why_no_trials
 from normlab.show.terminal.layer_table import layer_table
 from normlab.show.terminal.plain_tables import diagnosis_style, facts_table
 from normlab.show.terminal.strips import gradient_strips
 from normlab.text import plural
+
+
+class HasDiagnosis(Protocol):
+    """A run's summary, or what it says of the network."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def verdict(self) -> str | None: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def cause(self) -> str | None: ...
+    @property
+    def evidence(self) -> Sequence[object]: ...
+    @property
+    def advice(self) -> Sequence[str]: ...
 
 
 def run_report(run: Run, width: int) -> Group:
@@ -23,31 +42,51 @@ def run_report(run: Run, width: int) -> Group:
     if table is not None:
         parts += [table, Text()]
     facts = facts_table()
-    facts.add_row("verdict", diagnosis_line(summary))
-    if summary.verdict and summary.cause != "none":
-        facts.add_row("cause", Text(cause_line(summary)))
-    if summary.advice:
-        facts.add_row("try", Text("  or  ".join(summary.advice)))
-    theory = theory_line(run)
-    if theory:
-        facts.add_row("theory", theory)
-    for name, text in scores(run).items():
+    for name, text in _facts(run):
         facts.add_row(name, text)
-    size = f"{summary.parameters:,} parameters, " if summary.parameters is not None else ""
-    seconds = summary.seconds or 0.0
-    threads = f", {plural(summary.threads, 'thread')}" if summary.threads else ""
-    facts.add_row(
-        "run",
-        Text(
-            f"{summary.name}: {size}"  # without a size where the network was never built
-            f"{plural(summary.steps or 0, 'step')} in {seconds:.1f} s on {summary.device}{threads}"
-        ),
-    )
     facts.add_row("command", Text(shlex.join(run.environment.get("command", []))))
     facts.add_row("files", Text(str(run.folder)))
     if why_no_trials(summary) is None:
         facts.add_row("next", Text(f"{shlex.join(command())} doctor {_named(run.folder)}"))
     return Group(*parts, facts)
+
+
+def run_card(run: Run, width: int) -> Group:
+    """A run in short, as a notebook shows it: its name, its gradients and what became of it."""
+    facts = facts_table()
+    for name, text in _facts(run):
+        facts.add_row(name, text)
+    facts.add_row("files", Text(str(run.folder)))
+    head = Text(f"{run.summary.name}, {run.summary.run_id}", style="bold")
+    return Group(head, *gradient_strips(run.layers, width), facts)
+
+
+def diagnosis_facts(summary: HasDiagnosis) -> list[tuple[str, Text]]:
+    """A network's diagnosis, its cause and what is worth trying, each under its name."""
+    facts = [("verdict", diagnosis_line(summary))]
+    if summary.verdict and summary.cause != "none":
+        facts.append(("cause", Text(cause_line(summary))))
+    if summary.advice:
+        facts.append(("try", Text("  or  ".join(summary.advice))))
+    return facts
+
+
+def _facts(run: Run) -> list[tuple[str, Text]]:
+    """What became of a run, each under its name."""
+    summary = run.summary
+    facts = diagnosis_facts(summary)
+    theory = theory_line(run)
+    if theory:
+        facts.append(("theory", Text(theory)))
+    facts += [(name, Text(text)) for name, text in scores(run).items()]
+    size = f"{summary.parameters:,} parameters, " if summary.parameters is not None else ""
+    seconds = summary.seconds or 0.0
+    threads = f", {plural(summary.threads, 'thread')}" if summary.threads else ""
+    line = (
+        f"{summary.name}: {size}"  # without a size where the network was never built
+        f"{plural(summary.steps or 0, 'step')} in {seconds:.1f} s on {summary.device}{threads}"
+    )
+    return [*facts, ("run", Text(line))]
 
 
 def _named(folder: Path) -> str:
@@ -57,14 +96,14 @@ def _named(folder: Path) -> str:
     return shlex.quote(str(folder))
 
 
-def diagnosis_line(summary: Summary) -> Text:
+def diagnosis_line(summary: HasDiagnosis) -> Text:
     """The diagnosis in its colour and its reason; the status where there is no diagnosis."""
     shown = summary.verdict or summary.status
     line = Text().append(shown, style=f"bold {diagnosis_style(shown)}".strip())
     return line.append(f". {summary.reason}" if summary.reason else "")
 
 
-def cause_line(summary: Summary) -> str:
+def cause_line(summary: HasDiagnosis) -> str:
     """The cause and the figures that decided it."""
     if summary.cause is None:
         return "not recorded, as the run was made by an older version; --force makes it again"

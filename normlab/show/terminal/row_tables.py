@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rich.cells import cell_len
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
@@ -37,6 +37,12 @@ class RowTable:
     apart: bool = False  # an empty line between rows of other keys
     bare: Sequence[int] = field(default=())  # keys that need no name where they stand below
     above: bool = False  # keys stand above their row, and all of them, where not everything fits
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        """The table as wide as a console."""
+        yield from self.drawn(options.max_width)
 
     def drawn(self, width: int) -> list[RenderableType]:
         """The table in so many columns of a terminal, or several of them below each other."""

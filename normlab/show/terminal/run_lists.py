@@ -26,7 +26,7 @@ _TWICE = {
 
 def runs_table(listed: "RunList") -> Group:
     """Runs one by one, their starts in local time, and how many more there are."""
-    frame, left_out, width = listed
+    frame, left_out, width, where_all_are = listed
     runs = [{str(key): value for key, value in run.items()} for run in frame.to_dict("records")]
     keys = ["run", "started", "network", "settings"]
     figures = ["outcome", "train", *(["seconds"] if width >= _NARROW else [])]
@@ -42,8 +42,8 @@ def runs_table(listed: "RunList") -> Group:
     left = [i for i, name in enumerate(figures) if name in ("outcome", "cause")]
     bare = [keys.index("network"), keys.index("settings")]
     table = RowTable(keys, figures, rows, labels=len(figures), left=left, bare=bare)
-    more = [Text(f"… and {left_out:,} more; --limit 0 shows all")] if left_out else []
-    return Group(*(table.drawn(width) if rows else []), *more)
+    more = [Text(f"… and {left_out:,} more; {where_all_are}")] if left_out else []
+    return Group(*([table] if rows else []), *more)
 
 
 def _key(run: Mapping[str, Any], key: str) -> str:

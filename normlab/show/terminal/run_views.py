@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.progress import (
     BarColumn,
     Progress,
@@ -13,6 +12,7 @@ from rich.progress import (
 from rich.text import Text
 
 from normlab.runs import Finished, Note
+from normlab.show.terminal.live import can_be_live, live_view
 from normlab.show.terminal.strips import gradient_strip
 from normlab.text import number
 from normlab.training import Evaluation, Event, Measurement, Started
@@ -26,12 +26,12 @@ RunEvent = Event | Note | Finished
 def watch(events: Iterable[RunEvent], console: Console, name: str) -> Finished:
     """Show a run's events as they come and return the last one.
 
-    On a terminal: a bar with speed and time left, the loss of the latest batch beside the scores of
-    the latest evaluation, and the gradient of every layer at the first and the latest snapshot.
+    On a terminal and in a notebook: a bar with speed and time left, the loss of the latest batch
+    beside the scores of the latest evaluation, and the gradient of every layer at the first and the
+    latest snapshot.
     Elsewhere: a line for the start and each evaluation.
     """
-    live = console.is_terminal and not console.is_dumb_terminal
-    finished = (_watch_live if live else _watch_plainly)(events, console, name)
+    finished = (_watch_live if can_be_live(console) else _watch_plainly)(events, console, name)
     assert finished is not None  # execute ends with one
     return finished
 
@@ -57,12 +57,7 @@ def _watch_plainly(events: Iterable[RunEvent], console: Console, name: str) -> F
 
 def _watch_live(events: Iterable[RunEvent], console: Console, name: str) -> Finished | None:
     view = RunView(console, name)
-    with Live(
-        console=console,
-        refresh_per_second=REFRESH_PER_SECOND,
-        transient=True,
-        get_renderable=view.drawn,
-    ):
+    with live_view(console, view.drawn, REFRESH_PER_SECOND):
         for event in events:
             if isinstance(event, Finished):
                 return event

@@ -8,13 +8,13 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from normlab.runs import Outcome, Plan, Remaining, labels, run_folder
 from normlab.show.terminal.jobs import Job, job_lines, jobs_at_work
+from normlab.show.terminal.live import can_be_live, live_view
 from normlab.show.terminal.plain_tables import diagnosis_style
 from normlab.text import duration, plural
 from normlab.vocabulary import FINAL
@@ -45,10 +45,10 @@ def watch_sweep(
 ) -> list[Outcome]:
     """Show a sweep's outcomes as they come and return them all.
 
-    On a terminal: a bar with the time left, a line for every running job with its own progress, and
-    below them what `aside` draws. Elsewhere: a line an outcome.
+    On a terminal and in a notebook: a bar with the time left, a line for every running job with its
+    own progress, and below them what `aside` draws. Elsewhere: a line an outcome.
     """
-    if console.is_terminal and not console.is_dumb_terminal:
+    if can_be_live(console):
         return _watch_live(outcomes, plan, console, aside)
     return _watch_plainly(outcomes, plan, console, aside)
 
@@ -72,12 +72,7 @@ def _watch_live(
     view = SweepView(plan, console, aside)
     seen: list[Outcome] = []
     try:
-        with Live(
-            console=console,
-            refresh_per_second=REFRESH_PER_SECOND,
-            transient=True,
-            get_renderable=view.drawn,
-        ):
+        with live_view(console, view.drawn, REFRESH_PER_SECOND):
             for outcome in outcomes:
                 seen.append(outcome)
                 view.update(outcome)

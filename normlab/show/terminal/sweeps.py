@@ -33,7 +33,7 @@ def sweep_report(plan: Plan, width: int) -> Group:
     if frame.empty:
         return Group(Text("no run has ended yet"))
     return Group(
-        _table(frame, width),
+        _table(frame),
         Text(),
         *_in_words(frame),
         *_picture(frame, width),
@@ -100,8 +100,8 @@ def _runs_of(plan: Plan) -> "DataFrame":
     return frame[frame["run_id"].isin({run.name for run in runs})]
 
 
-def _table(frame: "DataFrame", width: int) -> Group:
+def _table(frame: "DataFrame") -> Group:
     rows, cols = layout(frame)
     summary = summarize(frame, rows, cols, SWEEP_METRICS)
     notes = [counts_line(counts(frame)), *origin_notes(frame, [*rows, *cols])]
-    return comparison_table(Comparison(summary, rows, cols, notes, width))
+    return comparison_table(Comparison(summary, rows, cols, notes))

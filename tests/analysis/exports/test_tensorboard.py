@@ -139,7 +139,7 @@ def test_a_second_export_writes_the_same_files_also_under_new_names(
 def test_it_is_written_without_torch_and_tensorflow(made: Path, tmp_path: Path) -> None:
     code = (
         "import sys, normlab\n"
-        f"normlab.export('tensorboard', {str(made)!r}, output={str(tmp_path)!r})\n"
+        f"normlab.results({str(made)!r}).export('tensorboard', {str(tmp_path)!r})\n"
         "assert not {'torch', 'tensorflow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

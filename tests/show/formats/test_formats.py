@@ -50,7 +50,7 @@ def test_a_baselines_differences_read_alike_in_a_terminal_and_in_documents(
     frame: DataFrame,
 ) -> None:
     options = ComparisonOptions(["norm"], ["model.depth"], METRICS, baseline="norm=none")
-    lines = text_of(comparison(frame, options, width=200), 200).splitlines()
+    lines = text_of(comparison(frame, options), 200).splitlines()
     shown = [line.split() for line in lines if line.startswith(("bn", "ln"))]
     assert len(shown) == 2 * 4 * 2
     markdown = str(comparison(frame, options, "md"))
@@ -221,7 +221,7 @@ def test_other_formats_say_what_their_figures_leave_out(frame: DataFrame, form: 
 def test_cells_of_unlike_data_are_said_where_no_key_tells_them_apart(frame: DataFrame) -> None:
     mixed = frame.assign(data=frame["data"].where(frame["model.depth"] > 8, "gaussian"))
     for rows, said in ((None, False), (["norm"], True), (["norm", "data"], False)):
-        text = text_of(comparison(mixed, ComparisonOptions(rows), "rich", 200), 200)
+        text = text_of(comparison(mixed, ComparisonOptions(rows), "rich"), 200)
         assert ("cells are of unlike data (digits, gaussian); name data in --rows" in text) is said
         assert ("data" in text.splitlines()[0].split()) is not said
 

@@ -29,7 +29,7 @@ from tests.show.terminal.printing import text_of
 def test_the_comparison_fits(frame: DataFrame, width: int, metrics: list[str]) -> None:
     rows, cols = layout(frame)
     summary = summarize(frame, rows, cols, metrics)
-    text = text_of(comparison_table(Comparison(summary, rows, cols, ["a note"], width)), width)
+    text = text_of(comparison_table(Comparison(summary, rows, cols, ["a note"])), width)
     assert max(map(cell_len, text.splitlines())) <= width
     assert "a note" in text
     for depth in (8, 20, 56, 110):
@@ -44,7 +44,7 @@ def test_nothing_is_lost_in_a_narrow_terminal(frame: DataFrame) -> None:
     laid = lay_out(summary, rows, cols)
     tables = []
     for width in (40, 60, 100):
-        shown = comparison_table(Comparison(summary, rows, cols, width=width))
+        shown = comparison_table(Comparison(summary, rows, cols))
         text = text_of(shown, width)
         assert max(map(cell_len, text.splitlines())) <= width
         for line in laid.lines:
@@ -65,7 +65,7 @@ def test_nothing_is_lost_in_a_narrow_terminal(frame: DataFrame) -> None:
 
 def test_rows_that_have_nothing_in_a_further_table_are_not_repeated() -> None:
     summary = tidy(norm=["bn", "bn", "ln"], depth=[8, 20, 56], mean=[0.1, 0.2, 0.3])
-    text = text_of(comparison_table(Comparison(summary, ["norm"], ["depth"], width=20)), 20)
+    text = text_of(comparison_table(Comparison(summary, ["norm"], ["depth"])), 20)
     lines = [line.split() for line in text.splitlines() if line.startswith(("bn", "ln"))]
     assert lines == [["bn", "0.100*"], ["bn", "0.200*"], ["ln", "0.300*"]]
 
@@ -96,9 +96,7 @@ def test_cells_say_what_they_stand_for() -> None:
         "–",
         "1.00 ×÷>999",
     ]
-    text = " ".join(
-        text_of(comparison_table(Comparison(summary, ["norm", "case"], [], width=80))).split()
-    )
+    text = " ".join(text_of(comparison_table(Comparison(summary, ["norm", "case"], []))).split())
     assert "n = 3 runs a cell; two figures: of both runs" in text
     assert "*: n = 1" in text
     assert "3 without ratio init" in text
@@ -115,7 +113,7 @@ def test_cells_say_why_they_have_no_interval() -> None:
         zeros=[0, 1, 3, 0],
         missing=[0, 0, 0, 3],
     )
-    table = comparison_table(Comparison(summary, ["case"], [], width=120))
+    table = comparison_table(Comparison(summary, ["case"], []))
     text = text_of(table, 120)
     laid = lay_out(summary, ["case"], [])
     shown = [cell.text for line in laid.lines for cell in line.cells if cell.text]
@@ -154,7 +152,7 @@ def test_of_two_runs_both_figures_are_written(
 def test_equal_pairs_have_no_interval_and_no_p() -> None:
     runs = tidy(norm=["bn", "ln"], baseline=["norm=none"] * 2, mean=[0.0, 0.2], n=[3, 3])
     pairs = runs.assign(p=math.nan, unpaired=0)
-    text = text_of(paired_table(PairedComparison(pairs, ["norm"], width=100)), 100)
+    text = text_of(paired_table(PairedComparison(pairs, ["norm"])), 100)
     rows = [line.split() for line in text.splitlines() if line.startswith(("bn", "ln"))]
     assert rows == [
         ["bn", "train_acc", "+0.000", "–", "3", "–"],
@@ -174,9 +172,7 @@ def test_best_is_per_column_and_in_bold_with_the_verdicts_colour() -> None:
     )
     laid = lay_out(summary, ["norm"], ["depth"])
     assert [[c.best for c in line.cells] for line in laid.lines] == [[True, False], [False, True]]
-    text = text_of(
-        comparison_table(Comparison(summary, ["norm"], ["depth"], width=80)), color="standard"
-    )
+    text = text_of(comparison_table(Comparison(summary, ["norm"], ["depth"])), color="standard")
     assert re.search(r"\x1b\[1;32m0.900\*", text)
     assert re.search(r"\x1b\[34m0.100\* v", text)
     assert re.search(r"\x1b\[1;33m0.700\* u", text)
@@ -186,7 +182,7 @@ def test_best_is_per_column_and_in_bold_with_the_verdicts_colour() -> None:
 def test_paired_differences_fit(frame: DataFrame, width: int) -> None:
     rows, cols = layout(frame)
     pairs = paired(frame, "norm=ln", METRICS, rows, cols)
-    compared = PairedComparison(pairs, [*rows, *cols], width=width)
+    compared = PairedComparison(pairs, [*rows, *cols])
     text = text_of(paired_table(compared), width)
     assert max(map(cell_len, text.splitlines())) <= width
     assert "against norm=ln" in text
@@ -194,9 +190,7 @@ def test_paired_differences_fit(frame: DataFrame, width: int) -> None:
     assert "×" in text
     assert "†" not in text
     pairs.loc[0, "unpaired"] = 3
-    text = " ".join(
-        text_of(paired_table(PairedComparison(pairs, [*rows, *cols], width=width)), width).split()
-    )
+    text = " ".join(text_of(paired_table(PairedComparison(pairs, [*rows, *cols])), width).split())
     assert text.count("†") == 2
     assert "†: not all runs made a pair: 3 without such a baseline run" in text
 
@@ -233,7 +227,7 @@ def test_any_figures_fit(cells: list[tuple[float, float, int, int]], metric: str
     )
     if metric == "gradient_ratio_end":
         summary["mean"] = summary["mean"].abs()
-    text = text_of(comparison_table(Comparison(summary, ["case"], [], width=80)))
+    text = text_of(comparison_table(Comparison(summary, ["case"], [])))
     assert max(map(cell_len, text.splitlines())) <= 80
     laid = lay_out(summary, ["case"], [])
     assert to_markdown(laid).count("\n") == to_latex(laid).count("\n") - 10

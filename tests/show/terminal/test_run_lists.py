@@ -95,7 +95,7 @@ def test_markup_in_names_is_text(frame: DataFrame) -> None:
     odd = frame.head(3).assign(experiment=["[red]x[/]", "y", "y"], norm="[bold]n")
     assert "[red]x[/]" in text_of(runs_table(RunList(listed(odd), 0, 120)), 120)
     summary = summarize(odd, ["norm"], [], ["train_acc"])
-    assert "[bold]n" in text_of(comparison_table(Comparison(summary, ["norm"], [], width=80)))
+    assert "[bold]n" in text_of(comparison_table(Comparison(summary, ["norm"], [])))
 
 
 def test_the_counts_in_one_line() -> None:
