@@ -230,9 +230,8 @@ def _load_parcel(parcel: Parcel) -> None:
     plugin = find(parcel.given)
     if plugin.sha256 != parcel.sha256:
         raise ConfigError(
-            f"plugin {parcel.name}: {plugin.place} has source {plugin.sha256} here, and "
-            f"{parcel.sha256} where the runs were planned; has it changed since? The same command "
-            "begins anew with what it is now"
+            f"plugin {parcel.name}: {plugin.place} is not what the runs were planned with, source "
+            f"{plugin.sha256} in place of {parcel.sha256}"
         )
     _load(plugin)
 

@@ -40,8 +40,8 @@ class Plugin:
 def find(given: str) -> Plugin:
     """The plugin of a FILE.py, a FOLDER with `__init__.py` or a MODULE; nothing of it is run.
 
-    A path has a slash or ends in .py; all else is a module, and never a file of the current folder
-    that happens to be called so. Raises ConfigError.
+    A path has a slash or ends in .py; all else is a module, which Python finds as any other. Raises
+    ConfigError.
     """
     return in_files(given) if is_path(given) else in_packages(given)
 
