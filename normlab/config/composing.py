@@ -13,6 +13,7 @@ from normlab.config.files import group_choices
 from normlab.config.hydra_loading import hydra_in, plain
 from normlab.config.messages import validate
 from normlab.config.schema import Config
+from normlab.config.training_parts import DataSet
 from normlab.config.yaml_text import strings
 from normlab.errors import ConfigError
 from normlab.text import did_you_mean
@@ -51,6 +52,8 @@ def with_overrides(
                 f"{setting.text}: a run's settings are changed by group=choice and key=value"
             )
     chosen = [setting for setting in settings if setting.key in groups]
+    of_data = {s.key.removeprefix("data.") for s in settings if s.key.startswith("data.")}
+    values["data"] = config.data.without_told(of_data).model_dump(mode="json")
     if chosen:
         values |= _unresolved_groups(chosen, config_dir)
     for setting in settings:
@@ -64,7 +67,12 @@ def with_overrides(
         raise
     # A part that stays must be what it was in the run.
     plugins.check({k: v for k, v in config.plugins.items() if k in changed.plugins})
-    return changed
+    told = [getattr(changed.data, key) for key in changed.data.told_by_files]
+    return _with_data(changed, changed.data.pinned()) if None in told else changed
+
+
+def _with_data(config: Config, data: DataSet) -> Config:
+    return config if data is config.data else validate({**dict(config), "data": data})
 
 
 def _axes_of_one_run(overrides: Sequence[str], config_dir: Path | None) -> Grid:
@@ -147,13 +155,17 @@ def compose_grids(several: Sequence[Grid], config_dir: Path | None = None) -> It
     """
     number, total = 0, size(several)
     bases: dict[tuple[str, ...], dict[str, Any] | None] = {}
+    pinned: dict[DataSet, DataSet] = {}  # files are looked at once, however many runs they have
     with hydra_in(config_dir) as load:
         for grid in several:
             for point in itertools.product(*(axis.points for axis in grid)):
                 number += 1
                 settings = [setting for part in point for setting in part]
                 try:
-                    yield _compose_point(settings, bases, load)
+                    config = _compose_point(settings, bases, load)
+                    if config.data not in pinned:
+                        pinned[config.data] = config.data.pinned()
+                    yield _with_data(config, pinned[config.data])
                 except ConfigError as error:
                     if total == 1:
                         raise

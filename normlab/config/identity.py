@@ -12,14 +12,14 @@ from normlab.config.messages import validate
 from normlab.config.migrations import completed, named_as_before
 from normlab.config.parts import WITHOUT_PLUGIN
 from normlab.config.schema import GROUPS, Config
+from normlab.config.training_parts import DATA_SETS
 from normlab.config.yaml_text import parse_yaml, read_yaml
 
-# What cannot change a run's outcome.
+# What cannot change a run's outcome, beside what a data set says of its own settings.
 _OUTSIDE_IDENTITY: dict[str, Any] = {
     "runtime": True,
     "launcher": True,
     "output": True,
-    "data": {"root"},
     # A run that is out of time is no result, and goes on with a larger limit.
     "training": {"max_seconds"},
 }
@@ -40,13 +40,18 @@ def run_id(config: Config) -> str:
 
     A key that was added later names no run anew that does as all did before it (`migrations`).
     """
-    identity = config.model_dump(mode="json", exclude=_OUTSIDE_IDENTITY)
+    outside = {**_OUTSIDE_IDENTITY, "data": set(config.data.outside_identity)}
+    identity = config.model_dump(mode="json", exclude=outside)
     text = json.dumps(named_as_before(identity), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def decides_id(key: str) -> bool:
     """Whether a dotted key, or a whole group, is part of what a run's id is the hash of."""
+    group, _, setting = key.partition(".")
+    if group == "data" and setting:
+        parts = [part for _, part in DATA_SETS.items() if setting in part.model_fields]
+        return not parts or any(setting not in part.outside_identity for part in parts)
     return not _is_among(_OUTSIDE_IDENTITY, key)
 
 

@@ -46,6 +46,8 @@ def overrides_of(config: Config) -> list[str]:
     defaults = leaves(groups=chosen)
     values = dict(flatten(config.model_dump(mode="json", exclude={"launcher", "plugins"})))
     del values["output.experiment"]
+    for setting in config.data.told_by_files:
+        del values[f"data.{setting}"]
     if values["training.steps"] is not None:
         del values["training.epochs"]  # which the steps replace
     changed = [

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from normlab.config.numbers import NonNegative
 from normlab.config.parts import Choices, Part
@@ -36,6 +36,26 @@ class ImageTensors:
 
 class DataSet(Part):
     """Training and test images with labels."""
+
+    # Settings that say where its files lie, which cannot change what a run comes to.
+    outside_identity: ClassVar[frozenset[str]] = frozenset({"root"})
+    # Settings that are null in configs/, and in a config what the files hold.
+    told_by_files: ClassVar[tuple[str, ...]] = ()
+
+    def pinned(self) -> Self:
+        """The same with what its files tell written into its settings, as a composed config has it;
+        raises DataError where they are not to be had, ConfigError where they do not fit."""
+        return self
+
+    def without_told(self, changed: set[str]) -> Self:
+        """The same as before its files were looked at, where one of some settings that are to be
+        changed says what is read of them."""
+        return self
+
+    @property
+    def source_key(self) -> tuple[Any, ...]:
+        """The same for data sets of the same files."""
+        return (self.name, *(getattr(self, key, None) for key in sorted(self.outside_identity)))
 
     @property
     def title(self) -> str:
@@ -158,6 +178,7 @@ DATA_SETS: Choices[DataSet] = Choices(
     "data",
     DataSet,
     *("normlab.data.digits", "normlab.data.idx", "normlab.data.cifar", "normlab.data.gaussian"),
+    *("normlab.data.npz", "normlab.data.folder", "normlab.data.parquet"),
 )
 OPTIMIZERS: Choices[Optimizer] = Choices("optimizer", Optimizer, "normlab.training.optimizers")
 SCHEDULES: Choices[Schedule] = Choices("schedule", Schedule, "normlab.training.schedules")

@@ -103,14 +103,18 @@ class ImageSet(DataSet):
             stored.classes,
         )
 
+    def lacks_test(self) -> ConfigError:
+        """The error of a data set without a test part of which none is to be made."""
+        return ConfigError(
+            f"data.test_share=null: {self.title} has no test part; data.test_share=0.2 makes one "
+            "of a fifth of each training class"
+        )
+
     def _parts(self, stored: Stored) -> tuple[Split, Split]:
         """The training and the test part: that of the files, or a share of the training part."""
         if self.test_share is None:
             if stored.test is None:
-                raise ConfigError(
-                    f"data.test_share=null: {self.title} has no test part; data.test_share=0.2 "
-                    "makes one of a fifth of each training class"
-                )
+                raise self.lacks_test()
             return stored.train, stored.test
         images, labels = stored.train
         aside = held_out(labels, self.test_share, self.seed)

@@ -48,22 +48,22 @@ def with_origin(summary: Summary, environment: Mapping[str, Any]) -> Summary:
 
 def of_other_data(summaries: Sequence[tuple[Config, Summary]]) -> int:
     """How many runs were made of other data than their files hold on this machine now."""
-    here: dict[tuple[str, str | None], str | None] = {}
+    here: dict[tuple[Any, ...], str | None] = {}
     found = 0
     for config, summary in summaries:
-        place = (config.data.name, getattr(config.data, "root", None))
+        place = config.data.source_key
         if summary.data_sha256 is None or not config.launcher.on_this_machine:
             continue
         if place not in here:
-            here[place] = _content_here(config.data, place[1])
+            here[place] = _content_here(config.data)
         found += here[place] not in (None, summary.data_sha256)
     return found
 
 
-def _content_here(data: DataSet, root: str | None) -> str | None:
+def _content_here(data: DataSet) -> str | None:
     """The hash of what a data set's files hold; None where they are not here or damaged."""
     with contextlib.suppress(DataError):
-        return data.content() if data.locate(root) else None
+        return data.content() if data.locate(getattr(data, "root", None)) else None
     return None
 
 

@@ -124,10 +124,10 @@ def without_data(configs: Sequence[Config]) -> dict[str, DataError]:
 
     What can be downloaded then is, once and before any of the runs.
     """
-    faults: dict[tuple[str, Any], DataError | None] = {}
+    faults: dict[tuple[Any, ...], DataError | None] = {}
     found = {}
     for config in configs:
-        place = (config.data.name, getattr(config.data, "root", None))
+        place = config.data.source_key
         if place not in faults and config.launcher.on_this_machine:
             faults[place] = None
             try:

@@ -99,14 +99,17 @@ def run_ids() -> dict[str, list[str]]:
 
 def choice_ids() -> dict[str, str]:
     """The run id of the default config with each choice of each group."""
-    from normlab.config import compose, group_choices, run_id
+    from normlab.config import DATA_SETS, compose, group_choices, run_id
     from normlab.config.schema import GROUPS
 
+    # Data of one's own name a run by what they hold.
+    own = [name for name, part in DATA_SETS.items() if part.told_by_files]
     return {
         f"{group}={choice}": run_id(compose([f"{group}={choice}"]))
         for group, choices in group_choices().items()
         if group in GROUPS
         for choice in choices
+        if not (group == "data" and choice in own)
     }
 
 
