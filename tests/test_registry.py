@@ -82,7 +82,7 @@ def test_a_module_that_fails_is_tried_again(tmp_path, monkeypatch) -> None:
         (
             "normlab.data.cifar",
             "config.DATA_SETS",
-            "digits mnist fashion_mnist cifar10 cifar100 gaussian",
+            "digits mnist fashion_mnist cifar10 cifar100 gaussian npz folder parquet",
         ),
     ],
 )

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,7 @@ class EncodedSet(OwnSet):
     size: Annotated[int, Field(ge=1, le=4096)] | None
     colour: bool | None
 
+    kind: ClassVar[str]  # its name, which what is read does not depend on
     place_key = "root"
     place_wanted = "FOLDER"
 
@@ -100,7 +101,7 @@ class EncodedSet(OwnSet):
             import PIL  # noqa: F401
         except ImportError as error:
             raise ConfigError(
-                "data: images are decoded by the package pillow; pip install 'normlab[images]'"
+                f"data={self.kind}: needs the package pillow; pip install 'normlab[images]'"
             ) from error
         return Decoder()
 

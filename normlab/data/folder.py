@@ -23,6 +23,8 @@ Classes = dict[str, list[Path]]  # the images of each class, in order
 class Folder(EncodedSet):
     """train/CLASS/*.png and test/CLASS/*.png, or CLASS/*.png without a test part."""
 
+    kind = "folder"
+
     def parts(self) -> tuple[Part, Part | None]:
         train, test = self._classes()
         return _part(train), None if test is None else _part(test)

@@ -3,7 +3,7 @@
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -53,7 +53,7 @@ class Npz(OwnSet):
     def told(self) -> Told:
         path = self.place
         with _unpacking(path) as archive:
-            found = _by_role(_headers(path, archive), path)
+            found = _by_role(path, archive)
         name, header = found["train_images"]
         layout = self.layout or _layout(header.shape, f"{path}: {name}")
         shape = _image_shape(header.shape, layout, f"{path}: {name}")
@@ -62,7 +62,7 @@ class Npz(OwnSet):
     def read(self) -> Stored:
         path = self.place
         with _unpacking(path) as archive:
-            found = _by_role(_headers(path, archive), path)
+            found = _by_role(path, archive)
             total = sum(header.bytes for _, header in found.values())
             check_memory(total, str(path), "make the arrays smaller, or uint8 instead of float")
             arrays = {
@@ -141,22 +141,18 @@ def _unpacking(path: Path) -> Iterator[zipfile.ZipFile]:
         raise DataError(f"{path}: no .npz file ({first_line(error)[:80]}); {wanted}") from error
 
 
-def _headers(path: Path, archive: zipfile.ZipFile) -> dict[str, _Header]:
-    """The headers of the arrays that have a name for something, by their names."""
-    known = {name for names in (*_NAMES.values(), *_VALIDATION.values()) for name in names}
-    members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-    return {
-        name: _Header(archive, member, f"{path}: {name}")
-        for name, member in members.items()
-        if name in known
-    }
-
-
-def _by_role(headers: Mapping[str, _Header], path: Path) -> dict[str, tuple[str, _Header]]:
+def _by_role(path: Path, archive: zipfile.ZipFile) -> dict[str, tuple[str, _Header]]:
     """What an array is called and its header, by what it is for; raises DataError for one missing.
 
     A validation part stands in for a test part that is not there.
     """
+    known = {name for names in (*_NAMES.values(), *_VALIDATION.values()) for name in names}
+    every = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+    headers = {
+        name: _Header(archive, member, f"{path}: {name}")
+        for name, member in every.items()
+        if name in known
+    }
     tested = any(name in headers for role in _VALIDATION for name in _NAMES[role])
     names = _NAMES if tested else {**_NAMES, **_VALIDATION}
     found: dict[str, tuple[str, _Header]] = {}
@@ -171,9 +167,9 @@ def _by_role(headers: Mapping[str, _Header], path: Path) -> dict[str, tuple[str,
         needed += _VALIDATION
     for role in needed:
         if role not in found:
-            others = ", ".join(name for name, _ in found.values()) or "none that is known"
+            there = ", ".join(list(every)[:8]) or "none"
             raise DataError(
-                f"{path}: has no {role} ({' or '.join(names[role][:2])}); its arrays: {others}"
+                f"{path}: has no {' or '.join(names[role][:2])}; the arrays of the file: {there}"
             )
     return found
 

@@ -26,6 +26,8 @@ _ROWS = 64  # that are held encoded at a time
 class Parquet(EncodedSet):
     """train-*.parquet and test-*.parquet with a column of encoded images and one of labels."""
 
+    kind = "parquet"
+
     image_column: str | None
     label_column: str | None
 
