@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from normlab.claims import claim_ids
 from normlab.config import (
+    DATA_SETS,
     Config,
     compose,
     config_folder,
@@ -23,7 +24,10 @@ from normlab.errors import ConfigError
 
 DEFAULT = compose()
 GROUPS = group_choices()
-CHOICES = [f"{group}={choice}" for group, choices in GROUPS.items() for choice in choices]
+# Data of one's own are composed with what their files hold: tests/data/test_own.py.
+OWN = {f"data={name}" for name, part in DATA_SETS.items() if part.told_by_files}
+EVERY = [f"{group}={choice}" for group, choices in GROUPS.items() for choice in choices]
+CHOICES = [choice for choice in EVERY if choice not in OWN]
 
 
 @functools.cache
