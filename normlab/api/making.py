@@ -13,7 +13,7 @@ from normlab import runs as run_files
 from normlab.api.many_runs import Results, results_of
 from normlab.api.one_run import Run
 from normlab.api.places import ignore
-from normlab.api.progress import console_for, following_run, following_sweep
+from normlab.api.progress import console_for
 from normlab.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,8 +57,12 @@ def run(
     made = None if force else finished_run(named)
     if made is None:
         console = console_for(progress)
-        follow = None if console is None else following_run(console, config.describe(named))
-        made = run_config(named, force=force, follow=follow)
+        name = config.describe(named)
+        made = run_config(
+            named,
+            force=force,
+            follow=None if console is None else lambda events: show.watch(events, console, name),
+        )
     return Run(made.folder, made)
 
 
@@ -159,13 +163,31 @@ def sweep(
     there.
     """
     planned = plan(*overrides, config_dir=config_dir, force=force, retry_failed=retry_failed)
+    make_seen(planned, progress, show.ArmsSoFar, force=force, fail_fast=fail_fast)
+    return results_of(planned)
+
+
+def make_seen(
+    planned: "Plan",
+    progress: bool | None,
+    aside: "Callable[[Plan], show.Aside]",
+    *,
+    force: bool = False,
+    fail_fast: bool = False,
+) -> None:
+    """Make a plan's pending runs, shown where `console_for` says, beside what `aside` makes."""
     console = console_for(progress) if planned.pending else None
     if console is None:
         run_plan(planned, force=force, fail_fast=fail_fast)
-    else:
-        follow = following_sweep(console, planned, show.ArmsSoFar(planned))
-        run_plan(planned, force=force, fail_fast=fail_fast, follow=follow)
-    return results_of(planned)
+        return
+    beside = aside(planned)
+    run_plan(
+        planned,
+        force=force,
+        fail_fast=fail_fast,
+        on_waiting=lambda runs: console.print(show.waiting_line(runs)),
+        follow=lambda outcomes: show.watch_sweep(outcomes, planned, console, beside),
+    )
 
 
 def run_plan(

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Literal, Self, overload
 # Each of these loads what it needs when it is first asked for it.
 from normlab import claims, config, show
 from normlab import runs as run_files
-from normlab.api.making import compose, run_plan
+from normlab.api.making import compose, make_seen
 from normlab.api.places import ignore
-from normlab.api.progress import console_for, following_sweep
 from normlab.api.shown import Shown
 from normlab.errors import ConfigError
 
@@ -132,12 +131,7 @@ def verify(
     planned = verification.plan
     if planned is not None and planned.pending:
         waiting = {identity: ids for identity, ids in verification.waiting().items() if ids}
-        console = console_for(progress)
-        if console is None:
-            run_plan(planned)
-        else:
-            aside = show.ClaimsSoFar(waiting, judge)
-            run_plan(planned, follow=following_sweep(console, planned, aside))
+        make_seen(planned, progress, lambda _: show.ClaimsSoFar(waiting, judge))
     for identity in by_id:
         if identity not in found:
             judge(identity)
