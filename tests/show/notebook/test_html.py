@@ -31,6 +31,7 @@ def test_everything_is_escaped() -> None:
 
 
 def test_styles_become_classes() -> None:
+    assert '<p><span class="dim">a</span></p>' in body(Text("a", style="dim"))
     text = Text("a", style="dim").append("b", style="bold red").append("c", style="#123456")
     assert body(text) == (
         '<div class="normlab"><p><span class="dim">a</span><b class="bold dim red">b</b>'
