@@ -9,7 +9,7 @@ import json
 import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -169,9 +169,26 @@ def _in_order(tables: list[tuple[list[int], pyarrow.Table]]) -> DataFrame:
     if len(tables) > 1:
         places = list(itertools.chain.from_iterable(places for places, _ in tables))
         frame = frame.iloc[np.argsort(places)].reset_index(drop=True)
+    if "data.sha256" in frame:
+        frame["data.sha256"] = _with_names_of_data(frame)
     for error, accuracy in ERRORS.items():
         frame.insert(list(frame).index(accuracy) + 1, error, 1 - frame[accuracy])
     return frame
+
+
+def _with_names_of_data(frame: DataFrame) -> list[str | None]:
+    """The hashes of people's own data, shortened, behind the name that their file had first: as
+    `photos-3f9a1c`, by which rows of a table are known."""
+    names: dict[str, str] = {}
+    places = frame.reindex(columns=["data.file", "data.root"]).itertuples(index=False)
+    found: list[str | None] = []
+    for content, place in zip(frame["data.sha256"], places, strict=True):
+        where = next((p for p in place if isinstance(p, str)), "data")
+        known = isinstance(content, str)
+        found.append(
+            f"{names.setdefault(content, PurePath(where).stem)}-{content[:6]}" if known else None
+        )
+    return found
 
 
 def _concatenated(tables: list[pyarrow.Table]) -> pyarrow.Table:

@@ -167,10 +167,9 @@ def _by_role(path: Path, archive: zipfile.ZipFile) -> dict[str, tuple[str, _Head
         needed += _VALIDATION
     for role in needed:
         if role not in found:
-            names_there = ", ".join(list(every)[:8]) or "none"
-            raise DataError(
-                f"{path}: has no {' or '.join(names[role][:2])}; the arrays of the file: {names_there}"
-            )
+            wanted = " or ".join(names[role][:2])
+            others = ", ".join(list(every)[:8]) or "none"
+            raise DataError(f"{path}: has no {wanted}; the arrays of the file: {others}")
     return found
 
 

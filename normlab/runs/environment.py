@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import importlib.metadata
+import importlib.util
 import platform
 import socket
 import subprocess
@@ -44,7 +45,9 @@ def _plugins_of(config: Config) -> dict[str, Any]:
 @functools.cache
 def versions() -> dict[str, str]:
     """The versions of normlab, Python and the packages that decide a run's numbers."""
-    packages = ("torch", "numpy", "pandas", "hydra-core", "pydantic", "scikit-learn")
+    packages = ["torch", "numpy", "pandas", "hydra-core", "pydantic", "scikit-learn"]
+    if importlib.util.find_spec("PIL") is not None:  # which decodes images of people's own
+        packages.append("pillow")
     return {
         "normlab": __version__,
         "python": platform.python_version(),

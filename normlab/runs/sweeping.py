@@ -209,12 +209,7 @@ def labels(configs: Sequence[Config]) -> dict[str, str]:
 
 
 def _labels_in_experiment(configs: Sequence[Config]) -> dict[str, str]:
-    flat = {
-        run_id(config): dict(
-            flatten(config.model_dump(mode="json", exclude={"runtime", "launcher"}))
-        )
-        for config in configs
-    }
+    flat = {run_id(config): _settings(config) for config in configs}
     values: dict[str, set[str]] = {}
     for settings in flat.values():
         for key, value in settings.items():
@@ -233,6 +228,16 @@ def _labels_in_experiment(configs: Sequence[Config]) -> dict[str, str]:
         or identity
         for identity, settings in flat.items()
     }
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """The settings by which a run may be known; data that are found by a path go by their name."""
+    values = config.model_dump(mode="json", exclude={"runtime", "launcher"})
+    told = config.data.told_by_files
+    data = {key: value for key, value in values["data"].items() if key not in told}
+    if told:
+        data |= dict.fromkeys(config.data.outside_identity & data.keys(), config.data.title)
+    return dict(flatten({**values, "data": data}))
 
 
 def _value_text(value: object) -> str:
