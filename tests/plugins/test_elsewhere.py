@@ -72,9 +72,7 @@ def test_workers_have_the_same_package_or_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_workers_have_an_installed_plugin(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_have_an_installed_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path / "site", "minepkg", "")
     write_plugin(tmp_path / "site" / "minepkg" / "__init__.py", "centre")
     monkeypatch.syspath_prepend(tmp_path / "site")
