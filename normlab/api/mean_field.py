@@ -31,7 +31,7 @@ def theory(*overrides: str, config_dir: Path | None = None) -> Theory:
     Raises ConfigError for other networks.
     """
     named = compose("model=mlp", "norm=none", *overrides, config_dir=config_dir)
-    if named.model.spatial or named.norm.normalizes:
+    if not named.model.in_theory or named.norm.normalizes:
         raise ConfigError(
             f"model={named.model.name} norm={named.norm.name}: the phases of mean-field theory "
             "are of MLPs without norm; leave out model and norm"

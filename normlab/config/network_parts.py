@@ -123,6 +123,8 @@ class Model(Part):
 
     # Whether its layers keep height and width of an image; else each has one value a channel.
     spatial: ClassVar[bool]
+    # Whether it is the MLP that mean-field theory is of: equal layers, each of the one before it.
+    in_theory: ClassVar[bool] = False
 
     @model_validator(mode="after")
     def _check_init(self) -> Self:

@@ -53,7 +53,7 @@ def predict(config: Config) -> Prediction | None:
         return None
     model, norm = config.model, config.norm
     hidden = model.depth - 1
-    if model.spatial or hidden < 2:
+    if not model.in_theory or hidden < 2:
         return None
     if norm.normalizes:
         known = norm.gradient_factor(config)

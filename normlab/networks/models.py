@@ -18,6 +18,7 @@ class MLP(Model):
     """A deep multilayer perceptron; depth counts its linear layers, the output one too."""
 
     spatial = False
+    in_theory = True
 
     @property
     def family(self) -> str:

@@ -100,9 +100,10 @@ def _installed() -> dict[str, Plugin]:
 
 
 def _load(plugin: Plugin) -> Plugin:
+    for same in _loaded.values():
+        if same.sha256 == plugin.sha256:  # by whatever name and way
+            return same
     other = _loaded.get(plugin.name)
-    if other is not None and other.sha256 == plugin.sha256:
-        return other
     if other is not None:
         if other.place != plugin.place or not is_path(plugin.given):
             raise ConfigError(

@@ -209,6 +209,12 @@ def test_the_version_is_no_key_where_it_is_one(tmp_path: Path) -> None:
     assert "centre" in table
 
 
+def test_theory_says_nothing_of_a_network_of_ones_own(tmp_path: Path) -> None:
+    plugins.load(write_plugin(tmp_path / "mine.py", "centre", ALL_KINDS))
+    assert predict(compose(["model=mlp", "norm=none"])) is not None
+    assert predict(compose(["model=funnel", "norm=none"])) is None
+
+
 def test_a_run_of_a_version_with_other_keys_is_read(tmp_path: Path) -> None:
     file = write_plugin(tmp_path / "mine.py")
     plugins.load(file)

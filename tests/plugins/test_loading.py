@@ -36,8 +36,9 @@ def test_a_file_brings_parts_until_another_version_of_it_is_loaded(tmp_path: Pat
     assert (run_id(compose()), to_yaml(compose())) == before
 
 
-def test_what_is_run_is_what_was_hashed(tmp_path: Path) -> None:
+def test_what_is_run_is_what_was_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a file read again nor bytecode of an older one of the same size and second."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     file = write_plugin(tmp_path / "mine.py", "early")
     ids = []
     for name in ("early", "later"):
@@ -129,6 +130,8 @@ def test_the_same_source_by_another_way_is_the_same_plugin(
     plugin = plugins.load("./mine.py")
     assert plugins.load("copy/../copy/mine.py") is plugin
     assert plugins.load("mine") is plugin  # as a module
+    (tmp_path / "my own.py").write_bytes(file.read_bytes())
+    assert plugins.load("./my own.py") is plugin
     assert plugins.loaded() == [plugin]
 
 
