@@ -5,6 +5,7 @@ from .api import Run as Run
 from .api import Theory as Theory
 from .api import Verdicts as Verdicts
 from .api import compose as compose
+from .api import extend as extend
 from .api import load_plugin as load_plugin
 from .api import model as model
 from .api import read_run as read_run

@@ -9,9 +9,11 @@ from .diagnosing import run_to_try as run_to_try
 from .extending import info_of_plugins as info_of_plugins
 from .extending import load_plugin as load_plugin
 from .making import compose as compose
+from .making import extend as extend
 from .making import finished_run as finished_run
 from .making import model as model
 from .making import plan as plan
+from .making import plan_extension as plan_extension
 from .making import run as run
 from .making import run_config as run_config
 from .making import run_plan as run_plan

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from normlab import config, networks, show, training
 from normlab import runs as run_files
 from normlab.api.many_runs import Results, results_of
-from normlab.api.one_run import Run
-from normlab.api.places import ignore
+from normlab.api.one_run import Run, read_run
+from normlab.api.places import RESULTS, Place, ignore
 from normlab.api.progress import console_for
 from normlab.errors import ConfigError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from normlab.config import Config
-    from normlab.runs import Finished, Note, Outcome, Plan
+    from normlab.runs import Extension, Finished, Note, Outcome, Plan, SavedRun
     from normlab.training import Event
 
 # ------------------------------------------------------------------------------ one run
@@ -56,13 +56,7 @@ def run(
     named = compose(*overrides, config_dir=config_dir)
     made = None if force else finished_run(named)
     if made is None:
-        console = console_for(progress)
-        name = config.describe(named)
-        made = run_config(
-            named,
-            force=force,
-            follow=None if console is None else lambda events: show.watch(events, console, name),
-        )
+        made = _run_shown(named, progress, force=force)
     return Run(made.folder, made)
 
 
@@ -71,7 +65,7 @@ def finished_run(named: "Config") -> "run_files.Run | None":
     weights where the configuration asks for them."""
     folder = run_files.run_folder(named)
     run_files.remove_leftovers(folder)
-    if not run_files.is_final(folder) or run_files.lacks_weights(named):
+    if not run_files.is_final(folder) or run_files.lacks_kept(named):
         return None
     return run_files.read_run(folder)
 
@@ -80,19 +74,68 @@ def run_config(
     named: "Config",
     *,
     force: bool = False,
+    start: "SavedRun | None" = None,
     follow: "Callable[[Iterator[Event | Note | Finished]], Finished] | None" = None,
 ) -> "run_files.Run":
     """Make the run of a configuration; `follow` goes through its events and returns the last.
 
-    One that was interrupted goes on from its checkpoint, unless `force`. Raises BusyError where it
-    is being made elsewhere or, unless `force`, is finished; RunError where it fails.
+    One that was interrupted goes on from its checkpoint, unless `force`, and one that has none from
+    `start`, as `plan_extension` has it. Raises BusyError where it is being made elsewhere or,
+    unless `force`, is finished; RunError where it fails.
     """
     with _signals_as_stop() as stop:
-        events = run_files.execute(named, force=force, stop=stop)
+        events = run_files.execute(named, force=force, start=start, stop=stop)
         # Closed here, wherever Ctrl-C was struck, so that its files are whole when this is left.
         with contextlib.closing(events):
             finished = (follow or _last)(events)
     return finished.run
+
+
+def _run_shown(
+    named: "Config",
+    progress: bool | None,
+    *,
+    force: bool = False,
+    start: "SavedRun | None" = None,
+) -> "run_files.Run":
+    """Make the run of a configuration and show it as it goes on, where that is looked at."""
+    console = console_for(progress)
+    name = config.describe(named)
+    return run_config(
+        named,
+        force=force,
+        start=start,
+        follow=None if console is None else lambda events: show.watch(events, console, name),
+    )
+
+
+def extend(
+    run: Run | Place,
+    *overrides: str,
+    root: Place = RESULTS,
+    stretch: bool = False,
+    progress: bool | None = None,
+) -> Run:
+    """Make a finished run longer, such as by `training.epochs=60`, from what it kept with
+    `output.keep=true`; a longer one that is finished is read.
+
+    It is a Run, a folder or the start of an id below `root`. With `stretch` a schedule that depends
+    on the length goes on as that of the longer training, and it is another run. Raises ConfigError
+    where that run cannot be, RecordError where what was kept is damaged.
+    """
+    planned = plan_extension(run, *overrides, root=root, stretch=stretch)
+    made = finished_run(planned.config)
+    if made is None:
+        made = _run_shown(planned.config, progress, start=planned.start)
+    return Run(made.folder, made)
+
+
+def plan_extension(
+    run: Run | Place, *overrides: str, root: Place = RESULTS, stretch: bool = False
+) -> "Extension":
+    """The longer run that `extend` makes, and what it goes on from."""
+    found = run if isinstance(run, Run) else read_run(str(run), root)
+    return run_files.plan_extension(found.files, overrides, stretch=stretch)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from normlab.cli.commands import (
     doctor,
     explain,
     export,
+    extend,
     info,
     ls,
     plot,
@@ -96,6 +97,7 @@ def common_options(
 MAKE, READ, CLAIMS, MORE = "Make runs", "See what happened", "Test what is claimed", "Know more"
 app.command(epilog=run.EXAMPLES, rich_help_panel=MAKE)(run.run)
 app.command(epilog=sweep.EXAMPLES, rich_help_panel=MAKE)(sweep.sweep)
+app.command(epilog=extend.EXAMPLES, rich_help_panel=MAKE)(extend.extend)
 app.command(epilog=show.EXAMPLES, rich_help_panel=READ)(show.show)
 app.command(epilog=doctor.EXAMPLES, rich_help_panel=READ)(doctor.doctor)
 app.command(epilog=ls.EXAMPLES, rich_help_panel=READ)(ls.ls)

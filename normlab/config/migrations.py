@@ -21,6 +21,7 @@ ADDED: dict[str, Any] = {
     "training.max_seconds": None,
     "training.stop_metric": None,
     "training.stop_value": None,
+    "training.extends": None,
 }
 
 

@@ -45,6 +45,8 @@ class Training(Settings):
     stop_metric: Literal["train_acc", "train_loss", "test_acc", "test_loss"] | None
     stop_value: NonNegative | None
     evaluate_every_epochs: Count
+    # The run whose weights and optimizer this one goes on from, where the schedule is another one.
+    extends: Annotated[str, Field(pattern="^[0-9a-f]{10}$")] | None
 
     @model_validator(mode="before")
     @classmethod
@@ -109,6 +111,7 @@ class Output(Settings):
     root: Annotated[str, Field(min_length=1)]
     experiment: str
     weights: bool
+    keep: bool
 
     @field_validator("root")
     @classmethod

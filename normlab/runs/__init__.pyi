@@ -1,3 +1,4 @@
+from .checkpoint import SavedRun as SavedRun
 from .environment import versions as versions
 from .estimates import Remaining as Remaining
 from .estimates import Stage as Stage
@@ -5,6 +6,8 @@ from .execution import Finished as Finished
 from .execution import Note as Note
 from .execution import execute as execute
 from .execution import execute_in_worker as execute_in_worker
+from .extending import Extension as Extension
+from .extending import plan_extension as plan_extension
 from .files import to_json as to_json
 from .files import to_json_line as to_json_line
 from .files import unwritable as unwritable
@@ -21,7 +24,7 @@ from .folder import CHECKPOINT_FILE as CHECKPOINT_FILE
 from .folder import CONFIG_FILE as CONFIG_FILE
 from .folder import Run as Run
 from .folder import is_final as is_final
-from .folder import lacks_weights as lacks_weights
+from .folder import lacks_kept as lacks_kept
 from .folder import read_run as read_run
 from .folder import read_table as read_table
 from .folder import read_weights as read_weights

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from normlab.bounded_files import open_regular
 from normlab.config import Config, run_id
@@ -16,6 +16,9 @@ from normlab.runs.folder import CHECKPOINT_FILE, TENSOR_BYTES
 from normlab.runs.tables import TABLES, Position, TableName, holds, stream_file
 from normlab.text import first_line
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 
 @dataclass(frozen=True)
 class SavedRun:
@@ -23,6 +26,11 @@ class SavedRun:
 
     state: Mapping[str, Any]  # as training yields it: tensors and numbers
     tables: Mapping[TableName, Position]
+    # Of a run that goes on from another's end: that run's id, its last step, and what it was made
+    # with that is otherwise here.
+    extended_from: Mapping[str, Any] | None = None
+    # The rows themselves, where they are not yet in the run's own files.
+    rows: "Mapping[TableName, DataFrame] | None" = None
 
     @property
     def step(self) -> int:
@@ -40,10 +48,16 @@ class SavedRun:
     def from_content(cls, content: Mapping[str, Any]) -> Self:
         """What a file's content says, its maker aside; raises ValueError or KeyError."""
         state, tables = content["state"], content["tables"]
-        kinds = {"step": int, "seconds": float, "batch_loss": float, "clip_factor": float}
-        if any(type(state[key]) is not kind for key, kind in kinds.items()) or state["step"] < 1:
-            raise ValueError("its state has no step")
-        return cls(state, {name: Position.from_content(tables[name]) for name in TABLES})
+        check_state(state)
+        positions = {name: Position.from_content(tables[name]) for name in TABLES}
+        return cls(state, positions, content.get("extended_from"))
+
+
+def check_state(state: Mapping[str, Any]) -> None:
+    """Raise ValueError or KeyError where it is none of a training at a step."""
+    kinds = {"step": int, "seconds": float, "batch_loss": float, "clip_factor": float}
+    if any(type(state[key]) is not kind for key, kind in kinds.items()) or state["step"] < 1:
+        raise ValueError("its state has no step")
 
 
 def write_checkpoint(folder: Path, saved: SavedRun, maker: Mapping[str, Any]) -> None:
@@ -53,6 +67,8 @@ def write_checkpoint(folder: Path, saved: SavedRun, maker: Mapping[str, Any]) ->
         "state": dict(saved.state),
         "tables": {name: tuple(position) for name, position in saved.tables.items()},
     }
+    if saved.extended_from is not None:
+        content["extended_from"] = dict(saved.extended_from)
     save_tensors(folder / CHECKPOINT_FILE, content)
 
 
@@ -63,14 +79,13 @@ def read_checkpoint(folder: Path, config: Config, device: str) -> tuple[SavedRun
     if not os.path.lexists(file):
         return None, ""
     try:
-        content = _load(file)
+        content = load_tensors(file)
     except Exception as error:  # torch.load names no kinds of its own
         return None, f"{file}: damaged ({first_line(error)[:80]}); the run starts over"
-    if not isinstance(content, dict) or set(content) != {"maker", "state", "tables"}:
+    known = {"maker", "state", "tables"}
+    if not isinstance(content, dict) or set(content) - {"extended_from"} != known:
         return None, f"{file}: not of this version; the run starts over"
-    here, maker = checkpoint_maker(config, device), content["maker"]
-    other = [key for key in here if not isinstance(maker, dict) or maker.get(key) != here[key]]
-    if other:
+    if other := unlike(content["maker"], checkpoint_maker(config, device)):
         return None, f"{file}: made with another {', '.join(other)}; the run starts over"
     try:
         saved = SavedRun.from_content(content)
@@ -82,7 +97,7 @@ def read_checkpoint(folder: Path, config: Config, device: str) -> tuple[SavedRun
     return saved, ""
 
 
-def _load(file: Path) -> Any:
+def load_tensors(file: Path) -> Any:
     """A file's content; raises whatever is wrong with it."""
     import torch
 
@@ -107,6 +122,11 @@ def checkpoint_maker(config: Config, device: str) -> dict[str, Any]:
         "threads": config.runtime.threads,
         "data_sha256": config.data.content(),
     }
+
+
+def unlike(maker: Any, here: Mapping[str, Any]) -> list[str]:
+    """In what a maker is another one than the one here."""
+    return [key for key in here if not isinstance(maker, dict) or maker.get(key) != here[key]]
 
 
 def save_tensors(file: Path, content: Mapping[str, Any]) -> None:

@@ -9,11 +9,19 @@ import torch
 
 from normlab import plugins
 from normlab.config import Config, run_id
-from normlab.errors import BusyError, ConfigError, DataError, NormlabError, RunError
+from normlab.errors import (
+    BusyError,
+    ConfigError,
+    DataError,
+    NormlabError,
+    RecordError,
+    RunError,
+)
 from normlab.runs.checkpoint import SavedRun, read_checkpoint
 from normlab.runs.conclusion import Conclusion, Ending, conclude
 from normlab.runs.environment import command_line
-from normlab.runs.folder import CHECKPOINT_FILE, Run, lacks_weights, run_folder
+from normlab.runs.extending import notes_on, start_of
+from normlab.runs.folder import CHECKPOINT_FILE, Run, lacks_kept, run_folder
 from normlab.runs.outcomes import Outcome, recorded_outcome
 from normlab.runs.recorder import Recorder, record_failure
 from normlab.runs.replacing import working_folder
@@ -63,29 +71,43 @@ def execute(
     config: Config,
     *,
     force: bool = False,
+    start: SavedRun | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress_seconds: float = PROGRESS_SECONDS,
 ) -> Generator[Event | Note | Finished, None, None]:
     """Train, record every event, and end with a Finished.
 
     A run that is interrupted or fails keeps what was measured and says so in its summary. One that
+<<<<<<< HEAD
     has left a checkpoint goes on from there, unless `force`; one that `stop` ends, between two
     steps, makes a checkpoint first. Raises RunError where it fails while running, or where its
     summary cannot be computed, and ConfigError where its plugins are not those that are loaded;
     what `train` and `Recorder` raise comes through, such as BusyError where the run is finished
     already, unless `force`, or is being made elsewhere.
+=======
+    has left a checkpoint goes on from there, unless `force`; one that has none, or none that is as
+    far, from `start`, another run's end. One that `stop` ends, between two steps, makes a
+    checkpoint first. Raises RunError where it fails while running, or where its
+    summary cannot be computed; what `train` and `Recorder` raise comes through, such as BusyError
+    where the run is finished already, unless `force`, or is being made elsewhere.
+>>>>>>> 8770524 (A finished run that kept its state is made longer: normlab extend)
     """
     plugins.check(config.plugins)
     entered = time.perf_counter()
     device = select_device(config.runtime.device)
-    again = force or lacks_weights(config)
+    again = force or lacks_kept(config)
     place = working_folder(run_folder(config), force=again)
     # With `force` only a replacement that was interrupted goes on, never the run itself.
     goes_on = not again or place != run_folder(config)
     checkpoint, note = read_checkpoint(place, config, str(device)) if goes_on else (None, "")
     if again and not force and not note:
-        note = "finished before, and made again to keep its weights"
-    if note:
+        note = "finished before, and made again to keep what output asks for"
+    if start is None and config.training.extends is not None and checkpoint is None:
+        start = start_of(config)
+    if start is not None and (checkpoint is None or checkpoint.step < start.step):
+        checkpoint = start
+        yield from map(Note, notes_on(start))
+    elif note:
         yield Note(note)
     progress = _RunInProgress(config, checkpoint, force=force)
     failure: Exception | None = None
@@ -132,6 +154,11 @@ def _training(
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             if _is_out_of_memory(error):
                 raise
+            if checkpoint.extended_from is not None:
+                raise RecordError(
+                    f"{checkpoint.extended_from['run_id']}: what it kept is not of this network; "
+                    "run it again with output.keep=true --force"
+                ) from error
             yield Note(f"{CHECKPOINT_FILE}: not of this network; the run starts over")
         else:
             yield started
@@ -176,6 +203,8 @@ class _RunInProgress:
             case Ended(status, step, model):
                 if self._config.output.weights and status in FINAL:
                     recorder.save_weights(model)
+                if self._config.output.keep and event.state is not None:
+                    recorder.save_state(event.state)
                 self._status, self._step = status, step  # not before its weights are there
                 self.reason = self._reason_of_early_end(event)
 
@@ -271,7 +300,7 @@ def execute_in_worker(config: Config, *, force: bool, stop: Callable[[], bool]) 
     one that another is making is `busy`. `stop` is asked between steps.
     """
     began, note = time.perf_counter(), ""
-    again = force or lacks_weights(config)
+    again = force or lacks_kept(config)
     if not again and (recorded := recorded_outcome(config, FINAL)):
         return recorded
     try:

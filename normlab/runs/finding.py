@@ -12,6 +12,7 @@ from normlab.errors import NormlabError, RecordError
 from normlab.runs.folder import (
     CHECKPOINT_FILE,
     CONFIG_FILE,
+    STATE_FILE,
     WEIGHTS_FILE,
     is_final,
     run_folder,
@@ -26,7 +27,7 @@ _BELOW_LINK = 2
 _LEAST_DIGITS = 4
 # Other folders may hold whatever they like, pictures and verdicts.
 _TABLES = ("metrics.parquet", "layers.parquet", "metrics.arrows", "layers.arrows")
-_ONLY_A_RUNS = (ENVIRONMENT_FILE, *_TABLES, WEIGHTS_FILE, CHECKPOINT_FILE)
+_ONLY_A_RUNS = (ENVIRONMENT_FILE, *_TABLES, WEIGHTS_FILE, STATE_FILE, CHECKPOINT_FILE)
 
 
 class Found(NamedTuple):

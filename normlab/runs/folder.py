@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "config.yaml"
 WEIGHTS_FILE = "weights.pt"
+STATE_FILE = "state.pt"  # what a finished run is made longer from
 CHECKPOINT_FILE = "checkpoint.pt"
 TENSOR_BYTES = 1 << 36  # of a network's weights and its optimizer's memory
 # What every summary that normlab wrote has said.
@@ -59,11 +60,18 @@ def is_final(folder: Path) -> bool:
     return summary is not None and summary.final
 
 
-def lacks_weights(config: Config) -> bool:
-    """Whether a config's run is finished but kept no weights, which the config asks for."""
-    folder = run_folder(config)
-    wanted = config.output.weights and not (folder / WEIGHTS_FILE).is_file()
-    return wanted and is_final(folder)
+def lacks_kept(config: Config) -> bool:
+    """Whether a config's run has ended but kept no weights, or no state to be made longer from,
+    which the config asks for."""
+    folder, output = run_folder(config), config.output
+    without_weights = output.weights and not (folder / WEIGHTS_FILE).is_file()
+    without_state = output.keep and not (folder / STATE_FILE).is_file()
+    if not (without_weights or without_state):
+        return False
+    summary = read_summary(folder)
+    if summary is None or not summary.final:
+        return False
+    return without_weights or summary.status == "finished"  # no other keeps a state
 
 
 def read_run(folder: Path) -> Run:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab.config import Config, describe, run_id
-from normlab.runs.folder import Run, lacks_weights, run_folder
+from normlab.runs.extending import steps_per_epoch
+from normlab.runs.folder import Run, lacks_kept, run_folder
 from normlab.runs.replacing import working_folder
 from normlab.runs.summary import Summary
 from normlab.runs.tables import columns_of, read_rows
@@ -104,15 +105,12 @@ def _planned_steps(run: Run) -> int | None:
     training = run.config.training
     if training.steps is not None or training.epochs == 0:
         return training.steps or 0
-    later = run.metrics[run.metrics["epoch"] > 0]
-    if not len(later) or training.epochs is None:
-        return None
-    steps_per_epoch = round(float(later["step"].iloc[0] / later["epoch"].iloc[0]))
-    return training.epochs * steps_per_epoch
+    in_epoch = steps_per_epoch(run)
+    return None if training.epochs is None or in_epoch is None else training.epochs * in_epoch
 
 
 def _rows_so_far(config: Config, *, force: bool) -> Iterator[Line]:
-    again = force or lacks_weights(config)
+    again = force or lacks_kept(config)
     place = working_folder(run_folder(config), force=again)
     with contextlib.suppress(OSError, ValueError):  # no rows yet
         yield from _rows(config, read_rows(place, "metrics"), read_rows(place, "layers"))

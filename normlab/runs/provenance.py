@@ -26,10 +26,13 @@ def made_with(environment: Mapping[str, Any]) -> dict[str, Any]:
     told["commit"] = commit[:10] if isinstance(commit, str) else None
     if told["commit"] and environment.get("git_dirty"):
         told["commit"] += " with changes"
-    threads = environment.get("threads")
+    origin = environment.get("extended_from")
+    origin = origin if isinstance(origin, dict) else {}
+    told["extended_from"] = origin.get("run_id")
+    numbers = {"threads": environment.get("threads"), "extended_at": origin.get("step")}
     return {
         **{key: value for key, value in told.items() if isinstance(value, str)},
-        **({"threads": threads} if type(threads) is int else {}),
+        **{key: value for key, value in numbers.items() if type(value) is int},
     }
 
 

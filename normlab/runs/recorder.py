@@ -13,10 +13,11 @@ from normlab.runs.files import unwritable, write_json, write_text
 from normlab.runs.folder import (
     CHECKPOINT_FILE,
     CONFIG_FILE,
+    STATE_FILE,
     WEIGHTS_FILE,
     Run,
     is_final,
-    lacks_weights,
+    lacks_kept,
     run_folder,
 )
 from normlab.runs.holding import hold
@@ -68,10 +69,11 @@ class Recorder:
         self.config = config
         self.device = device
         self._flushed = time.monotonic()
+        self._extended_from = checkpoint.extended_from if checkpoint else None
         self._frames: tuple[DataFrame, DataFrame] | None = None
         self._streams: dict[TableName, TableStream] = {}
         self.lock = hold(config)
-        again = force or lacks_weights(config)
+        again = force or lacks_kept(config)
         self._place = working_folder(self.folder, force=again)
         try:
             if is_final(self.folder) and not again:
@@ -79,12 +81,11 @@ class Recorder:
             if self.replacing:
                 make_replacement(self.folder)
             self._remove_older_files(checkpoint)
-            for name in TABLES:
-                start = checkpoint.tables[name] if checkpoint else NOTHING
-                columns = columns_of(config, name)
-                self._streams[name] = TableStream(self._place, name, columns, start)
+            self._open_streams(checkpoint)
             write_text(self._place / CONFIG_FILE, to_yaml(config))
             self.environment = environment(config, device, command)
+            if self._extended_from is not None:
+                self.environment["extended_from"] = dict(self._extended_from)
             write_json(self._place / ENVIRONMENT_FILE, self.environment)
         except BaseException:
             self._settle()
@@ -130,12 +131,18 @@ class Recorder:
         self._check_lock()
         save_tensors(self._place / WEIGHTS_FILE, state)
 
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Write state.pt: what a finished run can be made longer from."""
+        self._check_lock()
+        maker = checkpoint_maker(self.config, self.device)
+        save_tensors(self._place / STATE_FILE, {"maker": maker, "state": dict(state)})
+
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write checkpoint.pt: a training's state, and how many rows were measured until then."""
         self._check_lock()
         tables = {name: stream.write() for name, stream in self._streams.items()}
         maker = checkpoint_maker(self.config, self.device)
-        write_checkpoint(self._place, SavedRun(state, tables), maker)
+        write_checkpoint(self._place, SavedRun(state, tables, self._extended_from), maker)
 
     def finish(self, summary: Summary) -> None:
         """Write the tables, then the summary, which makes the run whole, and release the lock.
@@ -175,12 +182,23 @@ class Recorder:
         metrics, layers = self.frames()
         return Run(self.folder, self.config, self.environment, metrics, layers, summary)
 
+    def _open_streams(self, checkpoint: SavedRun | None) -> None:
+        """Open both tables with the rows that a checkpoint was made beside, or brings along."""
+        for name in TABLES:
+            brought = checkpoint.rows if checkpoint else None
+            start = checkpoint.tables[name] if checkpoint and brought is None else NOTHING
+            columns = columns_of(self.config, name)
+            self._streams[name] = TableStream(self._place, name, columns, start)
+            if brought is not None:
+                self._streams[name].add_frame(brought[name])
+
     def _remove_older_files(self, checkpoint: SavedRun | None) -> None:
         """Remove the result of an earlier start, and what a killed process left half written."""
         place = self._place
-        older = [place / SUMMARY_FILE, place / WEIGHTS_FILE]
+        older = [place / SUMMARY_FILE, place / WEIGHTS_FILE, place / STATE_FILE]
         older += [table_file(place, name) for name in TABLES]
-        older += [] if checkpoint else [place / CHECKPOINT_FILE]
+        goes_on = checkpoint is not None and checkpoint.rows is None
+        older += [] if goes_on else [place / CHECKPOINT_FILE]
         # Others may be asking for the lock.
         older += [f for f in place.glob(".*.tmp") if not f.name.startswith(f".{LOCK_FILE}")]
         for file in older:

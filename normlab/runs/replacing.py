@@ -12,6 +12,7 @@ from normlab.runs.files import push_to_disk, unwritable
 from normlab.runs.folder import (
     CHECKPOINT_FILE,
     CONFIG_FILE,
+    STATE_FILE,
     WEIGHTS_FILE,
     is_final,
 )
@@ -63,7 +64,7 @@ def _exchange(folder: Path) -> None:
     run's tables.
     """
     new = replacement_of(folder)
-    optional = [folder / WEIGHTS_FILE, folder / CHECKPOINT_FILE]
+    optional = [folder / name for name in (WEIGHTS_FILE, STATE_FILE, CHECKPOINT_FILE)]
     optional += [stream_file(folder, name) for name in TABLES]
     moved = [folder / CONFIG_FILE, folder / ENVIRONMENT_FILE]
     moved += [table_file(folder, name) for name in TABLES]

@@ -86,6 +86,8 @@ class Summary(BaseModel):
     torch: str | None = None
     commit: str | None = None
     started: str | None = None  # ISO 8601
+    extended_from: str | None = None  # the run whose end it goes on from, …
+    extended_at: int | None = None  # … at this step: rows before it lie at that run's steps
     config: dict[str, Any] | None = None  # the resolved config; older files have none
 
     @property

@@ -12,8 +12,13 @@ from typing import Any
 from normlab.config import Config, Grid, compose_grids, flatten, run_id
 from normlab.errors import ConfigError, DataError
 from normlab.runs.estimates import Known, Work, estimate, finished_runs
+<<<<<<< HEAD
 from normlab.runs.finding import finished_elsewhere, made_with_other_plugins
 from normlab.runs.folder import lacks_weights, run_folder
+=======
+from normlab.runs.finding import finished_elsewhere
+from normlab.runs.folder import lacks_kept, run_folder
+>>>>>>> 8770524 (A finished run that kept its state is made longer: normlab extend)
 from normlab.runs.holding import remove_leftovers
 from normlab.runs.launchers import launch
 from normlab.runs.locks import is_held
@@ -37,7 +42,7 @@ class Plan:
     known: Known  # what finished runs took, by which the pending ones are estimated
     equal: int = 0  # points that are equal to another in everything
     elsewhere: tuple[Path, ...] = ()  # finished runs of other experiments that are to be made again
-    weightless: int = 0  # finished runs that are to be made again for their weights
+    weightless: int = 0  # finished runs that are to be made again for what they are to keep
     of_other_data: int = 0  # finished runs of other data than are there now
     of_other_plugins: int = 0  # runs to make that were made with another source of a plugin
 
@@ -95,7 +100,7 @@ def plan_configs(
     for identity, config in unique.items():
         summary = summaries[identity]
         status = summary.status if summary else "missing"
-        if status in FINAL and lacks_weights(config):
+        if status in FINAL and lacks_kept(config):
             status = "weightless"
         states[status] += 1
         if summary and status in FINAL:

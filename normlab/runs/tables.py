@@ -98,6 +98,16 @@ class TableStream:
         """Keep rows until `write`."""
         self._rows.extend(rows)
 
+    def add_frame(self, frame: "DataFrame") -> None:
+        """Append rows at once, those of another run's table; columns that it lacks are empty."""
+        import pyarrow
+
+        self.write()
+        columns = frame.reindex(columns=self._schema.names)
+        if len(columns):
+            batch = pyarrow.RecordBatch.from_pandas(columns, self._schema, preserve_index=False)
+            self._append(_encoded(batch))
+
     def write(self) -> Position:
         """Append the rows that are kept and push them to the disk; how much there is now."""
         if self._rows:

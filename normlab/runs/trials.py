@@ -112,7 +112,7 @@ def plan_trials(run: Run, steps: int | None = None) -> list[Trial]:
     place = [
         override("output.root", str(folder.parent.parent)),
         override("output.experiment", TRIALS),
-        "output.weights=false",
+        *("output.weights=false", "output.keep=false"),
     ]
     length = [] if steps is None else [override("training.steps", steps)]
     trials = [Trial("", with_overrides(run.config, [*place, *length]))] if length else []
@@ -178,6 +178,9 @@ def words_with(run: Run, advice: str) -> list[str]:
     return joined(overrides_of(run.config), advice.split())
 
 
+_WITH_VALUE = ("--format=", "--jsonl=")  # options of run that change nothing of its settings
+
+
 def _words_typed(run: Run) -> list[str]:
     """The overrides of the `normlab run` that made a run; none where it was made otherwise, or with
     an option that decides what they mean."""
@@ -189,11 +192,11 @@ def _words_typed(run: Run) -> list[str]:
     words: list[str] = []
     coming = iter(typed[1:])
     for word in coming:
-        if word == "--format":
+        if f"{word}=" in _WITH_VALUE:
             next(coming, None)
         elif not word.startswith("-"):
             words.append(word)
-        elif word not in ("--force", "--doctor") and not word.startswith("--format="):
+        elif word not in ("--force", "--doctor") and not word.startswith(_WITH_VALUE):
             return []
     return words
 

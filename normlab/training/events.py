@@ -110,6 +110,7 @@ class Ended:
     status: str
     step: int
     model: "nn.Module"
+    state: Mapping[str, Any] | None = None  # of a finished one: as of a checkpoint at its last step
 
 
 Event = Started | Progress | Evaluation | Measurement | Checkpoint | Ended

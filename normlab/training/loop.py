@@ -66,4 +66,4 @@ def train(
             yield session.progress(step + 1)
             if session.checkpoint_due():
                 yield session.checkpoint(step + 1)
-    yield Ended("finished", steps, session.network.model)
+    yield Ended("finished", steps, session.network.model, session.state(steps))

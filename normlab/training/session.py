@@ -221,12 +221,15 @@ class Session:
         every = self.config.runtime.checkpoint_seconds
         return every > 0 and self._due("checkpoint", every)
 
-    def checkpoint(self, steps_done: int) -> Checkpoint:
+    def state(self, steps_done: int) -> dict[str, Any]:
         """All that training needs to go on from here."""
-        state = checkpoint_state(
+        return checkpoint_state(
             self.network, steps_done, self.batch_loss, self.clip_factor, self.seconds
         )
-        return Checkpoint(state)
+
+    def checkpoint(self, steps_done: int) -> Checkpoint:
+        """The state, to be kept at once."""
+        return Checkpoint(self.state(steps_done))
 
     def _due(self, what: str, every_seconds: float) -> bool:
         """Whether this was done so long ago; if so, it is done now."""

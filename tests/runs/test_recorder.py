@@ -12,7 +12,7 @@ from pandas.testing import assert_frame_equal
 from normlab.errors import BusyError, RecordError
 from normlab.runs import is_final, read_run, read_summary, run_folder, with_origin
 from normlab.runs.checkpoint import read_checkpoint
-from normlab.runs.folder import lacks_weights
+from normlab.runs.folder import lacks_kept
 from normlab.runs.locks import LOCK_FILE, RunLock, machine
 from normlab.runs.recorder import Recorder, record_failure
 from normlab.runs.tables import read_rows
@@ -237,12 +237,12 @@ def test_weights_of_an_earlier_run_do_not_stay_beside_another(tmp_path: Path) ->
     make(kept)
     folder = run_folder(config_in(tmp_path))
     assert (folder / "weights.pt").exists()
-    assert not lacks_weights(kept)
+    assert not lacks_kept(kept)
     make(config_in(tmp_path), force=True)
     assert read_run(folder).summary.status == "finished"
     assert not (folder / "weights.pt").exists()
-    assert lacks_weights(kept)
-    assert not lacks_weights(config_in(tmp_path))
+    assert lacks_kept(kept)
+    assert not lacks_kept(config_in(tmp_path))
 
 
 def test_rows_reach_the_disk_every_few_seconds(

@@ -13,7 +13,7 @@ from normlab.runs import (
     execute,
     execute_in_worker,
     labels,
-    lacks_weights,
+    lacks_kept,
     read_run,
     read_summary,
     read_weights,
@@ -105,7 +105,7 @@ def test_a_finished_run_is_made_again_for_weights_that_it_did_not_keep(tmp_path:
     again = read_run(before.folder)
     assert again.metrics["train_loss"].equals(before.metrics["train_loss"])
     assert read_weights(before.folder)
-    assert not lacks_weights(config)
+    assert not lacks_kept(config)
     for overrides in ([], ["output.weights=true"]):  # and from then on it is finished
         assert planned(tmp_path, *overrides).pending == ()
     with pytest.raises(BusyError, match="finished already"):

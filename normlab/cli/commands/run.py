@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from normlab.config import Config
-    from normlab.runs import Run
+    from normlab.runs import Run, SavedRun
 
 EXAMPLES = examples(
     "normlab run",
@@ -179,6 +179,7 @@ def make_run(
     output_format: str,
     *,
     force: bool,
+    start: "SavedRun | None" = None,
     write: Write | None = None,
     quiet: bool = False,
 ) -> "Run":
@@ -206,6 +207,7 @@ def make_run(
         return api.run_config(
             config,
             force=force,
+            start=start,
             follow=lambda made: watch(
                 written(made, config, write, force=force) if write else made, console, name
             ),

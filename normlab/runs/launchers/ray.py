@@ -25,7 +25,7 @@ from normlab.config import (
 from normlab.errors import BusyError, ConfigError, RecordError
 from normlab.runs.environment import command_line
 from normlab.runs.files import write_whole
-from normlab.runs.folder import CHECKPOINT_FILE, WEIGHTS_FILE, lacks_weights, run_folder
+from normlab.runs.folder import CHECKPOINT_FILE, STATE_FILE, WEIGHTS_FILE, lacks_kept, run_folder
 from normlab.runs.holding import hold
 from normlab.runs.launchers import available_cores, cluster_device
 from normlab.runs.launchers.packed import Packed
@@ -266,7 +266,7 @@ def claim(config: Config, *, force: bool) -> Claimed | Outcome:
         return Outcome(identity, "busy", str(error))
     except RecordError as error:
         return Outcome(identity, "failed", str(error))
-    again = force or lacks_weights(config)
+    again = force or lacks_kept(config)
     if not again and (recorded := recorded_outcome(config, FINAL)):
         lock.release()
         return recorded
@@ -290,7 +290,7 @@ def _store(folder: Path, files: Mapping[str, bytes]) -> None:
     place = working_folder(folder, force=True)
     if place != folder:
         make_replacement(folder)
-    for name in (SUMMARY_FILE, CHECKPOINT_FILE, WEIGHTS_FILE):
+    for name in (SUMMARY_FILE, CHECKPOINT_FILE, WEIGHTS_FILE, STATE_FILE):
         (place / name).unlink(missing_ok=True)
     for name in sorted(files, key=lambda name: name == SUMMARY_FILE):
         write_whole(place / name, functools.partial(Path.write_bytes, data=files[name]))
