@@ -53,3 +53,10 @@ def test_the_wheel_runs_in_an_empty_folder(unpacked: Path, tmp_path: Path) -> No
         text=True,
     )
     assert Path(where.stdout.strip()) == unpacked / "normlab" / "configs"
+
+
+def test_the_citation_names_this_version() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    citation = readme.split("## How to cite", 1)[1]
+    assert f"version = {{{normlab.__version__}}}" in citation
+    assert f"**{normlab.__version__}**" in readme.split("## Changes", 1)[1]

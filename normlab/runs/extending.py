@@ -49,9 +49,12 @@ def plan_extension(run: Run, overrides: Sequence[str], *, stretch: bool = False)
     start = _start(run, longer)
     steps = _steps_of(longer, run)
     if steps <= start.step:
-        told = " ".join(overrides) or "training.epochs, training.steps"
+        given = [word for word in overrides if word.startswith(_LENGTHS)]
+        told = (
+            f"{' '.join(given)}: makes {steps} steps" if given else "training.steps: is not given"
+        )
         raise ConfigError(
-            f"{told}: the run has {start.step} steps, and is to get {steps}; give more, as in "
+            f"{told}, and {run.summary.run_id} has {start.step} already; name more, as in "
             f"training.steps={2 * start.step}"
         )
     if (other := _step_of_other_rate(longer, run, steps)) is not None:

@@ -195,8 +195,9 @@ def test_a_stretched_run_without_the_shorter_one_is_refused(tmp_path: Path) -> N
         ("norm=ln", r"^norm=ln: a run that is made longer keeps all but .*; it has bn$"),
         ("seed=1", r"^seed=1: "),
         ("probes.batch_size=4", r"^probes\.batch_size=4: "),
-        ("training.epochs=2", r"^training\.epochs=2: the run has 8 steps, and is to get 8; give"),
-        ("training.steps=3", r"^training\.steps=3: the run has 8 steps, and is to get 3; give"),
+        ("training.epochs=2", r"^training\.epochs=2: makes 8 steps, and \w+ has 8 already; name"),
+        ("training.steps=3", r"^training\.steps=3: makes 3 steps, and \w+ has 8 already; name"),
+        ("output.experiment=other", r"^training\.steps: is not given, and \w+ has 8 already"),
         ("training.epoch=3", "training.epoch"),
     ],
 )

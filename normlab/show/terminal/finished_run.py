@@ -86,6 +86,8 @@ def _facts(run: Run) -> list[tuple[str, Text]]:
         f"{summary.name}: {size}"  # without a size where the network was never built
         f"{plural(summary.steps or 0, 'step')} in {seconds:.1f} s on {summary.device}{threads}"
     )
+    if summary.extended_from:
+        line += f"; the first {summary.extended_at} steps are those of {summary.extended_from}"
     return [*facts, ("run", Text(line))]
 
 
