@@ -27,6 +27,7 @@ TYPES = {
 }
 FUNCTIONS = """
 compose(*overrides, config_dir=None)
+extend(run, *overrides, root='results', stretch=False, progress=None)
 load_plugin(plugin)
 model(*overrides, config_dir=None)
 read_run(name=None, root='results')
@@ -287,3 +288,12 @@ def test_importing_costs_nothing() -> None:
         "assert not {'torch', 'pandas', 'numpy', 'hydra', 'rich'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_run_is_made_longer() -> None:
+    short = normlab.run(*TINY, "schedule=constant", "output.keep=true")
+    longer = normlab.extend(short, "training.epochs=4")
+    assert (longer.summary.steps, longer.summary.extended_from) == (16, short.id)
+    assert normlab.extend(short.id[:6], "training.epochs=4").folder == longer.folder
+    with pytest.raises(ConfigError, match="keeps all but"):
+        normlab.extend(short, "seed=1")

@@ -101,7 +101,7 @@ def execute(
     goes_on = not again or place != run_folder(config)
     checkpoint, note = read_checkpoint(place, config, str(device)) if goes_on else (None, "")
     if again and not force and not note:
-        note = "finished before, and made again to keep what output asks for"
+        note = "finished before, and made again to keep its weights or state"
     if start is None and config.training.extends is not None and checkpoint is None:
         start = start_of(config)
     if start is not None and (checkpoint is None or checkpoint.step < start.step):

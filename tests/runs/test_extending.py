@@ -245,7 +245,7 @@ def test_a_run_that_kept_nothing_is_made_again_where_it_is_asked_for(tmp_path: P
     asking = config_in(tmp_path, "schedule=constant", "output.keep=true")
     assert lacks_kept(asking)
     note, *_, finished = make(asking)
-    assert note == Note("finished before, and made again to keep what output asks for")
+    assert note == Note("finished before, and made again to keep its weights or state")
     assert isinstance(finished, Finished)
     assert not lacks_kept(asking)
     plan_extension(read_run(run.folder), ["training.epochs=5"])

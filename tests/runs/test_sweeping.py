@@ -101,7 +101,7 @@ def test_a_finished_run_is_made_again_for_weights_that_it_did_not_keep(tmp_path:
     assert isinstance(claimed, Claimed)
     claimed.lock.release()
     outcome = execute_in_worker(config, force=False, stop=lambda: False)
-    assert "finished before, and made again to keep its weights." in outcome.reason
+    assert "finished before, and made again to keep its weights or state." in outcome.reason
     again = read_run(before.folder)
     assert again.metrics["train_loss"].equals(before.metrics["train_loss"])
     assert read_weights(before.folder)

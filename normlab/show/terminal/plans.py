@@ -35,8 +35,8 @@ def plan_lines(plan: Plan) -> list[str]:
     if plan.weightless:
         verb = "is" if plan.weightless == 1 else "are"
         lines.append(
-            f"{plan.weightless} of those to make {verb} finished, and made again to keep what "
-            "output asks for"
+            f"{plan.weightless} of those to make {verb} finished, and made again to keep weights "
+            "or state"
         )
     if plan.of_other_plugins:
         lines.append(

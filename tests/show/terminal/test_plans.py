@@ -42,7 +42,7 @@ OTHER = Work.of(CONFIGS[0])._replace(width=4 * CONFIGS[0].model.width)
             Plan(CONFIGS[:3], CONFIGS[:2], 1, 0, 0, {}, weightless=1),
             [
                 "3 runs: 2 to make, 1 finished before",
-                "1 of those to make is finished, and made again to keep weights",
+                "1 of those to make is finished, and made again to keep weights or state",
             ],
         ),
         (
