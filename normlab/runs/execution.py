@@ -78,37 +78,17 @@ def execute(
     """Train, record every event, and end with a Finished.
 
     A run that is interrupted or fails keeps what was measured and says so in its summary. One that
-<<<<<<< HEAD
-    has left a checkpoint goes on from there, unless `force`; one that `stop` ends, between two
-    steps, makes a checkpoint first. Raises RunError where it fails while running, or where its
-    summary cannot be computed, and ConfigError where its plugins are not those that are loaded;
-    what `train` and `Recorder` raise comes through, such as BusyError where the run is finished
-    already, unless `force`, or is being made elsewhere.
-=======
     has left a checkpoint goes on from there, unless `force`; one that has none, or none that is as
     far, from `start`, another run's end. One that `stop` ends, between two steps, makes a
-    checkpoint first. Raises RunError where it fails while running, or where its
-    summary cannot be computed; what `train` and `Recorder` raise comes through, such as BusyError
-    where the run is finished already, unless `force`, or is being made elsewhere.
->>>>>>> 8770524 (A finished run that kept its state is made longer: normlab extend)
+    checkpoint first. Raises RunError where it fails while running, or where its summary cannot be
+    computed, and ConfigError where its plugins are not those that are loaded; what `train` and
+    `Recorder` raise comes through, such as BusyError where the run is finished already, unless
+    `force`, or is being made elsewhere.
     """
     plugins.check(config.plugins)
     entered = time.perf_counter()
-    device = select_device(config.runtime.device)
-    again = force or lacks_kept(config)
-    place = working_folder(run_folder(config), force=again)
-    # With `force` only a replacement that was interrupted goes on, never the run itself.
-    goes_on = not again or place != run_folder(config)
-    checkpoint, note = read_checkpoint(place, config, str(device)) if goes_on else (None, "")
-    if again and not force and not note:
-        note = "finished before, and made again to keep its weights or state"
-    if start is None and config.training.extends is not None and checkpoint is None:
-        start = start_of(config)
-    if start is not None and (checkpoint is None or checkpoint.step < start.step):
-        checkpoint = start
-        yield from map(Note, notes_on(start))
-    elif note:
-        yield Note(note)
+    checkpoint, notes = _beginning(config, force, start)
+    yield from map(Note, notes)
     progress = _RunInProgress(config, checkpoint, force=force)
     failure: Exception | None = None
     try:
@@ -133,6 +113,25 @@ def execute(
     if conclusion.fault is not None:
         raise RunError(conclusion.summary.reason) from conclusion.fault
     yield Finished(progress.finished_run(conclusion.summary))
+
+
+def _beginning(
+    config: Config, force: bool, start: SavedRun | None
+) -> tuple[SavedRun | None, list[str]]:
+    """What a run goes on from, None for its beginning, and what a person should know of that."""
+    device = select_device(config.runtime.device)
+    again = force or lacks_kept(config)
+    place = working_folder(run_folder(config), force=again)
+    # With `force` only a replacement that was interrupted goes on, never the run itself.
+    goes_on = not again or place != run_folder(config)
+    checkpoint, note = read_checkpoint(place, config, str(device)) if goes_on else (None, "")
+    if again and not force and not note:
+        note = "finished before, and made again to keep its weights or state"
+    if start is None and config.training.extends is not None and checkpoint is None:
+        start = start_of(config)
+    if start is not None and (checkpoint is None or checkpoint.step < start.step):
+        return start, notes_on(start)
+    return checkpoint, [note] if note else []
 
 
 def _training(

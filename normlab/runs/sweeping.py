@@ -12,13 +12,8 @@ from typing import Any
 from normlab.config import Config, Grid, compose_grids, flatten, run_id
 from normlab.errors import ConfigError, DataError
 from normlab.runs.estimates import Known, Work, estimate, finished_runs
-<<<<<<< HEAD
 from normlab.runs.finding import finished_elsewhere, made_with_other_plugins
-from normlab.runs.folder import lacks_weights, run_folder
-=======
-from normlab.runs.finding import finished_elsewhere
 from normlab.runs.folder import lacks_kept, run_folder
->>>>>>> 8770524 (A finished run that kept its state is made longer: normlab extend)
 from normlab.runs.holding import remove_leftovers
 from normlab.runs.launchers import launch
 from normlab.runs.locks import is_held
