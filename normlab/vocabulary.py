@@ -56,6 +56,11 @@ DIAGNOSES: dict[str, Diagnosis] = {
             sound=True,
         ),
         Diagnosis(
+            *("learns", "", "green", "#8ED2B8"),
+            "of a watched network: the probe batch's loss came to half of what it was, or less",
+            sound=True,
+        ),
+        Diagnosis(
             *("healthy", "", "green", "#B8E3D6"),
             "not trained, and at init the gradient reaches every layer",
             sound=True,

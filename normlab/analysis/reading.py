@@ -9,7 +9,7 @@ from pandas import DataFrame
 from normlab.analysis.filters import where
 from normlab.analysis.frames import to_frame
 from normlab.bounded_files import read_bounded
-from normlab.config import from_yaml
+from normlab.config import from_yaml, watched_from_yaml
 from normlab.errors import ConfigError
 from normlab.runs import (
     CONFIG_FILE,
@@ -19,6 +19,7 @@ from normlab.runs import (
     parse_summary,
     read_environment,
     run_folders,
+    watched_id,
     with_origin,
 )
 
@@ -61,5 +62,9 @@ def _summaries(paths: Sequence[Path], problems: list[str]) -> Iterator[tuple[str
 
 def _pending(folder: str) -> Summary:
     """A stand-in for the summary of a run that has none yet."""
-    config = from_yaml(read_bounded(f"{folder}/{CONFIG_FILE}").decode())
-    return Summary.pending(config, "running" if is_running(Path(folder)) else "unfinished")
+    text = read_bounded(f"{folder}/{CONFIG_FILE}").decode()
+    status = "running" if is_running(Path(folder)) else "unfinished"
+    watched = watched_from_yaml(text)
+    if watched is not None:
+        return Summary.of_watched(watched, status, run_id=watched_id(Path(folder)))
+    return Summary.pending(from_yaml(text), status)

@@ -52,15 +52,15 @@ class Run(Shown):
     They raise RecordError where they are missing, damaged or of a run without an end.
     """
 
-    def __init__(self, folder: Place, files: "run_files.Run | None" = None):
+    def __init__(self, folder: Place, files: "run_files.Run | run_files.WatchedRun | None" = None):
         self.folder = Path(folder)
         if files is not None:
             self.files = files
 
     @functools.cached_property
-    def files(self) -> "run_files.Run":
+    def files(self) -> "run_files.Run | run_files.WatchedRun":
         """What the run's files say."""
-        return run_files.read_run(self.folder)
+        return run_files.read_any_run(self.folder)
 
     @property
     def id(self) -> str:
@@ -69,8 +69,8 @@ class Run(Shown):
 
     @property
     def config(self) -> "Config":
-        """The whole configuration."""
-        return self.files.config
+        """The whole configuration; RecordError for a training that was only watched."""
+        return run_files.made_run(self.files).config
 
     @property
     def environment(self) -> dict[str, Any]:

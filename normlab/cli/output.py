@@ -13,7 +13,7 @@ from normlab.text import plural, printable
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from normlab.runs import Run
+    from normlab.runs import Run, WatchedRun
 
 # In columns, of what goes into a file or a pipe.
 FILE_WIDTH = 120
@@ -66,7 +66,7 @@ def print_answer(form: str, values: Any, draw: "Callable[[], RenderableType]") -
     print_shown(answer(values, draw))
 
 
-def print_run(run: "Run", form: str) -> None:
+def print_run(run: "Run | WatchedRun", form: str) -> None:
     """Print a run's report, or in another format its summary."""
     from normlab.show import run_report
 

@@ -30,6 +30,9 @@ _OUTSIDE_FILES = {
     "output": "config.yaml",
 }
 
+# A key of config.yaml of a training that normlab only watches, and cannot make.
+WATCHED = "watched"
+
 # What is part of a run's identity, as it changes what is measured or when, and leaves the training
 # as it is, bit for bit.
 _BESIDE_TRAINING: dict[str, Any] = {"probes": True, "training": {"evaluate_every_epochs"}}
@@ -73,10 +76,18 @@ def describe(config: Config) -> str:
 
 def to_yaml(config: Config) -> str:
     """The resolved config as YAML that `from_yaml` loads back to an equal Config."""
+    return _yaml(config.model_dump(mode="json"))
+
+
+def watched_to_yaml(settings: Mapping[str, Any]) -> str:
+    """What is known of a watched training, as YAML that `watched_from_yaml` loads back."""
+    return _yaml({WATCHED: True, **settings})
+
+
+def _yaml(values: Mapping[str, Any]) -> str:
     from omegaconf import OmegaConf
 
-    values = config.model_dump(mode="json")
-    text = OmegaConf.to_yaml(OmegaConf.create(values))
+    text = OmegaConf.to_yaml(OmegaConf.create(dict(values)))
     # It leaves such a line break as it is, to be read as a space; JSON is YAML, too.
     return json.dumps(values, indent=2) + "\n" if "\x85" in text else text
 
@@ -84,6 +95,14 @@ def to_yaml(config: Config) -> str:
 def from_yaml(text: str) -> Config:
     """A Config from `to_yaml`'s text; raises ConfigError where it is not one."""
     return from_plain(parse_yaml(text, "not a config"))
+
+
+def watched_from_yaml(text: str) -> dict[str, Any] | None:
+    """What a watched training's config.yaml says; None of a text that is a run's config."""
+    values = parse_yaml(text, "not a config")
+    if not isinstance(values, dict) or values.get(WATCHED) is not True:
+        return None
+    return {key: value for key, value in values.items() if key != WATCHED}
 
 
 def from_plain(values: Any) -> Config:

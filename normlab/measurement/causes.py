@@ -134,28 +134,36 @@ class Found(NamedTuple):
 def find_cause(figures: Figures) -> Found:
     """The cause of the first rule whose facts hold; `unknown` where none does, or one that comes
     before it asks for what was not measured."""
-    missing: dict[str, None] = {}
     rules = [rule for rule in RULES if figures.ending.step or rule.cause in AT_INIT]
-    for rule in rules:
-        for way in rule.ways(figures):
+    found = decide((rule.cause, rule.ways(figures)) for rule in rules)
+    if not figures.ending.step and found == Found("unknown", (), ()):
+        return Found("none", (), ())
+    return found
+
+
+def decide(causes: Iterable[tuple[str, Iterable[Way]]]) -> Found:
+    """The first cause that shows itself in one of its ways, as `find_cause` says."""
+    missing: dict[str, None] = {}
+    for cause, ways in causes:
+        for way in ways:
             if all(fact.holds for fact in way):
                 if missing:
                     return Found("unknown", (), tuple(missing))
-                return Found(rule.cause, way, ())
+                return Found(cause, way, ())
             # A fact that does not hold excludes a way whatever the others are.
             if all(fact.holds or fact.value is None for fact in way):
                 lacking = (fact.probe for fact in way if fact.value is None and fact.probe)
                 missing |= dict.fromkeys(lacking)
-    if not figures.ending.step and not missing:
-        return Found("none", (), ())
     return Found("unknown", (), tuple(missing))
 
 
-def _above(figure: str, value: Figure, threshold: float, probe: str = "") -> Fact:
+def above(figure: str, value: Figure, threshold: float, probe: str = "") -> Fact:
+    """That a figure is above a threshold."""
     return Fact(figure, value, True, threshold, probe)
 
 
-def _below(figure: str, value: Figure, threshold: float, probe: str = "") -> Fact:
+def below(figure: str, value: Figure, threshold: float, probe: str = "") -> Fact:
+    """That a figure is below a threshold."""
     return Fact(figure, value, False, threshold, probe)
 
 
@@ -174,15 +182,15 @@ def _train_skill(f: Figures) -> tuple[str, Figure]:
 
 
 def _trains(f: Figures) -> Fact:
-    return _above(*_train_skill(f), TRAINED_SKILL)
+    return above(*_train_skill(f), TRAINED_SKILL)
 
 
 def _memorizes(f: Figures) -> Iterable[Way]:
     share = _over(f.test_skill, f.train_skill)
-    yield _trains(f), _below("share of it on the test set", share, MEMORIZED_SHARE)
+    yield _trains(f), below("share of it on the test set", share, MEMORIZED_SHARE)
     yield (
-        _above(*_train_skill(f), HALF_SKILL),
-        _below("the same of test accuracy", f.test_skill, GUESSING_SKILL),
+        above(*_train_skill(f), HALF_SKILL),
+        below("the same of test accuracy", f.test_skill, GUESSING_SKILL),
     )
     if f.label_noise:  # more than half of the noise is learned, of which no rule tells
         yield _label_noise(f), _above(*_train_skill(f), 1 - f.label_noise / 2)
@@ -212,12 +220,12 @@ def _slowed_by_noise(f: Figures) -> Iterable[Way]:
 
 
 def _zero_init(f: Figures) -> Iterable[Way]:
-    yield (_below("‖W‖/√width at init", f.gain_init, TINY_GAIN, "weight_norm"),)
+    yield (below("‖W‖/√width at init", f.gain_init, TINY_GAIN, "weight_norm"),)
 
 
 def _cropped(f: Figures) -> Iterable[Way]:
     kept = f.config.data.kept_share
-    yield (_below("share of an image that a random crop leaves", kept, CROPPED_SHARE),)
+    yield (below("share of an image that a random crop leaves", kept, CROPPED_SHARE),)
 
 
 def _ratio(f: Figures, state: State) -> Figure:
@@ -229,15 +237,15 @@ def _ratio(f: Figures, state: State) -> Figure:
 
 
 def _init_above(f: Figures, ratio: float) -> Fact:
-    return _above("first/last gradient at init", _ratio(f, f.init), ratio, "delta_rms")
+    return above("first/last gradient at init", _ratio(f, f.init), ratio, "delta_rms")
 
 
 def _init_below(f: Figures, ratio: float) -> Fact:
-    return _below("first/last gradient at init", _ratio(f, f.init), ratio, "delta_rms")
+    return below("first/last gradient at init", _ratio(f, f.init), ratio, "delta_rms")
 
 
 def _end_above(f: Figures, ratio: float) -> Fact:
-    return _above("first/last gradient at the end", _ratio(f, f.end), ratio, "delta_rms")
+    return above("first/last gradient at the end", _ratio(f, f.end), ratio, "delta_rms")
 
 
 def _exploding_at_init(f: Figures) -> Iterable[Way]:
@@ -249,7 +257,7 @@ def _exploding_forward(f: Figures) -> Iterable[Way]:
     if f.config.norm.normalizes:
         return
     loss = _over(f.loss_init, f.chance_loss)
-    yield (_above("loss at init over that of chance", loss, EXPLODED_LOSS, PROBE_LOSS),)
+    yield (above("loss at init over that of chance", loss, EXPLODED_LOSS, PROBE_LOSS),)
 
 
 def _vanishing_at_init(f: Figures) -> Iterable[Way]:
@@ -259,29 +267,29 @@ def _vanishing_at_init(f: Figures) -> Iterable[Way]:
 def _alike(f: Figures) -> Fact:
     cosine = f.init.cosine
     measured = cosine if not math.isnan(cosine) or f.config.model.depth == 1 else None
-    return _above("samples' mean cosine at init", measured, COLLAPSED_COSINE, "sample_cosine")
+    return above("samples' mean cosine at init", measured, COLLAPSED_COSINE, "sample_cosine")
 
 
 def _alike_less(f: Figures, threshold: float) -> Fact:
     centred = None if math.isnan(f.init.centred_cosine) else f.init.centred_cosine
     less = "the same less what units have in common"
-    return _above(less, centred, threshold, "act_std")
+    return above(less, centred, threshold, "act_std")
 
 
 def _deep(f: Figures, layers: int = DEEP) -> Fact:
-    return _above("hidden layers without skips", f.layers_without_skips, layers - 1)
+    return above("hidden layers without skips", f.layers_without_skips, layers - 1)
 
 
 def _collapsed_by_biases(f: Figures) -> Iterable[Way]:
     phi = ACTIVATIONS[f.config.model.activation].phi
     # Of a nonlinearity that is not 0 at 0 all samples look alike without any bias.
     if phi is None or not np.any(phi(np.zeros(1))):
-        yield _alike(f), _above("model.bias_std", f.config.model.bias_std, LARGE_BIAS)
+        yield _alike(f), above("model.bias_std", f.config.model.bias_std, LARGE_BIAS)
 
 
 def _collapsed(f: Figures) -> Iterable[Way]:
     if f.config.norm.erases_channel_means:
-        yield (_below("what norm and pooling leave of a channel's mean", 0.0, 1.0),)
+        yield (below("what norm and pooling leave of a channel's mean", 0.0, 1.0),)
     yield _alike(f), _alike_less(f, FORGOTTEN_COSINE)
     yield _alike(f), _alike_less(f, COLLAPSED_CENTRED_COSINE), _deep(f, VERY_DEEP)
 
@@ -297,25 +305,25 @@ def _stale_statistics(f: Figures) -> Iterable[Way]:
     if not f.config.norm.over_batch:
         return
     learned = _over(f.loss_end, f.chance_loss)
-    below = _below("train-mode loss over that of chance", learned, LEARNED_LOSS, PROBE_LOSS)
+    learning = below("train-mode loss over that of chance", learned, LEARNED_LOSS, PROBE_LOSS)
     apart = "eval-mode loss over train-mode loss", _over(f.loss_end_eval_mode, f.loss_end)
-    yield below, _above(*apart, STALE_RATIO, PROBE_LOSS)
+    yield learning, above(*apart, STALE_RATIO, PROBE_LOSS)
     left = f.config.norm.share_of_start(f.ending.step)
     yield (
-        below,
-        _above(*apart, LAGGING_RATIO, PROBE_LOSS),
-        _above("share that running statistics keep of their start", left, MOSTLY_START),
+        learning,
+        above(*apart, LAGGING_RATIO, PROBE_LOSS),
+        above("share that running statistics keep of their start", left, MOSTLY_START),
     )
 
 
 def _weight_decay(f: Figures) -> Iterable[Way]:
     decay = f.config.optimizer.weight_decay
     kept = "median ‖W‖ at the end over that at init", f.weight_kept
-    yield _below(*kept, DECAYED, "weight_norm"), _above("optimizer.weight_decay", decay, 0)
+    yield below(*kept, DECAYED, "weight_norm"), above("optimizer.weight_decay", decay, 0)
 
 
 def _short_path(f: Figures, path: float = SHORT_PATH) -> Fact:
-    return _below("sum of ‖ΔW‖/‖W‖ over all steps", f.path, path, "update_ratio")
+    return below("sum of ‖ΔW‖/‖W‖ over all steps", f.path, path, "update_ratio")
 
 
 def _step(f: Figures) -> tuple[str, Figure]:
@@ -326,12 +334,12 @@ def _clipping(f: Figures) -> Iterable[Way]:
     clip, eps = f.config.training.clip_norm, getattr(f.config.optimizer, "eps", math.inf)
     # Adam divides a gradient by its own size, until that is lost in ε.
     if clip is not None and clip / math.sqrt(f.ending.parameters) < LOST_IN_EPS * eps:
-        left = _below("share of the gradient that clipping leaves", f.clip_factor, CLIPPED)
+        left = below("share of the gradient that clipping leaves", f.clip_factor, CLIPPED)
         yield left, _short_path(f)
 
 
 def _rate_too_small(f: Figures) -> Iterable[Way]:
-    yield _below(*_step(f), SMALL_STEP, "update_ratio"), _short_path(f)
+    yield below(*_step(f), SMALL_STEP, "update_ratio"), _short_path(f)
 
 
 def _too_few_steps(f: Figures) -> Iterable[Way]:
@@ -340,16 +348,16 @@ def _too_few_steps(f: Figures) -> Iterable[Way]:
 
 def _batch_too_small(f: Figures) -> Iterable[Way]:
     values = f.normalized_values
-    yield (_below("values that a batch has for a mean", values, FEW_VALUES),)
+    yield (below("values that a batch has for a mean", values, FEW_VALUES),)
 
 
 def _bottleneck(f: Figures) -> Iterable[Way]:
-    yield (_below("units over bits of the label", f.narrowest / f.bits, 1.0),)
+    yield (below("units over bits of the label", f.narrowest / f.bits, 1.0),)
 
 
 def _diverged(f: Figures) -> Iterable[Way]:
     if f.ending.status == "diverged":
-        yield (_above("loss or gradient", math.inf, LARGEST_FLOAT),)
+        yield (above("loss or gradient", math.inf, LARGEST_FLOAT),)
 
 
 def _diverged_at_init(f: Figures) -> Iterable[Way]:
@@ -360,16 +368,16 @@ def _diverged_at_init(f: Figures) -> Iterable[Way]:
 def _rate_too_large(f: Figures) -> Iterable[Way]:
     most = GROWN_BEFORE_NORM if f.config.norm.normalizes else GROWN
     grown = "median ‖W‖ at the end over that at init or √width", f.weight_growth
-    yield (_above(*grown, most, "weight_norm"),)
+    yield (above(*grown, most, "weight_norm"),)
     if not f.config.norm.normalizes:
-        yield (_above(*_step(f), LARGE_STEP, "update_ratio"),)
+        yield (above(*_step(f), LARGE_STEP, "update_ratio"),)
     yield (
-        _above("dead units at the end", f.dead_end, DEAD, "dead_fraction"),
-        _below("dead units at init", f.dead_init, DEAD, "dead_fraction"),
+        above("dead units at the end", f.dead_end, DEAD, "dead_fraction"),
+        below("dead units at init", f.dead_init, DEAD, "dead_fraction"),
     )
     yield (
         _init_above(f, FAINT_RATIO),
-        _below("first/last gradient at the end", _ratio(f, f.end), VANISHING_RATIO, "delta_rms"),
+        below("first/last gradient at the end", _ratio(f, f.end), VANISHING_RATIO, "delta_rms"),
     )
 
 
@@ -379,14 +387,14 @@ def _fall(f: Figures) -> tuple[str, Figure]:
 
 def _capacity(f: Figures) -> Iterable[Way]:
     if f.config.model.activation == "identity":
-        yield _below("layers with a nonlinearity", 0, 1), _below(*_fall(f), STILL_FALLING)
+        yield below("layers with a nonlinearity", 0, 1), below(*_fall(f), STILL_FALLING)
     units = f.narrowest / f.ending.classes
-    yield (_below("units of the last hidden layer over classes", units, 1),)
+    yield (below("units of the last hidden layer over classes", units, 1),)
 
 
 def _few_values(f: Figures) -> Iterable[Way]:
     pixels = f.config.data.pixels or math.inf
-    yield (_below("values of an image over bits of the label", pixels / f.bits, 1),)
+    yield (below("values of an image over bits of the label", pixels / f.bits, 1),)
 
 
 def _faint_at_init(f: Figures) -> Iterable[Way]:
@@ -396,17 +404,17 @@ def _faint_at_init(f: Figures) -> Iterable[Way]:
 def _stopped(f: Figures) -> Iterable[Way]:
     if f.ending.status == "stopped":
         skill, value = _train_skill(f)
-        yield (_below(f"{skill}, at training.stop_value", value, TRAINED_SKILL),)
+        yield (below(f"{skill}, at training.stop_value", value, TRAINED_SKILL),)
 
 
 def _noisy(f: Figures) -> Iterable[Way]:
-    yield (_above("norm.noise", getattr(f.config.norm, "noise", 0), 0),)
+    yield (above("norm.noise", getattr(f.config.norm, "noise", 0), 0),)
 
 
 def _still_falling(f: Figures) -> Iterable[Way]:
     yield (
-        _above(*_fall(f), STILL_FALLING),
-        _below("hidden layers without skips", f.layers_without_skips, VERY_DEEP),
+        above(*_fall(f), STILL_FALLING),
+        below("hidden layers without skips", f.layers_without_skips, VERY_DEEP),
     )
 
 
@@ -421,7 +429,7 @@ def _exploding_behind_norm_to_the_end(f: Figures) -> Iterable[Way]:
 
 
 def _moved_little_a_step(f: Figures) -> Iterable[Way]:
-    yield _short_path(f, LEARNING_PATH), _below(*_step(f), GOOD_STEP, "update_ratio")
+    yield _short_path(f, LEARNING_PATH), below(*_step(f), GOOD_STEP, "update_ratio")
 
 
 def _moved_little_in_all(f: Figures) -> Iterable[Way]:

@@ -143,8 +143,8 @@ def figures_of(
     )
     init, end = states
     snapshots = (init.step, end.step)
-    weights = [_of_layers(layers, "weight_norm", step) for step in snapshots]
-    dead = [_of_layers(layers, "dead_fraction", step) for step in snapshots]
+    weights = [values_at(layers, "weight_norm", step) for step in snapshots]
+    dead = [values_at(layers, "dead_fraction", step) for step in snapshots]
     losses = _column(metrics, "probe_loss_train_mode")
     return Figures(
         config=config,
@@ -159,9 +159,9 @@ def figures_of(
         loss_end_eval_mode=_at_end(metrics, "probe_loss_eval_mode"),
         falling=_falling(metrics),
         gain_init=_largest_gain(config, weights[0]),
-        weight_kept=_growth(weights, 0.0),
-        weight_growth=_growth(weights, math.sqrt(config.model.width)),
-        update=_mean_update(layers, ending.step),
+        weight_kept=growth(weights, 0.0),
+        weight_growth=growth(weights, math.sqrt(config.model.width)),
+        update=mean_update(layers, ending.step),
         dead_init=_mean(dead[0]),
         dead_end=_mean(dead[1]),
         clip_factor=_median(_column(metrics, "clip_factor")),
@@ -179,7 +179,7 @@ def _at_end(metrics: "DataFrame", name: str) -> Figure:
     return values[0] if values else None
 
 
-def _of_layers(layers: "DataFrame", probe: str, step: int) -> NDArray[np.float64] | None:
+def values_at(layers: "DataFrame", probe: str, step: int) -> NDArray[np.float64] | None:
     """A probe's values of every layer at one step, from the input; None where none was measured."""
     if probe not in layers or not len(layers):
         return None
@@ -213,7 +213,7 @@ def _largest_gain(config: Config, weights: NDArray[np.float64] | None) -> Figure
     return float(weights.max()) / math.sqrt(config.model.width)
 
 
-def _growth(weights: "Sequence[NDArray[np.float64] | None]", least: float) -> Figure:
+def growth(weights: "Sequence[NDArray[np.float64] | None]", least: float) -> Figure:
     """Median of ‖W‖ at the end over that at init, or over `least` where that is more."""
     before, after = weights
     if before is None or after is None:
@@ -223,8 +223,11 @@ def _growth(weights: "Sequence[NDArray[np.float64] | None]", least: float) -> Fi
     return float(np.median(grown)) if len(grown) else math.nan
 
 
-def _mean_update(layers: "DataFrame", steps: int) -> Figure:
-    """By trapezoids between measured steps; the last one stands for all behind it."""
+def mean_update(layers: "DataFrame", steps: int) -> Figure:
+    """Mean over steps of ‖ΔW‖/‖W‖, of the layer where it is largest; None where not measured.
+
+    By trapezoids between measured steps; the last one stands for all behind it.
+    """
     if "update_ratio" not in layers:
         return None
     measured = layers.dropna(subset=["update_ratio"])

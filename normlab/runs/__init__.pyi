@@ -23,8 +23,15 @@ from .finding import short_id as short_id
 from .folder import CHECKPOINT_FILE as CHECKPOINT_FILE
 from .folder import CONFIG_FILE as CONFIG_FILE
 from .folder import Run as Run
+from .folder import WatchedRun as WatchedRun
 from .folder import is_final as is_final
+<<<<<<< HEAD
 from .folder import lacks_kept as lacks_kept
+=======
+from .folder import lacks_weights as lacks_weights
+from .folder import made_run as made_run
+from .folder import read_any_run as read_any_run
+>>>>>>> e0a13d2 (A watch on any network in anybody's loop: gradients of every step, snapshots, a folder that show reads)
 from .folder import read_run as read_run
 from .folder import read_table as read_table
 from .folder import read_weights as read_weights
@@ -38,6 +45,7 @@ from .locks import LOCK_FILE as LOCK_FILE
 from .locks import is_running as is_running
 from .locks import read_lock as read_lock
 from .outcomes import Outcome as Outcome
+from .provenance import made_with as made_with
 from .provenance import of_other_data as of_other_data
 from .provenance import read_environment as read_environment
 from .provenance import start_of as start_of
@@ -71,3 +79,5 @@ from .trials import second_cause as second_cause
 from .trials import steps_of_trials as steps_of_trials
 from .trials import why_no_trials as why_no_trials
 from .trials import words_with as words_with
+from .watched import WatchedFolder as WatchedFolder
+from .watched import watched_id as watched_id

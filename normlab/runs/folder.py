@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab.bounded_files import open_regular, read_bounded
-from normlab.config import Config, from_yaml, run_id
+from normlab.config import Config, from_yaml, run_id, watched_from_yaml
 from normlab.errors import ConfigError, RecordError
 from normlab.runs.provenance import ENVIRONMENT_BYTES, ENVIRONMENT_FILE, with_origin
 from normlab.runs.summary import (
@@ -49,6 +49,17 @@ class Run:
     summary: Summary
 
 
+@dataclass(frozen=True)
+class WatchedRun:
+    """The folder of a training that somebody else's loop made, read: a run without a config."""
+
+    folder: Path
+    environment: dict[str, Any]
+    metrics: "DataFrame"
+    layers: "DataFrame"
+    summary: Summary
+
+
 def run_folder(config: Config) -> Path:
     """Where a config's files go: results/<experiment>/<run_id>."""
     return Path(config.output.root) / config.output.experiment / run_id(config)
@@ -75,12 +86,27 @@ def lacks_kept(config: Config) -> bool:
 
 
 def read_run(folder: Path) -> Run:
-    """A run's files; raises RecordError where they are missing, damaged or unfinished."""
+    """A run's files; raises RecordError where they are missing, damaged or unfinished, or of a
+    training that was only watched."""
+    return made_run(read_any_run(folder))
+
+
+def made_run(found: Run | WatchedRun) -> Run:
+    """A run that normlab made; raises RecordError for a training that it only watched."""
+    if isinstance(found, WatchedRun):
+        raise RecordError(
+            f"{found.folder}: a training that normlab only watched; it has no config to make it by"
+        )
+    return found
+
+
+def read_any_run(folder: Path) -> Run | WatchedRun:
+    """The files of a run or of a training that was watched; raises RecordError as `read_run`."""
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such run folder")
     file = folder / CONFIG_FILE
     try:
-        config = from_yaml(read_bounded(file).decode())
+        config = _config(read_bounded(file).decode())
         file = folder / SUMMARY_FILE
         text = read_bounded(file)
         file = folder / ENVIRONMENT_FILE
@@ -106,7 +132,13 @@ def read_run(folder: Path) -> Run:
     if not summary.model_fields_set.issuperset(SUMMARY_KEYS):
         raise RecordError(f"{folder}: its summary is not normlab's; run it again with --force")
     summary = with_origin(summary, environment)
+    if config is None:
+        return WatchedRun(folder, environment, metrics, layers, summary)
     return Run(folder, config, environment, metrics, layers, summary)
+
+
+def _config(text: str) -> Config | None:
+    return from_yaml(text) if watched_from_yaml(text) is None else None
 
 
 def parse_environment(text: bytes) -> dict[str, Any]:

@@ -20,7 +20,7 @@ GROUP_ROWS = 100_000
 MOST_CELLS = 150_000_000
 MOST_BYTES = 1 << 31
 # Columns whose values are not floating-point numbers.
-TEXTS = ("name", "kind")
+TEXTS = ("name", "kind", "role")
 WHOLE = ("step", "layer")
 
 

@@ -107,6 +107,11 @@ class Summary(BaseModel):
             **known,
         )
 
+    @classmethod
+    def of_watched(cls, settings: Mapping[str, Any], status: str, **known: Any) -> Self:
+        """The summary of a training that somebody else's loop makes, with what is known of it."""
+        return cls(version=SUMMARY_VERSION, status=status, config=dict(settings), **known)
+
     def to_plain(self) -> dict[str, Any]:
         """The content of summary.json."""
         return self.model_dump(mode="json", by_alias=True)

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 from normlab.bounded_files import open_regular
 from normlab.config import Config
 from normlab.runs.files import unwritable
-from normlab.runs.parquet import MOST_BYTES, checked, read_parquet, to_frame, write_parquet
+from normlab.runs.parquet import (
+    MOST_BYTES,
+    TEXTS,
+    WHOLE,
+    checked,
+    read_parquet,
+    to_frame,
+    write_parquet,
+)
 from normlab.training import LAYER_COLUMNS, METRIC_COLUMNS, OLDEST_METRIC_COLUMNS
 
 if TYPE_CHECKING:
@@ -43,15 +51,11 @@ def columns_of(config: Config, name: TableName) -> tuple[str, ...]:
     return METRIC_COLUMNS if name == "metrics" else (*LAYER_COLUMNS, *config.probes.measure)
 
 
-def _schema(columns: Sequence[str]) -> "pyarrow.Schema":
+def table_schema(columns: Sequence[str]) -> "pyarrow.Schema":
+    """What the columns of a table hold."""
     import pyarrow
 
-    types = {
-        "step": pyarrow.int64(),
-        "layer": pyarrow.int64(),
-        "name": pyarrow.string(),
-        "kind": pyarrow.string(),
-    }
+    types = {name: pyarrow.string() for name in TEXTS} | {name: pyarrow.int64() for name in WHOLE}
     return pyarrow.schema([(name, types.get(name, pyarrow.float64())) for name in columns])
 
 
@@ -74,7 +78,7 @@ class TableStream:
 
     def __init__(self, folder: Path, name: TableName, columns: Sequence[str], start: Position):
         self.path = stream_file(folder, name)
-        self._schema = _schema(columns)
+        self._schema = table_schema(columns)
         self._rows: list[Mapping[str, Any]] = []  # not yet written
         self._position = start
         try:
@@ -102,22 +106,30 @@ class TableStream:
         """Append rows at once, those of another run's table; columns that it lacks are empty."""
         import pyarrow
 
-        self.write()
         columns = frame.reindex(columns=self._schema.names)
         if len(columns):
-            batch = pyarrow.RecordBatch.from_pandas(columns, self._schema, preserve_index=False)
-            self._append(_encoded(batch))
+            self.append(
+                pyarrow.RecordBatch.from_pandas(columns, self._schema, preserve_index=False)
+            )
+
+    def append(self, batch: "pyarrow.RecordBatch") -> None:
+        """Write a batch of rows behind those that are kept."""
+        self._write_kept()
+        self._append(_encoded(batch))
 
     def write(self) -> Position:
         """Append the rows that are kept and push them to the disk; how much there is now."""
-        if self._rows:
-            self._append(_encoded(self._batch()))
-            self._rows.clear()
+        self._write_kept()
         try:
             os.fsync(self._file)
         except OSError as error:
             raise unwritable(self.path, error) from error
         return self._position
+
+    def _write_kept(self) -> None:
+        if self._rows:
+            self._append(_encoded(self._batch()))
+            self._rows.clear()
 
     def frame(self) -> "DataFrame":
         """All rows, written or not."""
@@ -213,7 +225,7 @@ def complete_table(folder: Path, name: TableName, columns: Sequence[str]) -> Non
         batches: Iterator[pyarrow.RecordBatch] = iter(())
         if stream.exists():
             batches = _batches(stack.enter_context(open_regular(stream, MOST_BYTES)))
-        write_parquet(file, _schema(columns), batches)
+        write_parquet(file, table_schema(columns), batches)
 
 
 def _encoded(batch: "pyarrow.RecordBatch") -> Any:

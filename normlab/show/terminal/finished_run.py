@@ -10,7 +10,7 @@ from rich.text import Text
 
 from normlab.measurement import predict
 from normlab.plugins import command
-from normlab.runs import Run, short_id, why_no_trials
+from normlab.runs import Run, WatchedRun, short_id, why_no_trials
 from normlab.show.terminal.layer_table import layer_table
 from normlab.show.terminal.plain_tables import diagnosis_style, facts_table
 from normlab.show.terminal.strips import gradient_strips
@@ -34,7 +34,7 @@ class HasDiagnosis(Protocol):
     def advice(self) -> Sequence[str]: ...
 
 
-def run_report(run: Run, width: int) -> Group:
+def run_report(run: Run | WatchedRun, width: int) -> Group:
     """A run's layers, diagnosis, accuracy, where its files lie, and what to try next."""
     summary = run.summary
     parts: list[RenderableType] = [*gradient_strips(run.layers, width)]
@@ -46,12 +46,12 @@ def run_report(run: Run, width: int) -> Group:
         facts.add_row(name, text)
     facts.add_row("command", Text(shlex.join(run.environment.get("command", []))))
     facts.add_row("files", Text(str(run.folder)))
-    if why_no_trials(summary) is None:
+    if isinstance(run, Run) and why_no_trials(summary) is None:
         facts.add_row("next", Text(f"{shlex.join(command())} doctor {_named(run.folder)}"))
     return Group(*parts, facts)
 
 
-def run_card(run: Run, width: int) -> Group:
+def run_card(run: Run | WatchedRun, width: int) -> Group:
     """A run in short, as a notebook shows it: its name, its gradients and what became of it."""
     facts = facts_table()
     for name, text in _facts(run):
@@ -71,11 +71,11 @@ def diagnosis_facts(summary: HasDiagnosis) -> list[tuple[str, Text]]:
     return facts
 
 
-def _facts(run: Run) -> list[tuple[str, Text]]:
+def _facts(run: Run | WatchedRun) -> list[tuple[str, Text]]:
     """What became of a run, each under its name."""
     summary = run.summary
     facts = diagnosis_facts(summary)
-    theory = theory_line(run)
+    theory = theory_line(run) if isinstance(run, Run) else ""
     if theory:
         facts.append(("theory", Text(theory)))
     facts += [(name, Text(text)) for name, text in scores(run).items()]
@@ -113,7 +113,7 @@ def cause_line(summary: HasDiagnosis) -> str:
     return f"{summary.cause}{': ' if evidence else ''}{evidence}"
 
 
-def scores(run: Run) -> dict[str, str]:
+def scores(run: Run | WatchedRun) -> dict[str, str]:
     """Train and test accuracy and loss, and at which step where that is not the last."""
     summary = run.summary
     measured_at = int(run.metrics["step"].iloc[-1]) if len(run.metrics) else 0

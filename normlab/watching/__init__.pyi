@@ -1,0 +1,3 @@
+from .judging import WatchDiagnosis as WatchDiagnosis
+from .watch import Watch as Watch
+from .watch import WatchWarning as WatchWarning

@@ -1,0 +1,71 @@
+"""The optimizers that step watched weights, and which of them a watch refuses."""
+
+from collections.abc import Sequence
+from types import FrameType
+
+import torch
+from torch import Tensor
+from torch.optim import LBFGS, Optimizer
+
+from normlab.errors import ConfigError
+from normlab.watching.gradients import NormRing
+from normlab.watching.weights import WatchedWeight
+
+
+class Followed:
+    """An optimizer that steps watched weights, and how far it has come."""
+
+    def __init__(self, optimizer: Optimizer, weights: Sequence[WatchedWeight], step: int = 0):
+        own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        self.places = [i for i, weight in enumerate(weights) if id(weight.parameter) in own]
+        self.parameters: list[Tensor] = [weights[place].parameter for place in self.places]
+        self.size = size_of(optimizer)
+        self.step = step
+        self.ring = NormRing(self.parameters)
+        self.before: list[Tensor] | None = None  # the weights, where this step's update is measured
+        self._taking: FrameType | None = None  # the step that is being taken
+
+    def begins(self, caller: FrameType) -> bool:
+        """Whether a step begins, and not one within a step: an optimizer whose class calls its
+        parent's `step` is heard twice."""
+        if self._taking is not None and _is_on_stack(self._taking, caller):
+            return False
+        self._taking = caller
+        return True
+
+    def ends(self, caller: FrameType) -> bool:
+        """Whether it is the end of the step that began."""
+        if self._taking is not caller:
+            return False
+        self._taking = None
+        return True
+
+
+def size_of(optimizer: Optimizer) -> int:
+    """How many parameters it has, of which a person may add some."""
+    return sum(len(group["params"]) for group in optimizer.param_groups)
+
+
+def _is_on_stack(frame: FrameType, top: FrameType | None) -> bool:
+    while top is not None:
+        if top is frame:
+            return True
+        top = top.f_back
+    return False
+
+
+def refuse(optimizer: Optimizer) -> None:
+    """Raise ConfigError for an optimizer whose gradients after a step are not those of the step;
+    asked as a step begins."""
+    name = type(optimizer).__name__
+    if isinstance(optimizer, LBFGS):
+        raise ConfigError(f"{name}: takes many gradients in a step, of which none is the step's")
+    if name == "ZeroRedundancyOptimizer":  # its module needs what not every build has
+        raise ConfigError(
+            f"{name}: each process steps a part of the weights only; use fully_shard, or a plain "
+            "optimizer"
+        )
+    if torch._C._current_graph_task_id() != -1:
+        raise ConfigError(
+            f"{name}: steps within the backward pass, when other gradients are not there yet"
+        )

@@ -1,0 +1,272 @@
+"""What every layer of any network does with a probe batch, without leaving a trace."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from normlab.config import PROBES
+from normlab.errors import ConfigError
+from normlab.measurement import Observation
+from normlab.text import first_line
+from normlab.training import matrix_products
+from normlab.watching.untouched import untouched
+from normlab.watching.weights import WatchedWeight
+
+# What the network takes, what the loss takes beside its output, and the loss.
+Probe = tuple[Any, Any, Callable[[Any, Any], Tensor]]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was measured of every watched weight, and the probe batch's mean loss."""
+
+    values: dict[str, list[float]]  # by probe, a value for each weight; NaN where it has none
+    loss: float
+    loss_eval_mode: float  # NaN where no running statistics make a difference
+    turns: list[int | None]  # of each weight, as the how manyth its layer ran first
+
+
+def checked_probe(probe: Any, device: torch.device) -> Probe:
+    """A probe as a person gives it, for a network on a device; raises ConfigError."""
+    if not isinstance(probe, tuple | list) or len(probe) != 3 or not callable(probe[2]):
+        raise ConfigError(
+            "probe: must be (x, y, loss_fn), a batch, its targets, and a function of the network's "
+            "output and the targets"
+        )
+    x, y, loss = probe
+    if batch_size(x) is None:
+        raise ConfigError("probe: x holds no tensor with a first dimension of samples")
+    for name, values in (("x", x), ("y", y)):
+        for tensor in _tensors(values):
+            if tensor.device != device:
+                raise ConfigError(
+                    f"probe: {name} is on {tensor.device}, the network on {device}; "
+                    f"give {name}.to({str(device)!r})"
+                )
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise ConfigError(f"probe: {name} holds values that are not finite")
+    return x, y, loss
+
+
+def batch_size(x: Any) -> int | None:
+    """The samples of a batch: the first dimension of the first tensor in it."""
+    return next((len(tensor) for tensor in _tensors(x) if tensor.ndim), None)
+
+
+def _tensors(x: Any) -> Iterator[Tensor]:
+    if isinstance(x, Tensor):
+        yield x
+    elif isinstance(x, Mapping):
+        for value in x.values():
+            yield from _tensors(value)
+    elif isinstance(x, list | tuple):
+        for value in x:
+            yield from _tensors(value)
+
+
+def snapshot(
+    model: nn.Module,
+    weights: Sequence[WatchedWeight],
+    probe: Probe,
+    names: Sequence[str],
+    modes: Sequence[bool],
+) -> Snapshot:
+    """The named measurements of every weight's layer, for the mean loss of a probe batch.
+
+    Modules are in the given modes; buffers, gradients, modes and random states stay as they were.
+    Of a layer that runs several times it is the mean over its runs. Raises ConfigError where the
+    network cannot take the batch or the loss is no scalar.
+    """
+    samples = batch_size(probe[0])
+    assert samples is not None  # checked_probe refuses it
+    layers = {w.module: w for w in weights if w.module is not None}
+    device = weights[0].parameter.device.type
+    with torch.autocast(device, enabled=False), matrix_products("fp32"):
+        for differentiate in (_by_grad, _by_backward):
+            pass_ = _Pass(layers, samples, names)
+            try:
+                with untouched(model, modes), torch.enable_grad(), pass_.recording():
+                    loss = _loss(model, probe)
+                    differentiate(loss, model, weights)
+                break
+            except RuntimeError as error:
+                if differentiate is _by_backward or "Checkpointing is not compatible" not in str(
+                    error
+                ):
+                    raise
+        loss_eval_mode = math.nan
+        if any(getattr(module, "running_mean", None) is not None for module in model.modules()):
+            with untouched(model, [False] * len(modes)), torch.no_grad():
+                loss_eval_mode = _loss(model, probe).item()
+    rows = [pass_.measured(weight) for weight in weights]
+    columns = torch.stack(rows).T.tolist()
+    turns = [pass_.turn(weight) for weight in weights]
+    values = dict(zip(names, columns, strict=True))
+    return Snapshot(values, loss.item(), loss_eval_mode, turns)
+
+
+def _by_grad(loss: Tensor, _: nn.Module, weights: Sequence[WatchedWeight]) -> None:
+    # By the weights, so that the backward pass comes to every layer; no `.grad` is touched.
+    torch.autograd.grad(loss, [weight.parameter for weight in weights], allow_unused=True)
+
+
+def _by_backward(loss: Tensor, model: nn.Module, _: Sequence[WatchedWeight]) -> None:
+    """As reentrant checkpointing wants it: into `.grad`, which is put back."""
+    before = [(parameter, parameter.grad) for parameter in model.parameters()]
+    try:
+        for parameter, _gradient in before:
+            parameter.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
+    finally:
+        for parameter, gradient in before:
+            parameter.grad = gradient
+
+
+def _loss(model: nn.Module, probe: Probe) -> Tensor:
+    x, y, function = probe
+    try:
+        match x:
+            case Tensor():
+                output = model(x)
+            case Mapping():
+                output = model(**x)
+            case _:
+                output = model(*x)
+    except Exception as error:  # the network's own, of any kind
+        raise ConfigError(f"probe: the network cannot take x ({first_line(error)})") from error
+    try:
+        loss = function(output, y)
+    except Exception as error:
+        raise ConfigError(f"probe: loss_fn fails ({first_line(error)})") from error
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        what = (
+            f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"{loss!r:.40}"
+        )
+        raise ConfigError(f"probe: loss_fn gives {what}; must be a scalar tensor, as .mean() is")
+    return loss.reshape(())
+
+
+# ------------------------------------------------------------------- one pass of the batch
+
+
+@dataclass(eq=False)
+class _Call:
+    """One run of a layer within a forward pass."""
+
+    received: Tensor | None  # without history, as are all
+    sent: Tensor | None
+    hooked: bool = False
+    row: Tensor | None = None  # what was measured of it
+
+
+class _Pass:
+    """What the layers do in one forward and backward pass over a batch."""
+
+    def __init__(
+        self, layers: Mapping[nn.Module, WatchedWeight], samples: int, names: Sequence[str]
+    ):
+        self._layers = layers
+        self._samples = samples
+        self._measures = [measure for name in names if (measure := PROBES[name].measure)]
+        self._calls: list[_Call] = []  # in the order in which they ran
+        self._of: dict[nn.Module, list[_Call]] = {module: [] for module in layers}
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Within, hear of every run of a layer and of the gradient that comes back to it."""
+        handles = [
+            module.register_forward_hook(self._ran, with_kwargs=True) for module in self._layers
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _ran(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        sent = next(_tensors(output), None)
+        if sent is None:
+            return
+        calls = self._of[module]
+        if torch._C._current_graph_task_id() != -1:
+            # Checkpointing runs it again for the backward pass.
+            call = next((call for call in reversed(calls) if not call.hooked), None)
+            if call is None:
+                return
+        else:
+            received = next(_tensors((args, kwargs)), None)
+            call = _Call(None if received is None else received.detach(), sent.detach())
+            calls.append(call)
+            self._calls.append(call)
+        if sent.requires_grad:
+            # Before anything changes it in place: the gradient is by what it is now.
+            sent.register_hook(partial(self._look_at, module, call))  # type: ignore[no-untyped-call]
+            call.hooked = True
+
+    def _look_at(self, module: nn.Module, call: _Call, delta: Tensor) -> None:
+        sent, activation = self._by_sample(delta), self._by_sample(self._activation(call))
+        if sent is None or activation is None:
+            return
+        # Without knowing what stands between, a unit is dead that is 0 for all samples.
+        last = call is self._calls[-1]
+        alive = None if last else (activation != 0).to(activation.dtype)
+        weight: Any = module._modules.get("out_proj", module)
+        seen = Observation(_effective(weight, self._layers[module]), sent, activation, alive)
+        call.row = self._row(seen)
+
+    def _row(self, seen: Observation) -> Tensor:
+        with torch.no_grad():
+            return torch.stack([measure(seen).double().cpu() for measure in self._measures])
+
+    def _activation(self, call: _Call) -> Tensor:
+        """What the next layer receives that none has received yet; what the last one sends."""
+        place = self._calls.index(call)
+        before = {_memory(c.received) for c in self._calls[: place + 1] if c.received is not None}
+        for later in self._calls[place + 1 :]:
+            found = later.received
+            if found is not None and found.is_floating_point() and _memory(found) not in before:
+                return found
+        assert call.sent is not None
+        return call.sent
+
+    def _by_sample(self, x: Tensor) -> Tensor | None:
+        """With the samples in the first dimension: tokens may come before them or be among them."""
+        if x.ndim and len(x) == self._samples:
+            return x
+        if x.ndim > 1 and x.shape[1] == self._samples:
+            return x.transpose(0, 1)
+        if x.ndim and len(x) and len(x) % self._samples == 0:
+            return x.reshape(self._samples, -1)
+        return None
+
+    def measured(self, weight: WatchedWeight) -> Tensor:
+        """The measurements of a weight's layer, the mean over its runs; of a layer that did not
+        run, or is no module's, what its weight alone tells."""
+        calls = self._of.get(weight.module, []) if weight.module is not None else []
+        rows = [call.row for call in calls if call.row is not None]
+        if rows:
+            return torch.stack(rows).mean(dim=0)
+        nothing = torch.full((1, 1), math.nan, device=weight.parameter.device)
+        return self._row(Observation(weight.parameter.detach(), nothing, nothing, None))
+
+    def turn(self, weight: WatchedWeight) -> int | None:
+        """As the how manyth of all a weight's layer ran first; None where it did not."""
+        calls = self._of.get(weight.module, []) if weight.module is not None else []
+        return self._calls.index(calls[0]) if calls else None
+
+
+def _effective(module: nn.Module, weight: WatchedWeight) -> Tensor:
+    """W as the layer uses it, where a parametrization makes it of the parameter."""
+    made = getattr(module, "weight", None)
+    same = isinstance(made, Tensor) and made.shape == weight.parameter.shape
+    return (made if same else weight.parameter).detach()  # type: ignore[union-attr]
+
+
+def _memory(x: Tensor) -> tuple[int, torch.Size]:
+    return x.data_ptr(), x.shape

@@ -1,0 +1,310 @@
+"""A watch on a network: what it hears of every optimizer step, and when it looks."""
+
+import atexit
+import math
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+from normlab.config import PROBES
+from normlab.errors import ConfigError
+from normlab.measurement import update_ratios
+from normlab.text import error_line
+from normlab.training import METRIC_COLUMNS
+from normlab.watching.following import Followed, refuse, size_of
+from normlab.watching.gradients import NormRing
+from normlab.watching.judging import Seen, WatchDiagnosis, judge
+from normlab.watching.record import Record
+from normlab.watching.settings import known_settings
+from normlab.watching.snapshots import Probe, checked_probe, snapshot
+from normlab.watching.untouched import modes_of
+from normlab.watching.weights import bare, watched_weights
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+# What is measured of every weight, in the order of the columns.
+MEASURED = (
+    *("grad_norm", "delta_rms", "update_ratio", "weight_norm"),
+    *("act_mean", "act_std", "dead_fraction", "sample_cosine"),
+)
+UNCLIPPED = "grad_norm_unclipped"
+
+_watched: set[int] = set()  # ids of parameters that a watch is on
+
+
+class WatchWarning(UserWarning):
+    """A watch has stopped, or saw nothing; the training goes on without it."""
+
+
+class Watch:
+    """Follows a network's training in whatever loop makes it, from its making to `close`.
+
+    A failure within it is a `WatchWarning` and ends the watch, not the training.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        probe: Any = None,
+        every: int = 1,
+        select: str | Sequence[str] | None = None,
+        out: str | Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+    ):
+        if type(every) is not int or every < 1:
+            raise ConfigError(f"every={every}: must be a whole number of steps, at least 1")
+        self.weights = watched_weights(model, select)
+        self.model = bare(model)
+        if any(id(weight.parameter) in _watched for weight in self.weights):
+            raise ConfigError("model: is watched already; close that watch before another begins")
+        device = self.weights[0].parameter.device
+        self._probe: Probe | None = None if probe is None else checked_probe(probe, device)
+        self._every = every
+        self._given = dict(settings or {})
+        self._settings = known_settings(self.model, self.weights, None, self._given)
+        self._modes = modes_of(self.model)
+        self._looked: set[int] = set()  # the steps at which it looked at the probe batch
+        self._followed: dict[Optimizer, Followed | None] = {}
+        self._main: Followed | None = None  # the first one, whose steps are counted
+        self._status = "running"
+        self._reason = ""
+        folder = Path(out) if out is not None and _writes() else None
+        self._record = Record(
+            self.weights, (*MEASURED, UNCLIPPED), folder, self._settings, overwrite=overwrite
+        )
+        _watched.update(id(weight.parameter) for weight in self.weights)
+        self._hooks = [
+            register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_post_hook(self._after_step),
+        ]
+        atexit.register(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            stopped = isinstance(error, KeyboardInterrupt)
+            self._end("interrupted" if stopped else "failed", "" if stopped else error_line(error))
+
+    # ---------------------------------------------------------------------- what it knows
+
+    @property
+    def step(self) -> int:
+        """How many optimizer steps it has seen."""
+        return self._main.step if self._main else 0
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its files lie; None without `out`."""
+        return self._record.folder.folder
+
+    def frame(self) -> "DataFrame":
+        """layers.parquet as far as it is: a row for each step and watched weight."""
+        if self._status == "running":
+            self._read_all()
+        return self._record.frame()
+
+    def metrics(self) -> "DataFrame":
+        """metrics.parquet as far as it is: a row for each snapshot and each `log`."""
+        return self._record.folder.frame("metrics")
+
+    def diagnosis(self) -> WatchDiagnosis:
+        """What became of the network so far, and why."""
+        return judge(self.frame(), self._seen())
+
+    def log(self, **figures: float) -> None:
+        """Keep figures of one's own, such as train_acc, as a row of metrics.parquet at this step.
+
+        Raises ConfigError for a name that metrics.parquet does not have.
+        """
+        for name in figures:
+            if name not in METRIC_COLUMNS or name == "step":
+                choices = ", ".join(column for column in METRIC_COLUMNS if column != "step")
+                raise ConfigError(f"log({name}=…): no such figure; choices: {choices}")
+        values = {name: float(value) for name, value in figures.items()}
+        self._record.logged |= values
+        if self._status == "running":
+            self._record.add_metrics(self.step, self._rate(), values)
+
+    def record_unclipped(self) -> None:
+        """Keep the norms of the gradients as they are now, before they are clipped, as
+        `grad_norm_unclipped` of the step to come. The CPU waits for a GPU each time."""
+        if self._status != "running":
+            return
+        ring = NormRing([weight.parameter for weight in self.weights])
+        ring.record(self.step)
+        self._record.keep(self.step, UNCLIPPED, range(len(self.weights)), ring.read().norms[0])
+
+    def close(self) -> None:
+        """Look for the last time, write the folder whole, and let the network go."""
+        self._end("finished", "")
+
+    # ----------------------------------------------------------------------- what it hears
+
+    def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
+        try:
+            followed = self._follow(optimizer)
+            if followed is None or not followed.begins(sys._getframe(1)):
+                return
+            if not is_sampled(followed.step):
+                return
+            if followed is self._main and followed.step not in self._looked:
+                # In the modes of training, which a person's own evaluation changes at other times.
+                self._modes = modes_of(self.model)
+                self._look()
+            followed.before = [p.detach().clone() for p in followed.parameters]
+        except Exception as error:
+            self._fail(error)
+
+    def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
+        try:
+            followed = self._followed.get(optimizer)
+            if followed is None or not followed.ends(sys._getframe(1)):
+                return
+            self._take(followed, getattr(optimizer, "found_inf", None))
+        except Exception as error:
+            self._fail(error)
+
+    def _follow(self, optimizer: Optimizer) -> Followed | None:
+        """What is known of an optimizer; None of one that steps no watched weight."""
+        known = self._followed.get(optimizer)
+        if optimizer in self._followed and (known is None or known.size == size_of(optimizer)):
+            return known
+        if known is not None:
+            self._read(known)
+        found = Followed(optimizer, self.weights, known.step if known else 0)
+        if not found.places:
+            self._followed[optimizer] = None
+            return None
+        refuse(optimizer)
+        self._followed[optimizer] = found
+        if self._main in (None, known):
+            self._main = found
+            self._settings = known_settings(self.model, self.weights, optimizer, self._given)
+        return found
+
+    def _take(self, followed: Followed, skipped: Tensor | None) -> None:
+        """Keep what a step that was just taken has used."""
+        step, before = followed.step, followed.before
+        followed.step, followed.before = step + 1, None
+        if step % self._every == 0 or before is not None:
+            followed.ring.record(step, skipped)
+        if before is not None:
+            ratios = update_ratios(before, followed.parameters).tolist()
+            self._record.keep(step, "update_ratio", followed.places, ratios)
+        if before is not None or followed.ring.full:
+            self._read(followed)
+
+    def _read(self, followed: Followed) -> None:
+        steps, norms = followed.ring.read()
+        self._record.add_norms(followed.places, steps, norms)
+        taken = [other.step for other in self._followed.values() if other]
+        # One step later than need be: a second optimizer is first heard of after the first's step.
+        self._record.write_kept(min(*taken, self.step - 1))
+
+    def _read_all(self) -> None:
+        for followed in self._followed.values():
+            if followed is not None:
+                self._read(followed)
+
+    def _look(self) -> None:
+        """A snapshot on the probe batch at this step."""
+        self._looked.add(self.step)
+        if self._probe is None:
+            return
+        names = [name for name in MEASURED if PROBES[name].measure]
+        found = snapshot(self.model, self.weights, self._probe, names, self._modes)
+        if len(self._looked) == 1:
+            self._record.number_layers(found.turns)
+        for name, values in found.values.items():
+            self._record.keep(self.step, name, range(len(self.weights)), values)
+        self._record.losses.append((self.step, found.loss, found.loss_eval_mode))
+        losses = {
+            "probe_loss_train_mode": found.loss,
+            "probe_loss_eval_mode": found.loss_eval_mode,
+        }
+        self._record.add_metrics(self.step, self._rate(), losses)
+
+    def _rate(self) -> float:
+        """The learning rate that all watched weights have; NaN where they have several."""
+        followed = [optimizer for optimizer, known in self._followed.items() if known]
+        rates = {float(group["lr"]) for o in followed for group in o.param_groups}
+        return rates.pop() if len(rates) == 1 else math.nan
+
+    # ----------------------------------------------------------------------- how it ends
+
+    def _seen(self) -> Seen:
+        record = self._record
+        return Seen(
+            *(self._status, self.step, self._settings),
+            *(record.losses, record.logged, record.broken_step),
+        )
+
+    def _end(self, status: str, reason: str) -> None:
+        if self._status != "running":
+            return
+        self._stop_hearing()
+        self._status, self._reason = status, reason
+        try:
+            if self.step not in self._looked and status == "finished":
+                self._look()
+            self._read_all()
+            self._record.write_all(self.step)
+            self._record.finish(
+                self._seen(), reason, sum(map(torch.numel, self.model.parameters()))
+            )
+        except Exception as error:
+            _warn(f"could not be finished: {error_line(error)}")
+        if not self._main:
+            _warn(
+                "no optimizer has stepped a watched weight; was the network copied, moved or "
+                "wrapped after the watch began?"
+            )
+
+    def _stop_hearing(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        _watched.difference_update(id(weight.parameter) for weight in self.weights)
+        atexit.unregister(self.close)
+
+    def _fail(self, error: Exception) -> None:
+        """Stop watching, with a warning: the training is worth more."""
+        _warn(f"has stopped, the training goes on: {error_line(error)}")
+        self._end("failed", error_line(error))
+
+
+def is_sampled(step: int) -> bool:
+    """Whether a step is one of 0, 1, 2, 3, 4, 6, 8, 11, 16, …, two in each doubling."""
+    return step < 2 or step == round(2 ** (round(2 * math.log2(step)) / 2))
+
+
+def _writes() -> bool:
+    """Whether this process writes files, as the first of several does."""
+    processes = torch.distributed
+    return not (processes.is_available() and processes.is_initialized() and processes.get_rank())
+
+
+def _warn(line: str) -> None:
+    warnings.warn(f"normlab.watch {line}", WatchWarning, stacklevel=2)
