@@ -141,6 +141,8 @@ def described(state: State, noun: str) -> str:
     ratio = "not finite" if math.isnan(state.ratio) else f"{state.ratio:.2g} times"
     share = f"the first {noun} gets {ratio} the last one's"
     match state.diagnosis:
+        case "vanishing" if math.isnan(state.ratio):
+            return f"no gradient is left: it is 0 in every {noun}"
         case "vanishing":
             return f"the gradient vanishes{factor}: {share}"
         case "exploding":
