@@ -19,7 +19,7 @@ from normlab.analysis.keys import DEPTH, NORM, RESIDUAL, rank
 from normlab.analysis.variants import variant_keys, variants_of, with_looks
 from normlab.config import PROBES, from_plain
 from normlab.errors import ConfigError, RecordError
-from normlab.measurement import predict
+from normlab.measurement import by_block, predict
 from normlab.runs import read_summary, read_table
 from normlab.vocabulary import DIAGNOSES, FINAL, METRICS
 
@@ -62,12 +62,14 @@ def profiles(
 
     By `place`, at init and at the end, whenever a run's end is, or by every `step` that more than
     half of a net's runs have. `hidden` is the number of hidden layers; the output layer is left
-    out. `zeros` and `broken` count the seeds whose value is 0 or not finite, which have no
-    logarithm and are left out of a geometric mean. Raises ConfigError where no run has the probe.
+    out, and of a network with blocks a layer is a block. `zeros` and `broken` count the seeds whose
+    value is 0 or not finite, which have no logarithm and are left out of a geometric mean. Raises
+    ConfigError where no run has the probe.
     """
     parts: list[DataFrame] = []
     lines: list[_Line] = []
     for line, _, layers in _tables(runs, "layers", progress, needed=probe):
+        layers = by_block(layers)
         parts.append(layers[["step", "layer", probe]].assign(run=len(lines)))
         lines.append(line)
     found = pandas.concat(parts, ignore_index=True) if parts else DataFrame({probe: []})
@@ -169,7 +171,8 @@ def phases(runs: DataFrame, keys: Sequence[str]) -> DataFrame:
 
 
 def history(folder: Path, probe: str) -> DataFrame:
-    """One run's whole history of a probe: step, layer, name, value; the output layer left out.
+    """One run's whole history of a probe, by layer or block: step, layer, name, value; the output
+    layer left out.
 
     Raises ConfigError where it was not measured.
     """
@@ -178,7 +181,7 @@ def history(folder: Path, probe: str) -> DataFrame:
         raise ConfigError(
             f"{probe}: was not measured in {folder}; 'probes.measure=[{probe}]' measures it"
         )
-    layers = layers[layers["step"].isin(layers.loc[layers[probe].notna(), "step"])]
+    layers = by_block(layers[layers["step"].isin(layers.loc[layers[probe].notna(), "step"])])
     hidden = layers["layer"] < layers["layer"].max()
     found: DataFrame = layers.loc[hidden, ["step", "layer", "name", probe]]
     return found.rename(columns={probe: "value"})

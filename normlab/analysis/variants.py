@@ -36,7 +36,7 @@ class Variant:
         words = (
             _word(key, name, value)
             for place, ((key, value), name) in enumerate(zip(self.settings, names, strict=True))
-            if place in places
+            if place in places and not (key == RESIDUAL and value is None)  # not known
         )
         return " ".join(words) or "every net"
 

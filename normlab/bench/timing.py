@@ -21,7 +21,8 @@ LEGEND = f"""\
 bare: the textbook loop on batches that lie ready, torch.optim.SGD, nothing measured. item: with \
 .grad.norm().item() of every layer. no probes, grad_norm: normlab's loop, batches, schedule and \
 rows included, and every layer's gradient at every step. recorded: the same as a whole run, its \
-files written. all, every step: a whole snapshot of the \
+files written. watch: the textbook loop under normlab.watch, every layer's gradient at every step, \
+written. all, every step: a whole snapshot of the \
 probe batch at every step. all, {CADENCE_STEPS} steps: grad_norm and the default snapshots, their \
 cost spread over a training of so many steps. floor: the products' and convolutions' operations at \
 the rate of a 1024×1024 product. Medians of alternating blocks, ratios to the same round's bare."""

@@ -13,6 +13,7 @@ from normlab.bench.textbook import seconds_of, textbook_step
 from normlab.networks import weight_layers
 from normlab.runs import Finished, Note, execute
 from normlab.training import Event, Progress, select_device, train
+from normlab.watching import Watch
 
 # Make so many steps and say how many seconds they took.
 Block = Callable[[int], float]
@@ -52,6 +53,23 @@ def with_item(case: Case) -> Iterator[Block]:
             weight.grad.norm().item()
 
     yield lambda steps: seconds_of(measured, steps, select_device(case.device))
+
+
+@contextmanager
+def watched(case: Case) -> Iterator[Block]:
+    """The textbook loop under normlab's watch: every layer's gradient at every step, its rows
+    written as they come."""
+    step, model = textbook_step(case.config())
+    with Watch(model) as watch:
+        watch.pause()  # it would hear of the other loops' steps
+
+        def block(steps: int) -> float:
+            watch.resume()
+            seconds = seconds_of(step, steps, select_device(case.device))
+            watch.pause()
+            return seconds
+
+        yield block
 
 
 def own_loop(*overrides: str) -> Callable[[Case], AbstractContextManager[Block]]:
@@ -119,6 +137,7 @@ VARIANTS: dict[str, Variant] = {
     "no probes": Variant(own_loop("probes=none"), own=True),
     "grad_norm": Variant(own_loop(*GRADIENTS), own=True, heavy=True),
     "recorded": Variant(recorded, own=True),
+    "watch": Variant(watched, own=True, heavy=True),
     "all, every step": Variant(own_loop(*_EVERY_STEP), own=True, light=False, heavy=True),
 }
 

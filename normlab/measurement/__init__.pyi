@@ -1,3 +1,5 @@
+from .block_profiles import by_block as by_block
+from .block_profiles import has_blocks as has_blocks
 from .causes import DEAD as DEAD
 from .causes import DECAYED as DECAYED
 from .causes import FORGOTTEN_COSINE as FORGOTTEN_COSINE
@@ -9,6 +11,7 @@ from .causes import PROBE_LOSS as PROBE_LOSS
 from .causes import SHORT_PATH as SHORT_PATH
 from .causes import SMALL_STEP as SMALL_STEP
 from .causes import STALE_RATIO as STALE_RATIO
+from .causes import STILL_FALLING as STILL_FALLING
 from .causes import Fact as Fact
 from .causes import Way as Way
 from .causes import above as above

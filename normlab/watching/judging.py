@@ -21,13 +21,16 @@ from normlab.measurement import (
     SHORT_PATH,
     SMALL_STEP,
     STALE_RATIO,
+    STILL_FALLING,
     VANISHING_RATIO,
     State,
     Way,
     above,
     below,
+    by_block,
     decide,
     growth,
+    has_blocks,
     mean_update,
     snapshot_steps,
     state_at,
@@ -36,7 +39,6 @@ from normlab.measurement import (
 from normlab.runs import Summary
 from normlab.text import capitalized, plural
 from normlab.vocabulary import CAUSES
-from normlab.watching.profiles import profile
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -69,6 +71,17 @@ class Seen:
         first, last = self.losses[0][1], self.losses[-1][1]
         return last / first if first > 0 else math.nan
 
+    @property
+    def falling(self) -> float | None:
+        """The share of the probe batch's loss that was lost since the last snapshot in the third
+        quarter of the steps; None where there is none."""
+        before = [
+            loss for step, loss, _ in self.losses if self.step / 2 <= step <= self.step * 0.75
+        ]
+        if not before or self.losses[-1][0] < self.step:
+            return None
+        return 1 - self.losses[-1][1] / before[-1] if before[-1] > 0 else math.nan
+
 
 @dataclass(frozen=True)
 class WatchDiagnosis:
@@ -95,12 +108,10 @@ def judge(layers: "DataFrame", seen: Seen) -> WatchDiagnosis:
         reason = "Only gradients were measured; give probe=(x, y, loss_fn) for a diagnosis."
         return WatchDiagnosis(None, None, reason, (), None, None)
     residual = seen.settings["model"].get("residual") is True
-    profiles = [profile(layers, step) for step in (steps[0], steps[-1])]
-    init, end = (
-        state_at(found.rows, step, residual=residual)
-        for found, step in zip(profiles, (steps[0], steps[-1]), strict=True)
-    )
-    noun = profiles[0].noun
+    measured = layers.loc[layers["delta_rms"].notna(), "layer"].unique()
+    path = by_block(layers[layers["layer"].isin(measured)])
+    init, end = (state_at(path, step, residual=residual) for step in (steps[0], steps[-1]))
+    noun = "block" if has_blocks(layers) else "layer"
     found = decide(_causes(layers, seen, init, end))
     sentences = [_trained(seen)]
     if seen.broken_step is not None:
@@ -192,6 +203,10 @@ def _causes(
     yield "rate_too_small", [(below(*step, SMALL_STEP), path)]
     yield "too_short", [(path,)]
     yield "rate_too_large", _too_large(layers, seen, end, update)
+    yield (
+        "too_short",
+        [(above("fall of the loss in the last quarter", seen.falling, STILL_FALLING),)],
+    )
 
 
 def _learns(seen: Seen) -> list[Way]:

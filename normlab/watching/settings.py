@@ -34,7 +34,7 @@ def known_settings(
     found: dict[str, Any] = {group: {} for group in _EXPECTED}
     found["seed"] = torch.initial_seed() & _MOST_SEED
     found["data"]["name"] = "own"
-    found["model"] |= {"name": type(model).__name__, "depth": len(weights)}
+    found["model"] |= {"name": type(model).__name__, "depth": len(weights), "residual": None}
     found["norm"]["name"] = most_frequent_norm(model)
     found["optimizer"]["name"] = type(optimizer).__name__.lower() if optimizer else "none"
     if optimizer is not None:

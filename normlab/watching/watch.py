@@ -81,16 +81,13 @@ class Watch:
         self._followed: dict[Optimizer, Followed | None] = {}
         self._main: Followed | None = None  # the first one, whose steps are counted
         self._status = "running"
-        self._reason = ""
         folder = Path(out) if out is not None and _writes() else None
         self._record = Record(
             self.weights, (*MEASURED, UNCLIPPED), folder, self._settings, overwrite=overwrite
         )
         _watched.update(id(weight.parameter) for weight in self.weights)
-        self._hooks = [
-            register_optimizer_step_pre_hook(self._before_step),
-            register_optimizer_step_post_hook(self._after_step),
-        ]
+        self._hooks: list[Any] = []
+        self.resume()
         atexit.register(self.close)
 
     def __enter__(self) -> Self:
@@ -156,6 +153,20 @@ class Watch:
         ring = NormRing([weight.parameter for weight in self.weights])
         ring.record(self.step)
         self._record.keep(self.step, UNCLIPPED, range(len(self.weights)), ring.read().norms[0])
+
+    def pause(self) -> None:
+        """Hear of no step, and take no time, until `resume`."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    def resume(self) -> None:
+        """Hear of every step again; those in between are not counted."""
+        if self._status == "running" and not self._hooks:
+            self._hooks += [
+                register_optimizer_step_pre_hook(self._before_step),
+                register_optimizer_step_post_hook(self._after_step),
+            ]
 
     def close(self) -> None:
         """Look for the last time, write the folder whole, and let the network go."""
@@ -265,8 +276,10 @@ class Watch:
     def _end(self, status: str, reason: str) -> None:
         if self._status != "running":
             return
-        self._stop_hearing()
-        self._status, self._reason = status, reason
+        self.pause()
+        _watched.difference_update(id(weight.parameter) for weight in self.weights)
+        atexit.unregister(self.close)
+        self._status = status
         try:
             if self.step not in self._looked and status == "finished":
                 self._look()
@@ -282,12 +295,6 @@ class Watch:
                 "no optimizer has stepped a watched weight; was the network copied, moved or "
                 "wrapped after the watch began?"
             )
-
-    def _stop_hearing(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        _watched.difference_update(id(weight.parameter) for weight in self.weights)
-        atexit.unregister(self.close)
 
     def _fail(self, error: Exception) -> None:
         """Stop watching, with a warning: the training is worth more."""

@@ -123,9 +123,12 @@ def scores(run: Run | WatchedRun) -> dict[str, str]:
         ("train", summary.train_acc, summary.train_loss),
         ("test", summary.test_acc, summary.test_loss),
     ):
-        if accuracy is not None:
-            figure = "not finite" if loss is None else f"{loss:.4g}"
-            found[name] = f"accuracy {accuracy:.4f}, loss {figure}{stale}"
+        if accuracy is None:
+            continue
+        figure = "not finite" if loss is None else f"{loss:.4g}"
+        # A person's own loop may tell accuracies alone.
+        told = f", loss {figure}" if isinstance(run, Run) or loss is not None else ""
+        found[name] = f"accuracy {accuracy:.4f}{told}{stale}"
     return found
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from normlab.config import PROBES
+from normlab.measurement import has_blocks
 from normlab.show.terminal.plain_tables import dimmed
 from normlab.show.terminal.strips import ratio_style
 from normlab.text import number
@@ -86,16 +87,26 @@ def _drawn(
         table.add_column(Text(column.head), justify="right", no_wrap=True)
     values = [_values(layers, column).reindex(names.index) for column in columns]
     last_hidden = len(names) - 1
+    compared = _compared_with(layers)
     for layer in rows:
         cells: list[RenderableType] = []
         for column, found in zip(columns, values, strict=True):
             value, style = found.loc[layer], ""
             if PROBES[column.probe].diagnosed and layer <= last_hidden:
-                of_last = found.loc[last_hidden]
+                of_last = found.loc[compared.get(layer, last_hidden)]
                 style = ratio_style(value / of_last) if of_last else "blue"
             cells.append(Text(number(value), style=style))
         table.add_row(str(layer), Text(names.loc[layer]), *cells)
     return table
+
+
+def _compared_with(layers: "DataFrame") -> dict[int, int]:
+    """Of each layer of a block that of its role in the last block; nothing without blocks."""
+    if not has_blocks(layers):
+        return {}
+    places = layers.drop_duplicates("layer").dropna(subset=["block"]).sort_values("block")
+    last = places.groupby("role")["layer"].last()
+    return dict(zip(places["layer"], places["role"].map(last), strict=True))
 
 
 def _values(layers: "DataFrame", column: Column) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from normlab.measurement import EXPLODING_RATIO, VANISHING_RATIO
+from normlab.measurement import EXPLODING_RATIO, VANISHING_RATIO, by_block
 from normlab.text import number
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def gradient_strips(layers: "DataFrame", width: int) -> list[Text]:
     """The strips of the first and the last snapshot of a run's layers."""
     if "delta_rms" not in layers:
         return []
-    measured = layers.dropna(subset=["delta_rms"]).sort_values("layer")
+    measured = by_block(layers.dropna(subset=["delta_rms"])).sort_values("layer")
     steps = sorted({int(step) for step in measured["step"].unique()})
     return [
         gradient_strip(
