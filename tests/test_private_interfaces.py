@@ -10,11 +10,16 @@ import torch
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
+from normlab.watching.untouched import in_backward
+
 SOURCE = Path(__file__).parents[1] / "normlab"
 USED = {
     ("ray._private.worker._worker_logs_enabled", "runs/launchers/ray.py"),
     ("ray._private", "runs/launchers/ray.py"),
     ("torch._foreach_norm", "measurement/steps.py"),
+    ("torch._C._current_graph_task_id", "watching/untouched.py"),
+    ("torch._C", "watching/untouched.py"),
+    ("buffer._version", "watching/untouched.py"),
 }
 # With a test of its own, in tests/data.
 TESTED_ELSEWHERE = {("pickle._Unpickler", "data/pickles.py")}
@@ -50,6 +55,27 @@ def test_the_fused_updates_take_what_they_are_given() -> None:
             "and AdamW (fused=True) over each group, kept beside its parameters; importing them "
             "costs a second at every start, and checkpoints then keep their state_dict()."
         )
+
+
+def test_a_backward_pass_is_known_from_within() -> None:
+    seen: list[bool] = []
+    x = torch.ones(1, requires_grad=True)
+    x.register_hook(lambda _: seen.append(in_backward()))  # type: ignore[no-untyped-call]
+    x.sum().backward()  # type: ignore[no-untyped-call]
+    assert (in_backward(), seen) == (False, [True]), (
+        "torch._C._current_graph_task_id has changed: in in_backward of normlab/watching/"
+        "untouched.py look for another sign of a backward pass, such as a node's own hook"
+    )
+
+
+def test_a_tensor_counts_its_changes() -> None:
+    x = torch.zeros(2)
+    before = x._version
+    x.add_(1)
+    assert x._version > before, (
+        "Tensor._version has changed: in `untouched` of normlab/watching/untouched.py compare "
+        "buffers with their copies instead"
+    )
 
 
 def test_norms_of_many_tensors_are_those_of_each() -> None:

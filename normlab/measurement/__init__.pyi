@@ -39,6 +39,7 @@ from .states import VANISHING_RATIO as VANISHING_RATIO
 from .states import State as State
 from .states import snapshot_steps as snapshot_steps
 from .states import state_at as state_at
+from .steps import fused_norms as fused_norms
 from .steps import gradient_norms as gradient_norms
 from .steps import update_ratios as update_ratios
 from .steps import watched_weights as watched_weights

@@ -32,7 +32,12 @@ def gradient_norms(weights: Sequence[Tensor]) -> Tensor:
     Summed in float64: in float32 squares overflow above 1e19 and are 0 below 1e-23.
     """
     gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
-    return torch.stack(torch._foreach_norm(gradients, 2, dtype=accumulator(weights[0])))
+    return torch.stack(fused_norms(gradients))
+
+
+def fused_norms(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """‖x‖ (Frobenius) of each of some tensors on one device, a scalar each, summed in float64."""
+    return list(torch._foreach_norm(tensors, 2, dtype=accumulator(tensors[0])))
 
 
 def update_ratios(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:

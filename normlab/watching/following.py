@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from types import FrameType
 
-import torch
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
 from normlab.errors import ConfigError
 from normlab.watching.gradients import NormRing
+from normlab.watching.untouched import in_backward
 from normlab.watching.weights import WatchedWeight
 
 
@@ -65,7 +65,7 @@ def refuse(optimizer: Optimizer) -> None:
             f"{name}: each process steps a part of the weights only; use fully_shard, or a plain "
             "optimizer"
         )
-    if torch._C._current_graph_task_id() != -1:
+    if in_backward():
         raise ConfigError(
             f"{name}: steps within the backward pass, when other gradients are not there yet"
         )

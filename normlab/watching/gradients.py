@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from normlab.errors import ConfigError
-from normlab.measurement import accumulator
+from normlab.measurement import accumulator, fused_norms
 
 # Steps between two readings, at each of which the CPU waits for a GPU.
 READ_EVERY = 50
@@ -62,8 +62,7 @@ class NormRing:
             if not present:
                 ring[row].fill_(torch.nan)
             elif len(present) == len(gradients) and not self._special(present):
-                norms = torch._foreach_norm(present, 2, dtype=ring.dtype)
-                torch.stack(norms, out=ring[row, :-1])
+                torch.stack(fused_norms(present), out=ring[row, :-1])
             else:
                 for column, gradient in enumerate(gradients):
                     ring[row, column] = (

@@ -15,7 +15,7 @@ from normlab.errors import ConfigError
 from normlab.measurement import Observation
 from normlab.text import first_line
 from normlab.training import matrix_products
-from normlab.watching.untouched import untouched
+from normlab.watching.untouched import in_backward, untouched
 from normlab.watching.weights import WatchedWeight
 
 # What the network takes, what the loss takes beside its output, and the loss.
@@ -194,7 +194,7 @@ class _Pass:
         if sent is None:
             return
         calls = self._of[module]
-        if torch._C._current_graph_task_id() != -1:
+        if in_backward():
             # Checkpointing runs it again for the backward pass.
             call = next((call for call in reversed(calls) if not call.hooked), None)
             if call is None:
@@ -216,7 +216,7 @@ class _Pass:
         # Without knowing what stands between, a unit is dead that is 0 for all samples.
         last = call is self._calls[-1]
         alive = None if last else (activation != 0).to(activation.dtype)
-        weight: Any = module._modules.get("out_proj", module)
+        weight: Any = module.out_proj if isinstance(module, nn.MultiheadAttention) else module
         seen = Observation(_effective(weight, self._layers[module]), sent, activation, alive)
         call.row = self._row(seen)
 

@@ -19,9 +19,9 @@ def untouched(model: nn.Module, modes: Sequence[bool]) -> Iterator[None]:
     modules = list(model.modules())
     before = [module.training for module in modules]
     buffers = [
-        (module, name, buffer, None if buffer is None else (buffer.clone(), buffer._version))
+        (module, name, buffer, buffer.clone(), buffer._version)
         for module in modules
-        for name, buffer in module._buffers.items()
+        for name, buffer in module.named_buffers(recurse=False)
     ]
     with _random_states(model):
         try:
@@ -30,10 +30,15 @@ def untouched(model: nn.Module, modes: Sequence[bool]) -> Iterator[None]:
         finally:
             _set_modes(modules, before)
             with torch.no_grad():
-                for module, name, buffer, kept in buffers:
-                    module._buffers[name] = buffer
-                    if buffer is not None and kept is not None and buffer._version != kept[1]:
-                        buffer.copy_(kept[0])
+                for module, name, buffer, content, version in buffers:
+                    setattr(module, name, buffer)  # another may have taken its place
+                    if buffer._version != version:
+                        buffer.copy_(content)
+
+
+def in_backward() -> bool:
+    """Whether this is called from within a backward pass."""
+    return bool(torch._C._current_graph_task_id() != -1)
 
 
 def modes_of(model: nn.Module) -> list[bool]:

@@ -1,12 +1,12 @@
 """A watch on a network: what it hears of every optimizer step, and when it looks."""
 
 import atexit
+import inspect
 import math
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -177,7 +177,7 @@ class Watch:
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
         try:
             followed = self._follow(optimizer)
-            if followed is None or not followed.begins(sys._getframe(1)):
+            if followed is None or not followed.begins(_caller()):
                 return
             if not is_sampled(followed.step):
                 return
@@ -192,7 +192,7 @@ class Watch:
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
         try:
             followed = self._followed.get(optimizer)
-            if followed is None or not followed.ends(sys._getframe(1)):
+            if followed is None or not followed.ends(_caller()):
                 return
             self._take(followed, getattr(optimizer, "found_inf", None))
         except Exception as error:
@@ -300,6 +300,15 @@ class Watch:
         """Stop watching, with a warning: the training is worth more."""
         _warn(f"has stopped, the training goes on: {error_line(error)}")
         self._end("failed", error_line(error))
+
+
+def _caller() -> FrameType:
+    """The frame that called what calls this: a hook's that of the optimizer's step."""
+    frame = inspect.currentframe()
+    assert frame is not None  # CPython has frames
+    assert frame.f_back is not None
+    assert frame.f_back.f_back is not None
+    return frame.f_back.f_back
 
 
 def is_sampled(step: int) -> bool:
