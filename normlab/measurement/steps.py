@@ -35,7 +35,7 @@ def gradient_norms(weights: Sequence[Tensor]) -> Tensor:
     return torch.stack(fused_norms(gradients))
 
 
-def fused_norms(tensors: Sequence[Tensor]) -> list[Tensor]:
+def fused_norms(tensors: list[Tensor]) -> list[Tensor]:
     """‖x‖ (Frobenius) of each of some tensors on one device, a scalar each, summed in float64."""
     return list(torch._foreach_norm(tensors, 2, dtype=accumulator(tensors[0])))
 
