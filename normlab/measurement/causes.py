@@ -193,7 +193,7 @@ def _memorizes(f: Figures) -> Iterable[Way]:
         below("the same of test accuracy", f.test_skill, GUESSING_SKILL),
     )
     if f.label_noise:  # more than half of the noise is learned, of which no rule tells
-        yield _label_noise(f), _above(*_train_skill(f), 1 - f.label_noise / 2)
+        yield _label_noise(f), above(*_train_skill(f), 1 - f.label_noise / 2)
 
 
 def _none(f: Figures) -> Iterable[Way]:
@@ -201,19 +201,19 @@ def _none(f: Figures) -> Iterable[Way]:
 
 
 def _label_noise(f: Figures) -> Fact:
-    return _above("data.label_noise", f.label_noise, 0)
+    return above("data.label_noise", f.label_noise, 0)
 
 
 def _learned_but_noise(f: Figures) -> Iterable[Way]:
     if f.label_noise:
         most = max(TRAINED_SKILL * f.rule_skill, GUESSING_SKILL)
-        yield _label_noise(f), _above(*_train_skill(f), most)
+        yield _label_noise(f), above(*_train_skill(f), most)
 
 
 def _slowed_by_noise(f: Figures) -> Iterable[Way]:
     if f.label_noise:
-        yield _label_noise(f), _above(*_train_skill(f), HALF_SKILL * f.rule_skill)
-        yield (_above("data.label_noise", f.label_noise, MOSTLY_NOISE),)
+        yield _label_noise(f), above(*_train_skill(f), HALF_SKILL * f.rule_skill)
+        yield (above("data.label_noise", f.label_noise, MOSTLY_NOISE),)
 
 
 # ------------------------------------------------------------------ before the first step
