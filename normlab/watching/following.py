@@ -1,6 +1,7 @@
 """The optimizers that step watched weights, and which of them a watch refuses."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from types import FrameType
 
 from torch import Tensor
@@ -25,11 +26,16 @@ class Followed:
         self.before: list[Tensor] | None = None  # the weights, where this step's update is measured
         self._taking: FrameType | None = None  # the step that is being taken
 
-    def begins(self, caller: FrameType) -> bool:
-        """Whether a step begins, and not one within a step: an optimizer whose class calls its
-        parent's `step` is heard twice."""
-        if self._taking is not None and _is_on_stack(self._taking, caller):
-            return False
+    def begins(self, caller: FrameType, others: Iterable["Followed"]) -> bool:
+        """Whether a step begins, and not one within a step of the same weights: an optimizer whose
+        class calls its parent's `step` is heard twice, and so is one that another steps."""
+        for other in others:
+            taking = other._taking
+            if taking is not None and _is_on_stack(taking, caller):
+                if not set(other.places).isdisjoint(self.places):
+                    return False
+            else:
+                other._taking = None  # its step has raised
         self._taking = caller
         return True
 
@@ -44,6 +50,11 @@ class Followed:
 def size_of(optimizer: Optimizer) -> int:
     """How many parameters it has, of which a person may add some."""
     return sum(len(group["params"]) for group in optimizer.param_groups)
+
+
+def is_sampled(step: int) -> bool:
+    """Whether a step is one of 0, 1, 2, 3, 4, 6, 8, 11, 16, …, two in each doubling."""
+    return step < 2 or step == round(2 ** (round(2 * math.log2(step)) / 2))
 
 
 def _is_on_stack(frame: FrameType, top: FrameType | None) -> bool:

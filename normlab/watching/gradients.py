@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,11 +14,16 @@ from normlab.measurement import accumulator, fused_norms
 READ_EVERY = 50
 
 
+_MISSING = -1.0  # the norm of a gradient that is not there; one that is NaN is another thing
+
+
 class Read(NamedTuple):
     """Norms of some optimizer steps."""
 
-    steps: list[int]
+    steps: list[int]  # numbered without those that were skipped
     norms: list[list[float]]  # [steps][weights]; NaN of a weight that had no gradient
+    broken: int | None  # the first of the steps with a gradient that is not finite
+    skipped: int  # how many other steps changed nothing
 
 
 class NormRing:
@@ -44,6 +50,7 @@ class NormRing:
             for device, places in self._groups.items()
         }
         self._steps: list[int] = []
+        self.uncertain = False  # whether a step since it was read last may have been skipped
 
     @property
     def full(self) -> bool:
@@ -55,18 +62,19 @@ class NormRing:
         fused optimizer's under a gradient scaler, changes nothing and makes no row."""
         row = len(self._steps)
         self._steps.append(step)
+        self.uncertain |= skipped is not None
         for device, places in self._groups.items():
             ring = self._rings[device]
             gradients = [self.weights[place].grad for place in places]
             present = [gradient for gradient in gradients if gradient is not None]
             if not present:
-                ring[row].fill_(torch.nan)
+                ring[row].fill_(_MISSING)
             elif len(present) == len(gradients) and not self._special(present):
                 torch.stack(fused_norms(present), out=ring[row, :-1])
             else:
                 for column, gradient in enumerate(gradients):
                     ring[row, column] = (
-                        torch.nan if gradient is None else self._norm(gradient, ring.dtype)
+                        _MISSING if gradient is None else self._norm(gradient, ring.dtype)
                     )
             ring[row, -1] = 0.0 if skipped is None else skipped.to(device).sum()
 
@@ -84,21 +92,22 @@ class NormRing:
 
     def read(self) -> Read:
         """The steps since it was read last, which are then forgotten."""
-        count = len(self._steps)
-        norms = [[torch.nan] * len(self.weights) for _ in range(count)]
-        skipped = [False] * count
-        for device, places in self._groups.items():
-            rows = self._rings[device][:count]
-            if self._mesh is not None and count:
-                rows = self._summed(rows)
-            for row, values in enumerate(rows.tolist()):
-                skipped[row] |= values[-1] != 0
-                for place, value in zip(places, values[:-1], strict=True):
-                    norms[row][place] = value
-        taken = [row for row in range(count) if not skipped[row]]
         steps = self._steps
-        self._steps = []
-        return Read([steps[row] for row in taken], [norms[row] for row in taken])
+        self._steps, self.uncertain = [], False
+        norms = np.full((len(steps), len(self.weights)), np.nan)
+        skipped = np.zeros(len(steps), bool)
+        for device, places in self._groups.items():
+            rows = self._rings[device][: len(steps)]
+            if self._mesh is not None and steps:
+                rows = self._summed(rows)
+            values = rows.cpu().numpy()
+            norms[:, places] = values[:, :-1]
+            skipped |= values[:, -1] != 0
+        norms, numbers = norms[~skipped], (np.array(steps, int) - skipped.cumsum())[~skipped]
+        broken = numbers[~np.isfinite(norms).all(axis=1)].tolist()
+        norms[norms == _MISSING] = np.nan
+        first = broken[0] if broken else None
+        return Read(numbers.tolist(), norms.tolist(), first, int(skipped.sum()))
 
     def _summed(self, rows: Tensor) -> Tensor:
         """Norms of parts to norms of whole weights."""
@@ -107,7 +116,7 @@ class NormRing:
         assert self._mesh is not None
         squares = rows**2
         processes.all_reduce(squares, group=self._mesh.get_group())
-        return squares.sqrt()
+        return torch.where(rows == _MISSING, _MISSING, squares.sqrt())
 
 
 def _mesh_of(weights: Sequence[Any]) -> Any:

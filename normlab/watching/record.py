@@ -78,15 +78,16 @@ class Record:
         """Write ‖∂L/∂W‖ of the weights at some places, [steps, places]; or keep it for a step of
         which more is kept."""
         values = np.array(norms, dtype=np.float64).reshape(len(steps), len(places))
-        finite = np.isfinite(values).any(axis=1) & ~np.isinf(values).any(axis=1)
-        if self.broken_step is None and not finite.all():
-            self.broken_step = steps[int(np.argmin(finite))]
         alone = [row for row, step in enumerate(steps) if step not in self._kept]
         for row, step in enumerate(steps):
             if step in self._kept:
                 self.keep(step, "grad_norm", places, values[row].tolist())
         if alone:
             self._write(places, [steps[row] for row in alone], {"grad_norm": values[alone]})
+
+    def keeps(self, step: int) -> bool:
+        """Whether more than the gradients' norms is kept of a step."""
+        return step in self._kept
 
     def write_kept(self, before: int) -> None:
         """Write the kept steps before one."""

@@ -1,7 +1,7 @@
 """What every layer of any network does with a probe batch, without leaving a trace."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,15 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from normlab.config import PROBES
-from normlab.errors import ConfigError
 from normlab.measurement import Observation
-from normlab.text import first_line
 from normlab.training import matrix_products
+from normlab.watching.probe_batch import Probe, batch_size, loss_of, tensors_in
 from normlab.watching.untouched import in_backward, untouched
-from normlab.watching.weights import WatchedWeight
-
-# What the network takes, what the loss takes beside its output, and the loss.
-Probe = tuple[Any, Any, Callable[[Any, Any], Tensor]]
+from normlab.watching.weights import WatchedWeight, layers_of
 
 
 @dataclass(frozen=True)
@@ -30,44 +26,6 @@ class Snapshot:
     loss: float
     loss_eval_mode: float  # NaN where no running statistics make a difference
     turns: list[int | None]  # of each weight, as the how manyth its layer ran first
-
-
-def checked_probe(probe: Any, device: torch.device) -> Probe:
-    """A probe as a person gives it, for a network on a device; raises ConfigError."""
-    if not isinstance(probe, tuple | list) or len(probe) != 3 or not callable(probe[2]):
-        raise ConfigError(
-            "probe: must be (x, y, loss_fn), a batch, its targets, and a function of the network's "
-            "output and the targets"
-        )
-    x, y, loss = probe
-    if batch_size(x) is None:
-        raise ConfigError("probe: x holds no tensor with a first dimension of samples")
-    for name, values in (("x", x), ("y", y)):
-        for tensor in _tensors(values):
-            if tensor.device != device:
-                raise ConfigError(
-                    f"probe: {name} is on {tensor.device}, the network on {device}; "
-                    f"give {name}.to({str(device)!r})"
-                )
-            if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise ConfigError(f"probe: {name} holds values that are not finite")
-    return x, y, loss
-
-
-def batch_size(x: Any) -> int | None:
-    """The samples of a batch: the first dimension of the first tensor in it."""
-    return next((len(tensor) for tensor in _tensors(x) if tensor.ndim), None)
-
-
-def _tensors(x: Any) -> Iterator[Tensor]:
-    if isinstance(x, Tensor):
-        yield x
-    elif isinstance(x, Mapping):
-        for value in x.values():
-            yield from _tensors(value)
-    elif isinstance(x, list | tuple):
-        for value in x:
-            yield from _tensors(value)
 
 
 def snapshot(
@@ -83,27 +41,25 @@ def snapshot(
     Of a layer that runs several times it is the mean over its runs. Raises ConfigError where the
     network cannot take the batch or the loss is no scalar.
     """
-    samples = batch_size(probe[0])
-    assert samples is not None  # checked_probe refuses it
-    layers = {w.module: w for w in weights if w.module is not None}
-    device = weights[0].parameter.device.type
-    with torch.autocast(device, enabled=False), matrix_products("fp32"):
+    samples = batch_size(probe[0], probe[1])
+    assert samples  # checked_probe refuses it
+    layers: dict[nn.Module, WatchedWeight | None] = dict.fromkeys(layers_of(model))
+    layers |= {w.module: w for w in weights if w.module is not None}
+    with matrix_products("fp32"):
         for differentiate in (_by_grad, _by_backward):
             pass_ = _Pass(layers, samples, names)
             try:
                 with untouched(model, modes), torch.enable_grad(), pass_.recording():
-                    loss = _loss(model, probe)
+                    loss = loss_of(model, probe)
                     differentiate(loss, model, weights)
                 break
             except RuntimeError as error:
-                if differentiate is _by_backward or "Checkpointing is not compatible" not in str(
-                    error
-                ):
+                if differentiate is _by_backward or "checkpoint" not in str(error).lower():
                     raise
         loss_eval_mode = math.nan
         if any(getattr(module, "running_mean", None) is not None for module in model.modules()):
             with untouched(model, [False] * len(modes)), torch.no_grad():
-                loss_eval_mode = _loss(model, probe).item()
+                loss_eval_mode = loss_of(model, probe).item()
     rows = [pass_.measured(weight) for weight in weights]
     columns = torch.stack(rows).T.tolist()
     turns = [pass_.turn(weight) for weight in weights]
@@ -128,30 +84,6 @@ def _by_backward(loss: Tensor, model: nn.Module, _: Sequence[WatchedWeight]) -> 
             parameter.grad = gradient
 
 
-def _loss(model: nn.Module, probe: Probe) -> Tensor:
-    x, y, function = probe
-    try:
-        match x:
-            case Tensor():
-                output = model(x)
-            case Mapping():
-                output = model(**x)
-            case _:
-                output = model(*x)
-    except Exception as error:  # the network's own, of any kind
-        raise ConfigError(f"probe: the network cannot take x ({first_line(error)})") from error
-    try:
-        loss = function(output, y)
-    except Exception as error:
-        raise ConfigError(f"probe: loss_fn fails ({first_line(error)})") from error
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
-        what = (
-            f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"{loss!r:.40}"
-        )
-        raise ConfigError(f"probe: loss_fn gives {what}; must be a scalar tensor, as .mean() is")
-    return loss.reshape(())
-
-
 # ------------------------------------------------------------------- one pass of the batch
 
 
@@ -166,10 +98,13 @@ class _Call:
 
 
 class _Pass:
-    """What the layers do in one forward and backward pass over a batch."""
+    """What the layers do in one forward and backward pass over a batch.
+
+    Layers without a watched weight count as those that receive what others send.
+    """
 
     def __init__(
-        self, layers: Mapping[nn.Module, WatchedWeight], samples: int, names: Sequence[str]
+        self, layers: Mapping[nn.Module, WatchedWeight | None], samples: int, names: Sequence[str]
     ):
         self._layers = layers
         self._samples = samples
@@ -190,7 +125,7 @@ class _Pass:
                 handle.remove()
 
     def _ran(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        sent = next(_tensors(output), None)
+        sent = next(tensors_in(output), None)
         if sent is None:
             return
         calls = self._of[module]
@@ -200,24 +135,27 @@ class _Pass:
             if call is None:
                 return
         else:
-            received = next(_tensors((args, kwargs)), None)
+            received = next(tensors_in((args, kwargs)), None)
             call = _Call(None if received is None else received.detach(), sent.detach())
             calls.append(call)
             self._calls.append(call)
-        if sent.requires_grad:
+        weight = self._layers[module]
+        if sent.requires_grad and weight is not None:
             # Before anything changes it in place: the gradient is by what it is now.
-            sent.register_hook(partial(self._look_at, module, call))  # type: ignore[no-untyped-call]
+            sent.register_hook(partial(self._look_at, module, weight, call))  # type: ignore[no-untyped-call]
             call.hooked = True
 
-    def _look_at(self, module: nn.Module, call: _Call, delta: Tensor) -> None:
+    def _look_at(
+        self, module: nn.Module, watched: WatchedWeight, call: _Call, delta: Tensor
+    ) -> None:
         sent, activation = self._by_sample(delta), self._by_sample(self._activation(call))
         if sent is None or activation is None:
             return
         # Without knowing what stands between, a unit is dead that is 0 for all samples.
         last = call is self._calls[-1]
         alive = None if last else (activation != 0).to(activation.dtype)
-        weight: Any = module.out_proj if isinstance(module, nn.MultiheadAttention) else module
-        seen = Observation(_effective(weight, self._layers[module]), sent, activation, alive)
+        owner: Any = module.out_proj if isinstance(module, nn.MultiheadAttention) else module
+        seen = Observation(_effective(owner, watched), sent, activation, alive)
         call.row = self._row(seen)
 
     def _row(self, seen: Observation) -> Tensor:

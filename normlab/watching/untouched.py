@@ -1,6 +1,7 @@
 """A network as it was: what a look at it may change, put back."""
 
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -14,8 +15,9 @@ _SEED = 0
 
 @contextmanager
 def untouched(model: nn.Module, modes: Sequence[bool]) -> Iterator[None]:
-    """Within, a network is in some modules' modes, and draws the same noise each time; afterwards
-    its buffers, modes and gradients and all random states are as they were before."""
+    """Within, a network is in some modules' modes, runs uncompiled and without autocast, and draws
+    the same noise each time; afterwards its buffers and modes and all random states are as they
+    were before."""
     modules = list(model.modules())
     before = [module.training for module in modules]
     buffers = [
@@ -23,7 +25,8 @@ def untouched(model: nn.Module, modes: Sequence[bool]) -> Iterator[None]:
         for module in modules
         for name, buffer in module.named_buffers(recurse=False)
     ]
-    with _random_states(model):
+    device = next(model.parameters()).device.type
+    with _random_states(model), _uncompiled(), torch.autocast(device, enabled=False):
         try:
             _set_modes(modules, modes)
             yield
@@ -53,14 +56,35 @@ def _set_modes(modules: Sequence[nn.Module], modes: Sequence[bool]) -> None:
 
 
 @contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Within, compiled modules run as they are written, so that hooks in them are called."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and importing it takes a second
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+@contextmanager
 def _random_states(model: nn.Module) -> Iterator[None]:
     tensors: Iterator[Tensor] = iter([*model.parameters(), *model.buffers()])
     devices = {tensor.device for tensor in tensors if tensor.device.type == "cuda"}
     python, arrays = random.getstate(), np.random.get_state()  # others' own
+    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
     with torch.random.fork_rng(devices=[device.index for device in devices]):
-        torch.manual_seed(_SEED)
+        # Not by torch.manual_seed, which seeds all devices, those too whose state is not kept.
+        torch.default_generator.manual_seed(_SEED)
+        for device in devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(_SEED)
+        if mps is not None:
+            torch.mps.manual_seed(_SEED)
+        random.seed(_SEED)
+        np.random.seed(_SEED)
         try:
             yield
         finally:
             random.setstate(python)
             np.random.set_state(arrays)
+            if mps is not None:
+                torch.mps.set_rng_state(mps)

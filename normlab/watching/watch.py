@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +23,13 @@ from normlab.errors import ConfigError
 from normlab.measurement import update_ratios
 from normlab.text import error_line
 from normlab.training import METRIC_COLUMNS
-from normlab.watching.following import Followed, refuse, size_of
+from normlab.watching.following import Followed, is_sampled, refuse, size_of
 from normlab.watching.gradients import NormRing
 from normlab.watching.judging import Seen, WatchDiagnosis, judge
+from normlab.watching.probe_batch import Probe, checked_probe, try_out
 from normlab.watching.record import Record
 from normlab.watching.settings import known_settings
-from normlab.watching.snapshots import Probe, checked_probe, snapshot
+from normlab.watching.snapshots import snapshot
 from normlab.watching.untouched import modes_of
 from normlab.watching.weights import bare, watched_weights
 
@@ -73,14 +75,18 @@ class Watch:
             raise ConfigError("model: is watched already; close that watch before another begins")
         device = self.weights[0].parameter.device
         self._probe: Probe | None = None if probe is None else checked_probe(probe, device)
+        if self._probe:
+            try_out(self.model, self._probe)
         self._every = every
         self._given = dict(settings or {})
         self._settings = known_settings(self.model, self.weights, None, self._given)
         self._modes = modes_of(self.model)
         self._looked: set[int] = set()  # the steps at which it looked at the probe batch
-        self._followed: dict[Optimizer, Followed | None] = {}
+        self._followed: dict[Optimizer, Followed] = {}
+        # Those that step no watched weight, and how many parameters they had when they did not.
+        self._others: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()
         self._main: Followed | None = None  # the first one, whose steps are counted
-        self._status = "running"
+        self._status, self._reason = "running", ""
         folder = Path(out) if out is not None and _writes() else None
         self._record = Record(
             self.weights, (*MEASURED, UNCLIPPED), folder, self._settings, overwrite=overwrite
@@ -110,7 +116,11 @@ class Watch:
     @property
     def step(self) -> int:
         """How many optimizer steps it has seen."""
-        return self._main.step if self._main else 0
+        if self._main is None:
+            return 0
+        if self._main.ring.uncertain:
+            self._read(self._main)
+        return self._main.step
 
     @property
     def folder(self) -> Path | None:
@@ -177,8 +187,10 @@ class Watch:
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
         try:
             followed = self._follow(optimizer)
-            if followed is None or not followed.begins(_caller()):
+            if followed is None or not followed.begins(_caller(), self._followed.values()):
                 return
+            if is_sampled(followed.step) and followed.ring.uncertain:
+                self._read(followed)
             if not is_sampled(followed.step):
                 return
             if followed is self._main and followed.step not in self._looked:
@@ -200,14 +212,16 @@ class Watch:
 
     def _follow(self, optimizer: Optimizer) -> Followed | None:
         """What is known of an optimizer; None of one that steps no watched weight."""
-        known = self._followed.get(optimizer)
-        if optimizer in self._followed and (known is None or known.size == size_of(optimizer)):
+        size, known = size_of(optimizer), self._followed.get(optimizer)
+        if known is not None and known.size == size:
             return known
+        if self._others.get(optimizer) == size:
+            return None
         if known is not None:
             self._read(known)
         found = Followed(optimizer, self.weights, known.step if known else 0)
         if not found.places:
-            self._followed[optimizer] = None
+            self._others[optimizer] = size
             return None
         refuse(optimizer)
         self._followed[optimizer] = found
@@ -219,8 +233,11 @@ class Watch:
     def _take(self, followed: Followed, skipped: Tensor | None) -> None:
         """Keep what a step that was just taken has used."""
         step, before = followed.step, followed.before
-        followed.step, followed.before = step + 1, None
-        if step % self._every == 0 or before is not None:
+        followed.before = None
+        if before is not None and skipped is not None and skipped.any():
+            return  # a gradient scaler had the optimizer change nothing
+        followed.step += 1
+        if skipped is not None or before is not None or step % self._every == 0:
             followed.ring.record(step, skipped)
         if before is not None:
             ratios = update_ratios(before, followed.parameters).tolist()
@@ -229,16 +246,23 @@ class Watch:
             self._read(followed)
 
     def _read(self, followed: Followed) -> None:
-        steps, norms = followed.ring.read()
-        self._record.add_norms(followed.places, steps, norms)
-        taken = [other.step for other in self._followed.values() if other]
+        found = followed.ring.read()
+        followed.step -= found.skipped
+        if self._record.broken_step is None:
+            self._record.broken_step = found.broken
+        wanted = [
+            i for i, s in enumerate(found.steps) if s % self._every == 0 or self._record.keeps(s)
+        ]
+        self._record.add_norms(
+            followed.places, [found.steps[i] for i in wanted], [found.norms[i] for i in wanted]
+        )
         # One step later than need be: a second optimizer is first heard of after the first's step.
+        taken = [other.step for other in self._followed.values()]
         self._record.write_kept(min(*taken, self.step - 1))
 
     def _read_all(self) -> None:
         for followed in self._followed.values():
-            if followed is not None:
-                self._read(followed)
+            self._read(followed)
 
     def _look(self) -> None:
         """A snapshot on the probe batch at this step."""
@@ -260,8 +284,7 @@ class Watch:
 
     def _rate(self) -> float:
         """The learning rate that all watched weights have; NaN where they have several."""
-        followed = [optimizer for optimizer, known in self._followed.items() if known]
-        rates = {float(group["lr"]) for o in followed for group in o.param_groups}
+        rates = {float(group["lr"]) for each in self._followed for group in each.param_groups}
         return rates.pop() if len(rates) == 1 else math.nan
 
     # ----------------------------------------------------------------------- how it ends
@@ -273,33 +296,41 @@ class Watch:
             *(record.losses, record.logged, record.broken_step),
         )
 
-    def _end(self, status: str, reason: str) -> None:
+    def _end(self, status: str, reason: str, trouble: str = "") -> None:
+        """End the watch, and warn once of trouble, be it this or what comes of ending it."""
         if self._status != "running":
             return
         self.pause()
         _watched.difference_update(id(weight.parameter) for weight in self.weights)
         atexit.unregister(self.close)
-        self._status = status
-        try:
-            if self.step not in self._looked and status == "finished":
-                self._look()
-            self._read_all()
-            self._record.write_all(self.step)
-            self._record.finish(
-                self._seen(), reason, sum(map(torch.numel, self.model.parameters()))
+        self._status, self._reason = status, reason
+        for finish in (self._look_at_last, self._write):
+            try:
+                finish()
+            except Exception as error:
+                trouble = trouble or f"could not be finished: {error_line(error)}"
+        if not self._main and status == "finished":
+            trouble = trouble or (
+                "saw no optimizer step a watched weight; was the network copied, moved or wrapped "
+                "after the watch began?"
             )
-        except Exception as error:
-            _warn(f"could not be finished: {error_line(error)}")
-        if not self._main:
-            _warn(
-                "no optimizer has stepped a watched weight; was the network copied, moved or "
-                "wrapped after the watch began?"
-            )
+        if trouble:
+            warnings.warn(f"normlab.watch {trouble}", WatchWarning, stacklevel=2)
+
+    def _look_at_last(self) -> None:
+        if self._status == "finished" and self.step not in self._looked:
+            self._look()
+
+    def _write(self) -> None:
+        self._read_all()
+        self._record.write_all(self.step)
+        parameters = sum(map(torch.numel, self.model.parameters()))
+        self._record.finish(self._seen(), self._reason, parameters)
 
     def _fail(self, error: Exception) -> None:
         """Stop watching, with a warning: the training is worth more."""
-        _warn(f"has stopped, the training goes on: {error_line(error)}")
-        self._end("failed", error_line(error))
+        line = error_line(error)
+        self._end("failed", line, f"has stopped, the training goes on: {line}")
 
 
 def _caller() -> FrameType:
@@ -311,16 +342,7 @@ def _caller() -> FrameType:
     return frame.f_back.f_back
 
 
-def is_sampled(step: int) -> bool:
-    """Whether a step is one of 0, 1, 2, 3, 4, 6, 8, 11, 16, …, two in each doubling."""
-    return step < 2 or step == round(2 ** (round(2 * math.log2(step)) / 2))
-
-
 def _writes() -> bool:
     """Whether this process writes files, as the first of several does."""
     processes = torch.distributed
     return not (processes.is_available() and processes.is_initialized() and processes.get_rank())
-
-
-def _warn(line: str) -> None:
-    warnings.warn(f"normlab.watch {line}", WatchWarning, stacklevel=2)

@@ -99,8 +99,7 @@ def _weights(model: nn.Module) -> Iterator[tuple[str, str, nn.Parameter, nn.Modu
             and parameter.is_floating_point()
             and _is_weight(name, parameter)
         ]
-        others = (c for name, c in module.named_children() if name != "parametrizations")
-        lone = len(own) == 1 and not any(map(_has_weights, others))
+        lone = len(own) == 1 and not any(map(_has_weights, _parts(module)))
         for name, parameter in own:
             if id(parameter) in seen:
                 continue
@@ -108,6 +107,25 @@ def _weights(model: nn.Module) -> Iterator[tuple[str, str, nn.Parameter, nn.Modu
             parent = model.get_submodule(path.rpartition(".")[0])
             kind, layer = _layer(module, parent, lone=lone)
             yield path if lone and path else f"{path}.{name}".strip("."), kind, parameter, layer
+
+
+def layers_of(model: nn.Module) -> list[nn.Module]:
+    """The modules that have a weight of two or more dimensions, trained or not, and run as one."""
+    attention = [module for module in model.modules() if isinstance(module, nn.MultiheadAttention)]
+    within = {child for module in attention for child in module.children()}
+    return [
+        module
+        for path, module in model.named_modules()
+        if _PARAMETRIZED not in f".{path}."
+        and module not in within
+        and any(_is_weight(name, parameter) for name, parameter in _own_parameters(module))
+        and (module in attention or not any(map(_has_weights, _parts(module))))
+    ]
+
+
+def _parts(module: nn.Module) -> Iterator[nn.Module]:
+    """The modules within one, without what makes its weights."""
+    return (child for name, child in module.named_children() if name != "parametrizations")
 
 
 def _own_parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
