@@ -18,6 +18,7 @@ from .exports.registry import check_export as check_export
 from .exports.registry import export as export
 from .filters import check_where as check_where
 from .filters import where as where
+from .frames import to_frame as to_frame
 from .gradient_shares import gradient_shares as gradient_shares
 from .keys import DATA as DATA
 from .keys import DEPTH as DEPTH

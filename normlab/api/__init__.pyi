@@ -42,3 +42,5 @@ from .verifying import claim_words as claim_words
 from .verifying import plan_verification as plan_verification
 from .verifying import results_root as results_root
 from .verifying import verify as verify
+from .watching import Watch as Watch
+from .watching import watch as watch

@@ -41,6 +41,7 @@ from .terminal.finished_run import diagnosis_facts as diagnosis_facts
 from .terminal.finished_run import run_card as run_card
 from .terminal.finished_run import run_report as run_report
 from .terminal.infos import info_table as info_table
+from .terminal.layer_table import layer_table as layer_table
 from .terminal.mean_field import theory_table as theory_table
 from .terminal.plain_tables import facts_table as facts_table
 from .terminal.plans import left_alone_line as left_alone_line

@@ -288,7 +288,7 @@ def summary_of(
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in {**scores, **states}.items()
     }
-    judged = found.verdict if seen.status in ("finished", "diverged") else None
+    judged = None if seen.status in ("failed", "interrupted") else found.verdict
     return Summary.of_watched(
         seen.settings,
         "diverged" if found.verdict == "diverged" and judged else seen.status,

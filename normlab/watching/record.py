@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from normlab.runs import WatchedFolder, made_with
+from normlab.runs import Summary, WatchedFolder, made_with
 from normlab.training import METRIC_COLUMNS
 from normlab.watching.judging import Seen, summary_of
 from normlab.watching.rows import Values, columns_of, rows_of
@@ -125,7 +125,11 @@ class Record:
     def finish(self, seen: Seen, reason: str, parameters: int) -> None:
         """Write all that is kept and the summary, and let the folder go."""
         self.write_all(seen.step)
-        summary = summary_of(
+        self.folder.finish(seen.settings, self.summary(seen, reason, parameters))
+
+    def summary(self, seen: Seen, reason: str, parameters: int) -> Summary:
+        """What summary.json says, or would say were this the end."""
+        return summary_of(
             self.frame(),
             seen,
             reason=reason,
@@ -138,7 +142,6 @@ class Record:
                 **made_with(self.folder.environment),
             },
         )
-        self.folder.finish(seen.settings, summary)
 
     def _write(
         self, places: Sequence[int], steps: Sequence[int], columns: Mapping[str, Values]

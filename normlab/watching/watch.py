@@ -21,11 +21,12 @@ from torch.optim.optimizer import (
 from normlab.config import PROBES
 from normlab.errors import ConfigError
 from normlab.measurement import update_ratios
+from normlab.runs import WatchedRun
 from normlab.text import error_line
 from normlab.training import METRIC_COLUMNS
 from normlab.watching.following import Followed, is_sampled, refuse, size_of
 from normlab.watching.gradients import NormRing
-from normlab.watching.judging import Seen, WatchDiagnosis, judge
+from normlab.watching.judging import Seen
 from normlab.watching.probe_batch import Probe, checked_probe, try_out
 from normlab.watching.record import Record
 from normlab.watching.settings import known_settings
@@ -137,9 +138,14 @@ class Watch:
         """metrics.parquet as far as it is: a row for each snapshot and each `log`."""
         return self._record.folder.frame("metrics")
 
-    def diagnosis(self) -> WatchDiagnosis:
-        """What became of the network so far, and why."""
-        return judge(self.frame(), self._seen())
+    def as_run(self) -> WatchedRun:
+        """What its folder holds, or would hold were this the end."""
+        layers, metrics, record = self.frame(), self.metrics(), self._record
+        parameters = sum(map(torch.numel, self.model.parameters()))
+        summary = record.summary(self._seen(), self._reason, parameters)
+        if self._status == "running":
+            record.folder.flush()
+        return WatchedRun(record.folder.place, record.folder.environment, metrics, layers, summary)
 
     def log(self, **figures: float) -> None:
         """Keep figures of one's own, such as train_acc, as a row of metrics.parquet at this step.

@@ -123,7 +123,7 @@ def test_a_gradient_scaler(unscale: bool, fused: bool, every: int, broken: tuple
     assert sorted(set(rows.dropna(subset="update_ratio")["step"])) == sampled
     assert (rows["update_ratio"].dropna() > 0).all()
     assert sorted(set(rows.dropna(subset="delta_rms")["step"])) == [*sampled, steps]
-    assert watch.diagnosis().verdict != "diverged"
+    assert watch.as_run().summary.verdict != "diverged"
 
 
 @pytest.mark.parametrize("kind", [SGD, Adam, torch.optim.AdamW, torch.optim.Adagrad])
@@ -352,7 +352,7 @@ def test_a_weight_without_a_gradient_is_no_broken_one() -> None:
                 optimizer.step()
     rows = watch.frame()
     assert rows[rows["name"] == "idle"]["grad_norm"].isna().all()
-    assert watch.diagnosis().verdict is None
+    assert watch.as_run().summary.verdict is None
 
 
 def test_a_gradient_that_is_not_a_number_is_told_of() -> None:
@@ -364,7 +364,7 @@ def test_a_gradient_that_is_not_a_number_is_told_of() -> None:
             if step == 2:
                 model[9].weight.grad[0, 0] = math.nan
             optimizer.step()
-    assert watch.diagnosis().reason == "A gradient was not finite at step 2."
+    assert watch.as_run().summary.reason == "A gradient was not finite at step 2."
 
 
 def test_sparse_gradients() -> None:

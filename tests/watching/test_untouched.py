@@ -82,7 +82,7 @@ def trained(make: Callable[[], nn.Module], begin: Callable[[nn.Module], Any]) ->
         watch.close()
         rows = watch.frame()
         assert rows["delta_rms"].notna().sum() == (STEPS + 1) * len(watch.weights)
-        assert watch.diagnosis().verdict != "diverged"
+        assert watch.as_run().summary.verdict != "diverged"
     return [*found, everything(model)]
 
 
