@@ -24,6 +24,7 @@ from tests.conftest import TINY
 TYPES = {
     *("Comparison", "Config", "Diagnosis", "NormlabError", "Results", "Run", "Summary", "Theory"),
     "Verdicts",
+    "Watch",
 }
 FUNCTIONS = """
 compose(*overrides, config_dir=None)
@@ -36,6 +37,7 @@ run(*overrides, config_dir=None, force=False, progress=None)
 sweep(*overrides, config_dir=None, force=False, retry_failed=False, fail_fast=False, progress=None)
 theory(*overrides, config_dir=None)
 verify(*words, scale='small', config_dir=None, retry_failed=False, progress=None)
+watch(model, probe=None, every=1, select=None, out=None, settings=None, overwrite=False)
 """
 METHODS = """
 Comparison.to(self, form, caption=None)
@@ -51,6 +53,17 @@ size=None)
 Results.report(self, output='report.html', on_progress=None)
 Results.where(self, *expressions)
 Run.plot(self, picture='gradients', probe=None, metric=None, title=None, size=None)
+Watch.as_run(self)
+Watch.close(self)
+Watch.diagnosis(self)
+Watch.frame(self)
+Watch.log(self, figures)
+Watch.metrics(self)
+Watch.pause(self)
+Watch.plot(self, picture='gradients', probe=None, metric=None, title=None, size=None)
+Watch.record_unclipped(self)
+Watch.resume(self)
+Watch.table(self)
 """
 OWN_CLAIM = """
 statement: Two layers are as good as three.
@@ -95,9 +108,9 @@ def test_names_and_signatures_stay() -> None:
     assert lines_of(functions) == FUNCTIONS.strip().splitlines()
     methods = {
         f"{owner.__name__}.{name}": method
-        for owner in (normlab.Comparison, normlab.Results, normlab.Run)
-        for name, method in vars(owner).items()
-        if inspect.isfunction(method) and not name.startswith("_")
+        for owner in (normlab.Comparison, normlab.Results, normlab.Run, normlab.Watch)
+        for name, method in inspect.getmembers(owner, inspect.isfunction)
+        if not name.startswith("_")
     }
     assert lines_of(methods) == METHODS.strip().splitlines()
     for name, value in (named | methods).items():

@@ -1,5 +1,6 @@
 """The same training by other packages, which are imported where they are installed."""
 
+import itertools
 import os
 import tempfile
 import time
@@ -106,6 +107,31 @@ def with_wandb(case: Case) -> Iterator[Callable[[int], float]]:
 
         yield lambda steps: seconds_of(measured, steps, select_device(case.device))
         run.finish()
+
+
+@contextmanager
+def with_torchmortem(case: Case) -> Iterator[Callable[[int], float]]:
+    """The textbook loop under torchmortem's Autopsy, at its own cadence."""
+    import logging
+
+    from torchmortem import Autopsy
+
+    logging.getLogger("torchmortem").setLevel(logging.CRITICAL)
+    config = case.config()
+    model, batches = model_and_batches(config)
+    optimizer = textbook_optimizer(config, model.parameters())
+    stream = itertools.cycle(batches)
+    with _no_warnings(), Autopsy(model, optimizer=optimizer) as autopsy:
+
+        def step() -> None:
+            images, labels = next(stream)
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(images), labels)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            autopsy.step(loss=loss.item())
+
+        yield lambda steps: seconds_of(step, steps, select_device(case.device))
 
 
 @contextmanager

@@ -144,11 +144,12 @@ VARIANTS: dict[str, Variant] = {
 
 def _add_other_packages() -> None:
     """Enter the variants of other packages that are installed."""
-    from normlab.bench.peers import with_lightning, with_wandb
+    from normlab.bench.peers import with_lightning, with_torchmortem, with_wandb
 
     for name, package, make in (
         ("lightning grad_norm", "lightning", with_lightning),
         ("wandb.watch", "wandb", with_wandb),
+        ("torchmortem", "torchmortem", with_torchmortem),
     ):
         if importlib.util.find_spec(package) is not None:
             VARIANTS[name] = Variant(make, light=False, heavy=True)

@@ -25,13 +25,9 @@ from .folder import CONFIG_FILE as CONFIG_FILE
 from .folder import Run as Run
 from .folder import WatchedRun as WatchedRun
 from .folder import is_final as is_final
-<<<<<<< HEAD
 from .folder import lacks_kept as lacks_kept
-=======
-from .folder import lacks_weights as lacks_weights
 from .folder import made_run as made_run
 from .folder import read_any_run as read_any_run
->>>>>>> e0a13d2 (A watch on any network in anybody's loop: gradients of every step, snapshots, a folder that show reads)
 from .folder import read_run as read_run
 from .folder import read_table as read_table
 from .folder import read_weights as read_weights

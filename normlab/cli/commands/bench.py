@@ -41,7 +41,8 @@ def bench(
     """Measure what measuring costs: a training step beside the bare textbook loop.
 
     In alternating blocks in this process; 0.9× is a tenth faster than the bare loop. Lightning with
-    grad_norm and wandb.watch offline join where they are installed. All nets take about 9 minutes.
+    grad_norm, wandb.watch offline and torchmortem join where they are installed. All nets take
+    about 9 minutes.
     """
     people = is_for_people(output_format)
     if profile and not people:
