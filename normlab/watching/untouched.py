@@ -21,23 +21,24 @@ def untouched(model: nn.Module, modes: Sequence[bool]) -> Iterator[None]:
     modules = list(model.modules())
     before = [module.training for module in modules]
     buffers = [
-        (module, name, buffer, buffer.clone())
+        (module, name, buffer)
         for module in modules
-        for name, buffer in module.named_buffers(recurse=False)
+        for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
     ]
+    # Copies take what a pass changes: what was changed could not be told afterwards, as BatchNorm
+    # changes its running statistics unknown to autograd.
+    copies = {id(buffer): buffer.detach().clone() for _, _, buffer in buffers}
     device = next(model.parameters()).device.type
     with _random_states(model), _uncompiled(), torch.autocast(device, enabled=False):
         try:
+            for module, name, buffer in buffers:
+                setattr(module, name, copies[id(buffer)])
             _set_modes(modules, modes)
             yield
         finally:
             _set_modes(modules, before)
-            with torch.no_grad():
-                for module, name, buffer, content in buffers:
-                    setattr(module, name, buffer)  # another may have taken its place
-                    # By what it holds: kernels change running statistics without a new version.
-                    if not torch.equal(buffer, content):
-                        buffer.copy_(content)
+            for module, name, buffer in buffers:
+                setattr(module, name, buffer)
 
 
 def in_backward() -> bool:
