@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tests.watching.checks import agrees
-from tests.watching.foreign.vision import import_or_skip
+from tests.watching.foreign.importing import import_or_skip
 from tests.watching.nets import SAMPLES, classified, labels
 from tests.watching.oracle import Case, seeded
 
@@ -91,7 +91,7 @@ def convnext() -> Case:
 
 
 def gpt2() -> Case:
-    transformers = pytest.importorskip("transformers")
+    transformers = import_or_skip("transformers")
     sizes = {"vocab_size": 50, "n_positions": 8, "n_embd": 16, "n_layer": 2, "n_head": 2}
     none = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     block = "transformer.h.{}.{}".format
@@ -129,7 +129,7 @@ def _classified_text() -> Any:
 
 
 def bert() -> Case:
-    transformers = pytest.importorskip("transformers")
+    transformers = import_or_skip("transformers")
     build = transformers.BertForSequenceClassification
     layer = "bert.encoder.layer.{}.{}".format
     return Case(
@@ -153,7 +153,7 @@ def bert() -> Case:
 
 def albert() -> Case:
     """One layer that runs twice: each is the mean over its runs."""
-    transformers = pytest.importorskip("transformers")
+    transformers = import_or_skip("transformers")
     build = transformers.AlbertForSequenceClassification
     layer = "albert.encoder.albert_layer_groups.0.albert_layers.0.{}".format
     return Case(
