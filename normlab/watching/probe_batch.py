@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from normlab.errors import ConfigError
-from normlab.text import first_line
+from normlab.text import error_line
 from normlab.watching.untouched import modes_of, untouched
 
 # What the network takes, what the loss takes beside its output, and the loss.
@@ -96,11 +96,11 @@ def loss_of(model: nn.Module, probe: Probe) -> Tensor:
             case _:
                 output = model(*x)
     except Exception as error:  # the network's own, of any kind
-        raise ConfigError(f"probe: the network cannot take x ({first_line(error)})") from error
+        raise ConfigError(f"probe: the network cannot take x ({error_line(error)})") from error
     try:
         loss = function(output, y)
     except Exception as error:
-        raise ConfigError(f"probe: loss_fn fails ({first_line(error)})") from error
+        raise ConfigError(f"probe: loss_fn fails ({error_line(error)})") from error
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         what = (
             f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"{loss!r:.40}"
