@@ -17,7 +17,6 @@ USED = {
     ("ray._private.worker._worker_logs_enabled", "runs/launchers/ray.py"),
     ("ray._private", "runs/launchers/ray.py"),
     ("torch._foreach_norm", "measurement/steps.py"),
-    ("sys._getframe", "registry.py"),  # documented, as it is in CPython alone
     ("torch._C._current_graph_task_id", "watching/untouched.py"),
     ("torch._C", "watching/untouched.py"),
 }

@@ -272,7 +272,7 @@ def test_a_failure_within(
     assert _same(found, wanted)
     assert calls == fails_at  # it did not try again
     assert watch.frame()["grad_norm"].notna().sum() >= 4 * (fails_at - 1)
-    assert watch.diagnosis() is not None
+    assert watch.as_run() is not None
     assert (tmp_path / "run" / "summary.json").exists()
 
 
