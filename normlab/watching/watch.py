@@ -95,7 +95,7 @@ class Watch:
         _watched.update(id(weight.parameter) for weight in self.weights)
         self._hooks: list[Any] = []
         self.resume()
-        atexit.register(self.close)
+        atexit.register(self._close_at_exit)
 
     def __enter__(self) -> Self:
         return self
@@ -302,20 +302,24 @@ class Watch:
             *(record.losses, record.logged, record.broken_step),
         )
 
-    def _end(self, status: str, reason: str, trouble: str = "") -> None:
+    def _close_at_exit(self) -> None:
+        """Close what a script has left open."""
+        self._end("finished", "", at_exit=True)
+
+    def _end(self, status: str, reason: str, trouble: str = "", *, at_exit: bool = False) -> None:
         """End the watch, and warn once of trouble, be it this or what comes of ending it."""
         if self._status != "running":
             return
         self.pause()
         _watched.difference_update(id(weight.parameter) for weight in self.weights)
-        atexit.unregister(self.close)
+        atexit.unregister(self._close_at_exit)
         self._status, self._reason = status, reason
         for finish in (self._look_at_last, self._write):
             try:
                 finish()
             except Exception as error:
                 trouble = trouble or f"could not be finished: {error_line(error)}"
-        if not self._main and status == "finished":
+        if not self._main and status == "finished" and not at_exit:
             trouble = trouble or (
                 "saw no optimizer step a watched weight; was the network copied, moved or wrapped "
                 "after the watch began?"
