@@ -135,7 +135,8 @@ def plan_extension(
 ) -> "Extension":
     """The longer run that `extend` makes, and what it goes on from."""
     found = run if isinstance(run, Run) else read_run(str(run), root)
-    return run_files.plan_extension(found.files, overrides, stretch=stretch)
+    made = run_files.made_run(found.files)
+    return run_files.plan_extension(made, overrides, stretch=stretch)
 
 
 @contextlib.contextmanager
