@@ -23,6 +23,7 @@ from normlab.text import first_line
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 # So many images are held encoded at a time.
 _AT_A_TIME = 512
+_A_TASK = 16  # of a thread
 _GREY_MODES = ("1", "L", "LA", "La")
 
 
@@ -135,12 +136,14 @@ class Decoder:
         found = np.empty((len(part.labels), *shape), np.uint8)
         images, begin = part.images(), 0
 
-        def decode(image: tuple[str, bytes]) -> NDArray[np.uint8]:
-            return self.decode(*image, size, colour=shape[0] == 3)
+        def decode(several: list[tuple[str, bytes]]) -> list[NDArray[np.uint8]]:
+            return [self.decode(*image, size, colour=shape[0] == 3) for image in several]
 
         with ThreadPoolExecutor(joblib.cpu_count()) as pool:  # Pillow decodes beside Python
             while several := list(itertools.islice(images, _AT_A_TIME)):
-                for (where, _), image in zip(several, pool.map(decode, several), strict=True):
+                tasks = [several[i : i + _A_TASK] for i in range(0, len(several), _A_TASK)]
+                decoded = itertools.chain.from_iterable(pool.map(decode, tasks))
+                for (where, _), image in zip(several, decoded, strict=True):
                     if image.shape != shape:
                         raise DataError(
                             f"{where}: has {image.shape[2]}×{image.shape[1]} pixels, the first "
