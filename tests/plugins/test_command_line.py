@@ -36,10 +36,9 @@ def test_the_readmes_plugin_runs_as_it_says(mine: Path) -> None:
     answer = normlab(*run, cwd=mine, COLUMNS="100")
     assert (answer.returncode, answer.stderr) == (0, "")
     shown = re.findall(r"```text\n(.*?)```", SECTION, re.DOTALL)[0]
-    head, *rows = shown.split("…\n")[0].splitlines()
+    head = shown.splitlines()[0]  # the figures are of one processor
     lines = [line.rstrip() for line in answer.stdout.splitlines()]
     assert head in lines
-    assert rows[0] in lines
     assert (
         len(re.findall(r"^ +\d+ +\d+ +[\d.e-]+ +[\d.e-]+ +\d+\.\d+$", "\n".join(lines), re.M)) == 8
     )
