@@ -119,9 +119,20 @@ class NormRing:
         return torch.where(rows == _MISSING, _MISSING, squares.sqrt())
 
 
+def is_divided(weight: Tensor) -> bool:
+    """Whether `fully_shard` has divided it among processes."""
+    return hasattr(weight, "device_mesh")
+
+
+def whole(x: Tensor) -> Tensor:
+    """The value of a tensor that may be divided among processes; all of them have to ask."""
+    full: Tensor = x.full_tensor() if hasattr(x, "full_tensor") else x
+    return full
+
+
 def _mesh_of(weights: Sequence[Any]) -> Any:
     """The processes over which `fully_shard` has divided weights, None where it has not."""
-    divided = [weight for weight in weights if hasattr(weight, "device_mesh")]
+    divided = [weight for weight in weights if is_divided(weight)]
     if not divided:
         return None
     meshes = {id(weight.device_mesh): weight.device_mesh for weight in divided}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from normlab.config import PROBES
 from normlab.measurement import Observation
 from normlab.training import matrix_products
+from normlab.watching.gradients import is_divided, whole
 from normlab.watching.probe_batch import Probe, batch_size, loss_of, tensors_in
 from normlab.watching.untouched import in_backward, untouched
 from normlab.watching.weights import WatchedWeight, layers_of
@@ -45,8 +46,10 @@ def snapshot(
     assert samples  # checked_probe refuses it
     layers: dict[nn.Module, WatchedWeight | None] = dict.fromkeys(layers_of(model))
     layers |= {w.module: w for w in weights if w.module is not None}
+    # Where `fully_shard` has divided weights, the graph is of others, which it makes of their parts.
+    ways = (_by_backward,) if is_divided(weights[0].parameter) else (_by_grad, _by_backward)
     with matrix_products("fp32"):
-        for differentiate in (_by_grad, _by_backward):
+        for differentiate in ways:
             pass_ = _Pass(layers, samples, names)
             try:
                 with untouched(model, modes), torch.enable_grad(), pass_.recording():
@@ -73,7 +76,7 @@ def _by_grad(loss: Tensor, _: nn.Module, weights: Sequence[WatchedWeight]) -> No
 
 
 def _by_backward(loss: Tensor, model: nn.Module, _: Sequence[WatchedWeight]) -> None:
-    """As reentrant checkpointing wants it: into `.grad`, which is put back."""
+    """As reentrant checkpointing and `fully_shard` want it: into `.grad`, which is put back."""
     before = [(parameter, parameter.grad) for parameter in model.parameters()]
     try:
         for parameter, _gradient in before:
@@ -160,7 +163,7 @@ class _Pass:
 
     def _row(self, seen: Observation) -> Tensor:
         with torch.no_grad():
-            return torch.stack([measure(seen).double().cpu() for measure in self._measures])
+            return torch.stack([whole(measure(seen)).double().cpu() for measure in self._measures])
 
     def _activation(self, call: _Call) -> Tensor:
         """What the next layer receives that none has received yet; what the last one sends."""

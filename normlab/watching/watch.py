@@ -25,7 +25,7 @@ from normlab.runs import WatchedRun
 from normlab.text import error_line
 from normlab.training import METRIC_COLUMNS
 from normlab.watching.following import Followed, is_sampled, refuse, size_of
-from normlab.watching.gradients import NormRing
+from normlab.watching.gradients import NormRing, whole
 from normlab.watching.judging import Seen
 from normlab.watching.probe_batch import Probe, checked_probe, try_out
 from normlab.watching.record import Record
@@ -70,8 +70,8 @@ class Watch:
     ):
         if type(every) is not int or every < 1:
             raise ConfigError(f"every={every}: must be a whole number of steps, at least 1")
-        self.weights = watched_weights(model, select)
         self.model = bare(model)
+        self.weights = watched_weights(self.model, select)
         if any(id(weight.parameter) in _watched for weight in self.weights):
             raise ConfigError("model: is watched already; close that watch before another begins")
         device = self.weights[0].parameter.device
@@ -246,7 +246,7 @@ class Watch:
         if skipped is not None or before is not None or step % self._every == 0:
             followed.ring.record(step, skipped)
         if before is not None:
-            ratios = update_ratios(before, followed.parameters).tolist()
+            ratios = whole(update_ratios(before, followed.parameters)).tolist()
             self._record.keep(step, "update_ratio", followed.places, ratios)
         if before is not None or followed.ring.full:
             self._read(followed)

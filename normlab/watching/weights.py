@@ -54,7 +54,7 @@ def watched_weights(model: nn.Module, select: str | Sequence[str] | None) -> lis
     """
     if not isinstance(model, nn.Module):
         raise ConfigError(f"model={type(model).__name__}: no network; give a torch.nn.Module")
-    _refuse_flat(model)
+    _refuse_flat_and_lazy(model)
     found = list(_weights(model))
     if not found:
         frozen = any(p.ndim > 1 for p in model.parameters())
@@ -73,15 +73,15 @@ def watched_weights(model: nn.Module, select: str | Sequence[str] | None) -> lis
     ]
 
 
-def _refuse_flat(model: nn.Module) -> None:
+def _refuse_flat_and_lazy(model: nn.Module) -> None:
+    # By its name: its module needs what not every build of PyTorch has.
+    if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
+        raise ConfigError(
+            "model: FullyShardedDataParallel holds many weights in one flat parameter; use "
+            "fully_shard"
+        )
     for name, parameter in model.named_parameters():
-        kind = type(parameter).__name__
-        if kind == "FlatParameter":
-            raise ConfigError(
-                f"model: {name} is a flat parameter of FullyShardedDataParallel, which holds many "
-                "weights in one; use fully_shard, or watch the network before it is wrapped"
-            )
-        if kind == "UninitializedParameter":
+        if type(parameter).__name__ == "UninitializedParameter":
             raise ConfigError(
                 f"model: {name} has no size yet, as it is lazy; run one batch through it first"
             )
