@@ -46,7 +46,7 @@ def snapshot(
     assert samples  # checked_probe refuses it
     layers: dict[nn.Module, WatchedWeight | None] = dict.fromkeys(layers_of(model))
     layers |= {w.module: w for w in weights if w.module is not None}
-    # Where `fully_shard` has divided weights, the graph is of others, which it makes of their parts.
+    # The graph of weights that `fully_shard` has divided is of others, made of their parts.
     ways = (_by_backward,) if is_divided(weights[0].parameter) else (_by_grad, _by_backward)
     with matrix_products("fp32"):
         for differentiate in ways:
@@ -54,7 +54,7 @@ def snapshot(
             try:
                 with untouched(model, modes), torch.enable_grad(), pass_.recording():
                     loss = loss_of(model, probe)
-                    differentiate(loss, model, weights)
+                    differentiate(loss, weights)
                 break
             except RuntimeError as error:
                 if differentiate is _by_backward or "checkpoint" not in str(error).lower():
@@ -70,21 +70,14 @@ def snapshot(
     return Snapshot(values, loss.item(), loss_eval_mode, turns)
 
 
-def _by_grad(loss: Tensor, _: nn.Module, weights: Sequence[WatchedWeight]) -> None:
-    # By the weights, so that the backward pass comes to every layer; no `.grad` is touched.
+def _by_grad(loss: Tensor, weights: Sequence[WatchedWeight]) -> None:
+    # By the weights, so that the backward pass comes to every layer and none other.
     torch.autograd.grad(loss, [weight.parameter for weight in weights], allow_unused=True)
 
 
-def _by_backward(loss: Tensor, model: nn.Module, _: Sequence[WatchedWeight]) -> None:
-    """As reentrant checkpointing and `fully_shard` want it: into `.grad`, which is put back."""
-    before = [(parameter, parameter.grad) for parameter in model.parameters()]
-    try:
-        for parameter, _gradient in before:
-            parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
-    finally:
-        for parameter, gradient in before:
-            parameter.grad = gradient
+def _by_backward(loss: Tensor, _: Sequence[WatchedWeight]) -> None:
+    # Into `.grad`, which `untouched` puts back, as reentrant checkpointing and `fully_shard` want.
+    loss.backward()  # type: ignore[no-untyped-call]
 
 
 # ------------------------------------------------------------------- one pass of the batch

@@ -16,8 +16,8 @@ _SEED = 0
 @contextmanager
 def untouched(model: nn.Module, modes: Sequence[bool]) -> Iterator[None]:
     """Within, a network is in some modules' modes, runs uncompiled and without autocast, and draws
-    the same noise each time; afterwards its buffers and modes and all random states are as they
-    were before."""
+    the same noise each time; afterwards its buffers, gradients and modes and all random states are
+    as they were before."""
     modules = list(model.modules())
     before = [module.training for module in modules]
     buffers = [
@@ -28,17 +28,31 @@ def untouched(model: nn.Module, modes: Sequence[bool]) -> Iterator[None]:
     # Copies take what a pass changes: what was changed could not be told afterwards, as BatchNorm
     # changes its running statistics unknown to autograd.
     copies = {id(buffer): buffer.detach().clone() for _, _, buffer in buffers}
+    # Before the pass, in which `fully_shard` puts other parameters in the place of these.
+    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     device = next(model.parameters()).device.type
     with _random_states(model), _uncompiled(), torch.autocast(device, enabled=False):
         try:
             for module, name, buffer in buffers:
                 setattr(module, name, copies[id(buffer)])
+            for parameter, _ in gradients:
+                parameter.grad = None
             _set_modes(modules, modes)
             yield
         finally:
+            _divide(modules)
+            for parameter, gradient in gradients:
+                parameter.grad = gradient
             _set_modes(modules, before)
             for module, name, buffer in buffers:
                 setattr(module, name, buffer)
+
+
+def _divide(modules: Sequence[nn.Module]) -> None:
+    """Have `fully_shard` put its own parameters back, which it leaves out after a forward pass."""
+    for module in modules:
+        if hasattr(module, "reshard") and hasattr(module, "unshard"):
+            module.reshard()  # type: ignore[operator]
 
 
 def in_backward() -> bool:

@@ -78,7 +78,8 @@ def weights_of(model: nn.Module) -> list[Any]:
 
 def _process(rank: int, folder: Path, work: Any) -> None:
     warnings.simplefilter("error")
-    warnings.filterwarnings("ignore", category=FutureWarning)
+    for category in (FutureWarning, DeprecationWarning):  # PyTorch's own
+        warnings.filterwarnings("ignore", category=category)
     torch.set_num_threads(1)
     meeting = f"file://{folder}/meeting"
     processes.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
@@ -117,7 +118,7 @@ def test_processes_measure_what_one_alone_does(tmp_path: Path) -> None:
         assert (tmp_path / wrap / "summary.json").exists()
 
 
-def _refuse(rank: int, folder: Path) -> None:
+def _refuse(_rank: int, _folder: Path) -> None:
     from torch.distributed.fsdp import FullyShardedDataParallel
 
     for original in (False, True):
@@ -133,7 +134,7 @@ def test_flat_parameters_are_refused(tmp_path: Path) -> None:
     in_two(_refuse, tmp_path)
 
 
-def _refuse_zero(rank: int, folder: Path) -> None:
+def _refuse_zero(_rank: int, _folder: Path) -> None:
     from torch.distributed.optim import ZeroRedundancyOptimizer
 
     ends = []

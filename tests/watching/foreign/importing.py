@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+# What other packages warn of is theirs.
+WARNINGS = ("ignore", "error::normlab.watching.WatchWarning")
+
 
 def import_or_skip(name: str) -> ModuleType:
     """A package; the test skips where it is not installed."""

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from tests.watching.checks import agrees
-from tests.watching.foreign.importing import import_or_skip
+from tests.watching.foreign.importing import WARNINGS, import_or_skip
 from tests.watching.nets import SAMPLES, classified, labels
 from tests.watching.oracle import Case, seeded
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(*WARNINGS)]
 
 
 def ids(tokens: int = 6) -> Any:

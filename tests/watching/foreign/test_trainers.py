@@ -11,12 +11,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from normlab.watching import Watch
 from tests.watching.checks import RATE, Used, equal_used
-from tests.watching.foreign.importing import import_or_skip
+from tests.watching.foreign.importing import WARNINGS, import_or_skip
 from tests.watching.nets import F, drawn, labels, mlp
 from tests.watching.oracle import seeded
 
-# What trainers warn of is theirs.
-WARNINGS = ("ignore", "error::normlab.watching.WatchWarning")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(*WARNINGS)]
 
 STEPS = 7
