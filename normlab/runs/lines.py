@@ -7,13 +7,13 @@ evaluation before the layers: `started`, `evaluation`, `layer` and, while a run 
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab.config import Config, describe, run_id
 from normlab.runs.extending import steps_per_epoch
-from normlab.runs.folder import Run, lacks_kept, run_folder
+from normlab.runs.folder import Run, WatchedRun, lacks_kept, run_folder
 from normlab.runs.replacing import working_folder
 from normlab.runs.summary import Summary
 from normlab.runs.tables import columns_of, read_rows
@@ -31,12 +31,19 @@ PROGRESS_SECONDS = 1.0
 Line = dict[str, Any]
 
 
-def lines_of_run(run: Run) -> Iterator[Line]:
-    """The lines of a run that has ended, as they were while it was made, but for `progress`."""
+def lines_of_run(run: Run | WatchedRun) -> Iterator[Line]:
+    """The lines of a run that has ended, as they were while it was made, but for `progress`; those
+    of a training that was watched tell what is known of it in place of a config."""
     summary = run.summary
     known = {key: getattr(summary, key) for key in ("device", "parameters", "layers", "classes")}
-    yield _started(run.config, run.folder, {**known, "steps": _planned_steps(run)})
-    yield from _rows(run.config, run.metrics, run.layers)
+    if isinstance(run, Run):
+        yield _started(run.config, run.folder, {**known, "steps": _planned_steps(run)})
+        columns = columns_of(run.config, "metrics"), columns_of(run.config, "layers")
+    else:
+        known["steps"] = summary.steps
+        yield _beginning(summary.run_id, summary.name, run.folder, known, summary.config)
+        columns = tuple(map(str, run.metrics)), tuple(map(str, run.layers))
+    yield from _rows(summary.run_id, run.metrics, run.layers, columns)
     yield end_line(summary)
 
 
@@ -81,14 +88,25 @@ def end_line(summary: Summary) -> Line:
 
 
 def _started(config: Config, folder: Path, known: Mapping[str, Any]) -> Line:
+    plain = config.model_dump(mode="json")
+    return _beginning(run_id(config), describe(config), folder, known, plain)
+
+
+def _beginning(
+    identity: str,
+    name: str,
+    folder: Path,
+    known: Mapping[str, Any],
+    config: Mapping[str, Any] | None,
+) -> Line:
     return {
         "event": "started",
         "version": LINES_VERSION,
-        "run_id": run_id(config),
-        "name": describe(config),
+        "run_id": identity,
+        "name": name,
         "folder": str(folder),
         **known,
-        "config": config.model_dump(mode="json"),
+        "config": config,
     }
 
 
@@ -113,15 +131,21 @@ def _rows_so_far(config: Config, *, force: bool) -> Iterator[Line]:
     again = force or lacks_kept(config)
     place = working_folder(run_folder(config), force=again)
     with contextlib.suppress(OSError, ValueError):  # no rows yet
-        yield from _rows(config, read_rows(place, "metrics"), read_rows(place, "layers"))
+        columns = columns_of(config, "metrics"), columns_of(config, "layers")
+        tables = read_rows(place, "metrics"), read_rows(place, "layers")
+        yield from _rows(run_id(config), *tables, columns)
 
 
-def _rows(config: Config, metrics: "DataFrame", layers: "DataFrame") -> Iterator[Line]:
-    """The rows of both tables in order of steps."""
+def _rows(
+    identity: str,
+    metrics: "DataFrame",
+    layers: "DataFrame",
+    columns: tuple[Sequence[str], Sequence[str]],
+) -> Iterator[Line]:
+    """The rows of both tables in order of steps, with these columns."""
     evaluations = {row["step"]: row for row in _records(metrics)}
     measured = dict(iter(layers.groupby("step", sort=False)))
-    identity = run_id(config)
-    of_metrics, of_layers = columns_of(config, "metrics"), columns_of(config, "layers")
+    of_metrics, of_layers = columns
     for step in sorted({*evaluations, *measured}):
         if step in evaluations:
             yield _line("evaluation", identity, evaluations[step], of_metrics)

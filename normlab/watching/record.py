@@ -41,6 +41,7 @@ class Record:
         self.logged: dict[str, float] = {}  # a person's own figures, the last of each
         self.broken_step: int | None = None  # the first whose gradient was not finite
         self._kept: dict[int, dict[str, Values]] = {}
+        self._row: dict[str, float] = {}  # of metrics, at the last step
         self._written: set[int] = set()  # places of weights that have a row
         self._began = time.perf_counter()
         self.folder = WatchedFolder(
@@ -102,10 +103,26 @@ class Record:
             self._write(without, [step], {})
 
     def add_metrics(self, step: int, rate: float, figures: Mapping[str, float]) -> None:
-        """Keep a row of metrics.parquet."""
-        nothing = dict.fromkeys(METRIC_COLUMNS, math.nan)
-        row = {**nothing, "lr": rate, "seconds": self.seconds, **figures, "step": step}
-        self.folder.add_metrics(row)
+        """Keep figures of a step in its row of metrics.parquet."""
+        if self._row.get("step") != step:
+            self._write_row()
+            self._row = dict.fromkeys(METRIC_COLUMNS, math.nan)
+        self._row |= {"lr": rate, "seconds": self.seconds, **figures, "step": step}
+
+    def _write_row(self) -> None:
+        if self._row:
+            self.folder.add_metrics(self._row)
+            self._row = {}
+
+    def metrics(self) -> "DataFrame":
+        """metrics.parquet as far as it is, with the row that may still get figures."""
+        import pandas
+
+        written = self.folder.frame("metrics")
+        if not self._row:
+            return written
+        last = pandas.DataFrame([self._row], columns=list(written))
+        return last if written.empty else pandas.concat([written, last], ignore_index=True)
 
     def frame(self) -> "DataFrame":
         """layers.parquet as far as it is, with what is kept."""
@@ -117,14 +134,15 @@ class Record:
             self._batch(range(len(self.weights)), [step], _of_one_step(kept))
             for step, kept in sorted(self._kept.items())
         ]
-        if not batches:
-            return written
-        kept: DataFrame = pyarrow.Table.from_batches(batches).to_pandas()
-        return kept if written.empty else pandas.concat([written, kept], ignore_index=True)
+        kept: list[DataFrame] = [pyarrow.Table.from_batches(batches).to_pandas()] if batches else []
+        every = [table for table in (written, *kept) if len(table)] or [written]
+        found = pandas.concat(every)
+        return found.sort_values(["step", "layer"], kind="stable", ignore_index=True)
 
     def finish(self, seen: Seen, reason: str, parameters: int) -> None:
         """Write all that is kept and the summary, and let the folder go."""
         self.write_all(seen.step)
+        self._write_row()
         self.folder.finish(seen.settings, self.summary(seen, reason, parameters))
 
     def summary(self, seen: Seen, reason: str, parameters: int) -> Summary:

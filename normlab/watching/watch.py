@@ -135,8 +135,8 @@ class Watch:
         return self._record.frame()
 
     def metrics(self) -> "DataFrame":
-        """metrics.parquet as far as it is: a row for each snapshot and each `log`."""
-        return self._record.folder.frame("metrics")
+        """metrics.parquet as far as it is: a row for each step of a snapshot or a `log`."""
+        return self._record.metrics()
 
     def as_run(self) -> WatchedRun:
         """What its folder holds, or would hold were this the end."""

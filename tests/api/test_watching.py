@@ -1,5 +1,7 @@
 """`normlab.watch` from a script: what it shows, draws and writes."""
 
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,3 +196,35 @@ def test_settings_that_cannot_be(settings: dict[Any, Any], line: str) -> None:
     with pytest.raises(ConfigError) as refused:
         normlab.watch(deep(), settings=settings)
     assert str(refused.value) == line
+
+
+def test_figures_of_one_step_are_one_row() -> None:
+    model = deep(depth=2)
+    with normlab.watch(model, probe=(*data(), LOSS)) as watch:
+        train(model, 3)
+        watch.log(train_acc=0.5)
+        watch.log(test_acc=0.25)
+        assert watch.metrics().iloc[-1][["step", "train_acc", "test_acc"]].tolist() == [
+            3,
+            0.5,
+            0.25,
+        ]
+    rows = watch.metrics()
+    assert rows["step"].tolist() == [0, 1, 2, 3]
+    assert rows.iloc[-1][["train_acc", "test_acc"]].tolist() == [0.5, 0.25]
+    assert rows["probe_loss_train_mode"].notna().all()
+
+
+def test_it_is_exported_as_runs_are(folder: Path, tmp_path: Path) -> None:
+    answer(["export", "jsonl", str(folder), "-o", str(tmp_path / "runs.jsonl")])
+    lines = [json.loads(line) for line in (tmp_path / "runs.jsonl").read_text("utf-8").splitlines()]
+    begun = [line for line in lines if line["event"] == "started"]
+    assert [line["config"]["norm"]["name"] for line in begun] == ["bn", "none"]
+    frame = normlab.results(folder, where=["norm=bn"])[0].layers
+    frame = frame.sort_values("step", kind="stable")
+    told = [line for line in lines if line["run_id"] == begun[0]["run_id"]]
+    layers = [line for line in told if line["event"] == "layer"]
+    assert [line["grad_norm"] for line in layers] == [
+        None if math.isnan(value) else value for value in frame["grad_norm"]
+    ]
+    answer(["export", "csv", str(folder), "-o", str(tmp_path / "csv")])

@@ -13,7 +13,7 @@ from normlab.analysis.keys import DEPTH, NORM, RESIDUAL, SEEDS, label, seeds_bes
 from normlab.analysis.variants import variant_keys, variants_of
 from normlab.config import PROBES, flatten
 from normlab.errors import ConfigError, RecordError
-from normlab.runs import Run, Summary, read_run, start_of
+from normlab.runs import Run, Summary, WatchedRun, read_any_run, start_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -45,7 +45,7 @@ class NamedRun:
     experiment: str
     name: str  # such as bn residual depth=56 seed=0; unique in its experiment
     started: float  # seconds since 1970
-    run: Run
+    run: Run | WatchedRun
 
     @property
     def summary(self) -> Summary:
@@ -54,7 +54,10 @@ class NamedRun:
 
     def settings(self) -> dict[str, Any]:
         """Its configuration by dotted keys, lists as text, without where it was made and kept."""
-        plain = self.run.config.model_dump(mode="json", exclude=_OUTSIDE)
+        if isinstance(self.run, Run):
+            plain = self.run.config.model_dump(mode="json", exclude=_OUTSIDE)
+        else:
+            plain = self.summary.config or {}
         return {key.removesuffix(".name"): _simple(value) for key, value in flatten(plain)}
 
     def words(self) -> dict[str, str]:
@@ -125,7 +128,7 @@ def named_runs(selection: Selection) -> Iterator[NamedRun]:
     about = (frame["folder"], frame["experiment"], run_names(frame))
     for folder, experiment, name in zip(*about, strict=True):
         try:
-            run = read_run(Path(folder))
+            run = read_any_run(Path(folder))
         except RecordError as error:
             selection.on_problem(str(error))
             continue
