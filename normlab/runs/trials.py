@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from normlab.config import Config, compose, override, overrides_of, run_id, with_overrides
-from normlab.errors import ConfigError
+from normlab.errors import ConfigError, DataError
 from normlab.runs.folder import Run, run_folder
 from normlab.runs.summary import Summary, read_summary
 
@@ -205,7 +205,7 @@ def _makes(words: Sequence[str], identity: str) -> bool:
     """Whether overrides make the run of an id."""
     try:
         return run_id(compose(words)) == identity
-    except ConfigError:
+    except (ConfigError, DataError):  # a file may be named from where the run was made
         return False
 
 

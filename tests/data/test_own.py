@@ -1,9 +1,11 @@
 """Data of one's own name a run by what they hold, wherever they lie."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from pandas import DataFrame
 
 from normlab.config import (
     compose,
@@ -18,6 +20,8 @@ from normlab.config import (
 from normlab.data import own as own_module
 from normlab.data.npz import Npz
 from normlab.errors import ConfigError, DataError
+from normlab.runs import Run, Summary
+from normlab.runs.trials import words_with
 from tests.data.own_sets import arrays, npz, png, put
 from tests.data.test_data import CPU, one_line
 
@@ -120,6 +124,19 @@ def test_the_overrides_of_a_run_leave_out_what_its_files_tell(path):
     repeated = overrides_of(config)
     assert compose(repeated) == config
     assert not [word for word in repeated if "sha256" in word or "shape" in word]
+
+
+def test_advice_on_a_run_whose_file_was_named_from_elsewhere(tmp_path, monkeypatch, path):
+    """The command that it is put behind names the file in full then."""
+    config = compose(words(path))
+    environment = {"command": ["normlab", "run", *words("mine.npz")]}
+    summary = Summary(run_id=run_id(config), status="finished", config=config.model_dump())
+    run = Run(tmp_path, config, environment, DataFrame(), DataFrame(), summary)
+    for folder, file in ((tmp_path, "mine.npz"), (Path("/"), str(path))):
+        monkeypatch.chdir(folder)
+        command = words_with(run, "optimizer.lr=0.5")
+        assert f"data.file={file}" in [word.replace("'", "") for word in command]
+        assert command[-1] == "optimizer.lr=0.5"
 
 
 def test_where_the_data_lie_has_to_be_said():
