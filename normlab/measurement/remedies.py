@@ -13,7 +13,7 @@ import yaml
 
 from normlab.config import ACTIVATIONS, Config, flatten, group_choices, leaves
 from normlab.measurement.causes import STILL_FALLING
-from normlab.measurement.figures import Figures
+from normlab.measurement.figures import CLEAR_GAP, Figures
 
 # In plain networks so deep BatchNorm's own explosion (Yang et al. 2019) asks for skips as well.
 DEEP_FOR_BATCH_NORM = 25
@@ -170,7 +170,7 @@ def _quicker_statistics(f: Figures) -> list[str]:
 
 def _learnable(f: Figures) -> list[str]:
     data, decay = f.config.data, f.config.optimizer.weight_decay
-    if f.label_noise:
+    if f.label_noise > CLEAR_GAP:
         return ["data.label_noise=0"]
     if data.name == "gaussian":  # its labels are drawn
         return ["data=digits"]

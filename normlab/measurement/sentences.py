@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from normlab.measurement.figures import TRAINED_SKILL, skill
+from normlab.measurement.figures import CLEAR_GAP, TRAINED_SKILL, skill
 from normlab.measurement.states import State
 from normlab.text import capitalized, percent, plural
 from normlab.vocabulary import CAUSES
@@ -65,7 +65,8 @@ def _sentence_of_noise(cause: str, learned: Learned) -> str:
         "memorizes": "it knows labels by heart that are noise",
         "label_noise": CAUSES["label_noise"].meaning,
     }
-    if not learned.label_noise or cause not in meanings:
+    least = CLEAR_GAP if cause == "memorizes" else 0
+    if cause not in meanings or learned.label_noise <= least:
         return ""
     return (
         f" {capitalized(meanings[cause])} (data.label_noise={learned.label_noise:g}): on the test "

@@ -43,6 +43,12 @@ def test_skills_and_the_loss_of_chance() -> None:
     )
 
 
+def test_the_share_of_noisy_labels_of_which_there_are_enough() -> None:
+    # 4 steps of 128 samples: 10 labels are a share of 0.0195.
+    assert found(metrics(2.0), EMPTY, "data.label_noise=0.0196").label_noise == 0.0196
+    assert found(metrics(2.0), EMPTY, "data.label_noise=0.0195").label_noise == 0
+
+
 def test_losses_of_the_probe_batch_at_the_first_and_the_last_snapshot() -> None:
     table = metrics(2.0, 1.0, 0.5, probe_loss_train_mode=[2.5, math.nan, 0.25])
     table["probe_loss_eval_mode"] = [9.0, math.nan, 7.0]

@@ -113,6 +113,7 @@ SMALL = {"ending": TrainingEnd("finished", 165, 10, 1, 10_000)}  # two samples a
         ("memorizes", "data.train_size=10", {}, "data.train_size=null"),
         ("memorizes", "", {}, "optimizer.weight_decay=0.001"),
         ("memorizes", "data.train_size=10 data.label_noise=0.1", {}, "data.label_noise=0"),
+        ("memorizes", "data.train_size=10 data.label_noise=0.05", {}, "data.train_size=null"),
         ("label_noise", "data.label_noise=0.1", {}, "data.label_noise=0, training.epochs=60"),
         ("data_settings", "data.crop_padding=7", {}, "data.crop_padding=0"),
         ("data_settings", "data=gaussian data.size=1", {}, "data.size=8"),

@@ -128,6 +128,8 @@ def test_noisy_labels_are_told_with_the_accuracy_on_true_ones() -> None:
     ):
         assert sentence.endswith(f". It knows labels by heart that are noise{told}")
     assert "noise" not in sentence_of_failure(learned, HEALTHY, HEALTHY, "rate_too_small")
+    little = replace(learned, label_noise=0.05)  # which is not why the test set shows nothing
+    assert "noise" not in sentence_of_failure(little, HEALTHY, HEALTHY, "memorizes")
 
 
 @pytest.mark.parametrize(
