@@ -32,8 +32,12 @@ def brief(value: float) -> str:
 
 
 def factor(value: float) -> str:
-    """How many times as much, in two digits, and `>999` beyond that."""
-    return ">999" if value > 999 else f"{value:.2g}" if value < 100 else f"{value:.0f}"
+    """How many times as much, in two digits, three about 1, and `>999` beyond 999."""
+    if value > 999:
+        return ">999"
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.2f}" if f"{value:.2g}" == "1" else f"{value:.2g}"
 
 
 def percent(share: float) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normlab.text import brief, number
+from normlab.text import brief, factor, number
 
 
 @given(st.floats())
@@ -32,3 +32,14 @@ def test_a_brief_figure_has_two_digits(value: float) -> None:
 )
 def test_brief_figures(value: float, text: str) -> None:
     assert brief(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((1.04, "1.04"), (1.003, "1.00"), (0.97, "0.97"), (0.996, "1.00"), (1.06, "1.1")),
+        *((2.0, "2"), (27.4, "27"), (140.4, "140"), (1e9, ">999"), (float("nan"), "nan")),
+    ],
+)
+def test_a_factor_near_1_says_how_near(value: float, text: str) -> None:
+    assert factor(value) == text

@@ -202,9 +202,9 @@ def sweep(
     """Make every run of a grid that is not finished, several at a time; all runs of the grid.
 
     Those that failed are among them, at `.failed` alone. While they are made, they are shown on a
-    terminal's stderr and in a notebook; `progress` says so or not. Raises ConfigError for settings
-    that cannot be, DataError where data cannot be had. After a Ctrl-C the same call goes on from
-    there.
+    terminal's stderr and in a notebook; `progress` says so or not, and where stderr is a file or a
+    pipe, True gives a line a run. Raises ConfigError for settings that cannot be, DataError where
+    data cannot be had. After a Ctrl-C the same call goes on from there.
     """
     planned = plan(*overrides, config_dir=config_dir, force=force, retry_failed=retry_failed)
     make_seen(planned, progress, show.ArmsSoFar, force=force, fail_fast=fail_fast)

@@ -208,7 +208,8 @@ class Results(Shown):
         from rich.console import Group
         from rich.text import Text
 
-        listed = analysis.listed(self.frame, limit=MOST_LISTED)
+        # In the order that they are indexed in, not as `normlab ls` has them, the newest first.
+        listed = analysis.listed(self.frame).loc[self.frame.index[:MOST_LISTED]]
         left = len(self.frame) - len(listed)
         runs = show.runs_table(show.RunList(listed, left, width, ".frame has all"))
         left_out = plural(len(self.problems), "folder")

@@ -42,6 +42,13 @@ def test_runs_are_given_one_by_one(runs: normlab.Results) -> None:
         runs[""]
 
 
+def test_runs_are_printed_in_the_order_that_they_are_indexed_in(runs: normlab.Results) -> None:
+    for some in (runs, runs[5:], runs.where("norm=bn")):
+        ids = [run.id for run in some]
+        words = str(some).split()
+        assert [word for word in words if word in ids] == ids[:10]
+
+
 def test_a_run_whose_files_are_not_whole_costs_none_of_the_others(tmp_path: Path) -> None:
     write_runs(2, tmp_path / "results")  # without tables
     runs = normlab.results(tmp_path / "results")
