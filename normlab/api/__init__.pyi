@@ -21,6 +21,7 @@ from .making import sweep as sweep
 from .making import sweep_around as sweep_around
 from .many_runs import Results as Results
 from .many_runs import results as results
+from .many_runs import results_in as results_in
 from .many_runs import results_of as results_of
 from .mean_field import Theory as Theory
 from .mean_field import theory as theory

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 # Loads what it needs when it is first asked for it.
 from normlab import show
+from normlab.api.arguments import named_as_arguments
 from normlab.api.shown import Shown
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Comparison(Shown):
         """How many runs there are, and what a reader must know of them."""
         return list(self._compared.notes)
 
+    @named_as_arguments
     def to(self, form: str, caption: str | None = None) -> str:
         """The table as text: md, latex, csv or json; only LaTeX has a caption.
 

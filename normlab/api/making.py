@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 # Each of these loads what it needs when it is first asked for it.
 from normlab import config, networks, show, training
 from normlab import runs as run_files
+from normlab.api.arguments import takes_texts
 from normlab.api.many_runs import Results, results_of
 from normlab.api.one_run import Run, read_run
 from normlab.api.places import RESULTS, Place, ignore
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
 # ------------------------------------------------------------------------------ one run
 
 
+@takes_texts
 def compose(*overrides: str, config_dir: Path | None = None) -> "Config":
     """The configuration that settings name; raises ConfigError where it cannot be."""
     return config.compose(overrides, config_dir)
 
 
+@takes_texts
 def model(*overrides: str, config_dir: Path | None = None) -> "Module":
     """The network that settings name, with the weights that `run` begins with, on the CPU."""
     import torch
@@ -41,6 +44,7 @@ def model(*overrides: str, config_dir: Path | None = None) -> "Module":
     return networks.build_model(named, data.shape, data.classes, stream)
 
 
+@takes_texts
 def run(
     *overrides: str,
     config_dir: Path | None = None,
@@ -109,6 +113,7 @@ def _run_shown(
     )
 
 
+@takes_texts
 def extend(
     run: Run | Place,
     *overrides: str,
@@ -158,6 +163,7 @@ def _last(events: "Iterator[Event | Note | Finished]") -> "Finished":
 # ---------------------------------------------------------------------------- many runs
 
 
+@takes_texts
 def plan(
     *overrides: str,
     config_dir: Path | None = None,
@@ -191,6 +197,7 @@ def sweep_around(
     return len(identities), config.run_id(named) in identities
 
 
+@takes_texts
 def sweep(
     *overrides: str,
     config_dir: Path | None = None,

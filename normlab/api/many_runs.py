@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, overload
 # Each of these loads what it needs when it is first asked for it.
 from normlab import analysis, show
 from normlab import runs as run_files
+from normlab.api.arguments import named_as_arguments, takes_folders, takes_texts
 from normlab.api.comparison import Comparison
 from normlab.api.one_run import Run, words
 from normlab.api.places import RESULTS, Place, ignore
@@ -62,6 +63,8 @@ class Results(Shown):
             raise RecordError(f"{start}: {several}")
         return Path(found["folder"].iloc[0])
 
+    @takes_texts
+    @named_as_arguments
     def where(self, *expressions: str) -> "Results":
         """The runs that fulfil every expression, such as `norm=bn,ln` and `model.depth>=20`.
 
@@ -91,6 +94,7 @@ class Results(Shown):
             warnings.warn(f"{runs} left out: {some_of(problems, 1)}", stacklevel=3)
         return table
 
+    @named_as_arguments
     def compare(
         self,
         rows: str | Sequence[str] | None = None,
@@ -118,6 +122,7 @@ class Results(Shown):
         )
         return self._compared(options)
 
+    @named_as_arguments
     def paired(
         self,
         baseline: str,
@@ -147,6 +152,7 @@ class Results(Shown):
         """Where gradients vanished or exploded, and where depth alone did harm, a sentence each."""
         return analysis.findings(self.frame)
 
+    @named_as_arguments
     def plot(
         self,
         picture: str = "gradients",
@@ -184,6 +190,7 @@ class Results(Shown):
         show.write_report(selection, Path(output), verdicts, on_progress)
         return Path(output)
 
+    @named_as_arguments
     def export(
         self,
         kind: str = "csv",
@@ -219,14 +226,20 @@ class Results(Shown):
         return Group(runs, *map(Text, lines))
 
 
+@takes_folders
+@named_as_arguments
 def results(*folders: Place, where: str | Sequence[str] = ()) -> Results:
     """Every run at or below folders, by default results/, that fulfils the `where` expressions.
 
     An expression is such as `norm=bn` or `model.depth>=20`. Raises RecordError where there is no
     such folder, ConfigError where no run has what is asked for.
     """
+    return results_in(folders, (where,) if isinstance(where, str) else tuple(where))
+
+
+def results_in(folders: Sequence[Place], expressions: Sequence[str] = ()) -> Results:
+    """The same for a command, whose errors name options as they are typed."""
     places = [Path(folder) for folder in folders] or [RESULTS]
-    expressions = (where,) if isinstance(where, str) else tuple(where)
     frame, problems = analysis.read_selected(places, expressions)
     return Results(frame, places, expressions, problems)
 

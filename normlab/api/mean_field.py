@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 # Each of these loads what it needs when it is first asked for it.
 from normlab import measurement, show
+from normlab.api.arguments import takes_texts
 from normlab.api.making import compose
 from normlab.api.shown import Shown
 from normlab.errors import ConfigError
@@ -25,6 +26,7 @@ class Theory(Shown, measurement.MeanField):
         return show.theory_table(self)
 
 
+@takes_texts
 def theory(*overrides: str, config_dir: Path | None = None) -> Theory:
     """What mean-field theory predicts of an MLP without norm, such as its phase q, χ₁ and c*.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 # Each of these loads what it needs when it is first asked for it.
 from normlab import analysis, show
 from normlab import runs as run_files
+from normlab.api.arguments import named_as_arguments
 from normlab.api.places import RESULTS, Place
 from normlab.api.shown import Shown
 
@@ -98,6 +99,7 @@ class Run(Shown):
         s = self.summary
         return Diagnosis(s.status, s.verdict, s.cause, s.evidence, s.advice, s.reason)
 
+    @named_as_arguments
     def plot(
         self,
         picture: str = "gradients",

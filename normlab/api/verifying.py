@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self, overload
 # Each of these loads what it needs when it is first asked for it.
 from normlab import claims, config, show
 from normlab import runs as run_files
+from normlab.api.arguments import takes_texts
 from normlab.api.making import compose, make_seen
 from normlab.api.places import ignore
 from normlab.api.shown import Shown
@@ -105,6 +106,7 @@ class Verdicts(Sequence["Verdict"], Shown):
         return Group(*reports, Text(show.summary_line(self._verdicts)))
 
 
+@takes_texts
 def verify(
     *words: str,
     scale: Literal["small", "paper"] = "small",

@@ -23,7 +23,7 @@ def report(
     It holds all it needs and opens from disk without a network.
     """
     places = api.places_to_compare(folders or (), where or (), on_choice=print_beside)
-    write_report(api.results(*places, where=where or ()), output, verbose=verbose)
+    write_report(api.results_in(places, where or ()), output, verbose=verbose)
 
 
 def write_report(results: api.Results, output: Path, *, verbose: bool = False) -> None:

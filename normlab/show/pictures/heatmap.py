@@ -21,7 +21,7 @@ def rows(subject: Subject) -> "DataFrame":
     if len(runs) > 1:
         raise ConfigError(
             f"a heatmap is of one run, and these are {len(runs)}; name one by its folder or id, or "
-            "choose it, as in --where norm=bn --where seed=0"
+            "choose it with --where, as norm=bn and seed=0"
         )
     return marked(series.history(Path(str(runs["folder"].iloc[0])), subject.figure), subject.figure)
 
