@@ -15,6 +15,10 @@ class ConfigError(NormlabError):
     exit_code = 2
 
 
+class MissingPluginError(ConfigError):
+    """A run whose plugin is not loaded."""
+
+
 class DataError(NormlabError):
     """A data file that is missing, damaged or not what its name says."""
 

@@ -49,6 +49,7 @@ class Invocation:
     """What holds for all of a command line, whichever command it names."""
 
     debug: bool = False
+    command: str = "run"
 
 
 def load_while_completing(context: typer.Context, given: list[str]) -> list[str]:
@@ -83,7 +84,8 @@ def common_options(
     ] = None,
 ) -> None:
     """What comes before a command's name."""
-    context.ensure_object(Invocation).debug = debug
+    invocation = context.ensure_object(Invocation)
+    invocation.debug, invocation.command = debug, context.invoked_subcommand or invocation.command
     if version:
         print(f"normlab {__version__}")
         return

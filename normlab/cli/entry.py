@@ -8,13 +8,13 @@ import sys
 
 from normlab.cli.application import Invocation, app
 from normlab.cli.streams import prepare_streams
-from normlab.errors import InterruptedRunError, NormlabError
+from normlab.errors import InterruptedRunError, MissingPluginError, NormlabError
 from normlab.text import printable
 
 USAGE_ERROR = 2
 UNFORESEEN_ERROR = 3
 # Options of all commands, and how they are typed.
-BEFORE_A_COMMAND = {"--debug": "--debug run", "--plugin": "--plugin FILE_OR_MODULE run"}
+BEFORE_A_COMMAND = {"--debug": "--debug", "--plugin": "--plugin FILE_OR_MODULE"}
 # Of one error; what a person types or writes into a file may be longer.
 MOST_CHARACTERS = 2000
 
@@ -38,20 +38,23 @@ def run_command_line() -> int:
     except Exception as error:
         if invocation.debug:
             raise
-        print_error(message_of(error))
+        print_error(message_of(error, invocation.command))
         return exit_code_of(error)
     if code == InterruptedRunError.exit_code:  # Ctrl-C before there was anything to lose
         print_error("interrupted")
     return code
 
 
-def message_of(error: Exception) -> str:
-    """What a person needs to know of an error."""
+def message_of(error: Exception, command: str = "run") -> str:
+    """What a person needs to know of an error of a command."""
+    if isinstance(error, MissingPluginError):
+        return f"{error} {command}"
     if isinstance(error, NormlabError):
         return str(error)
     if is_usage_error(error):
         if (option := getattr(error, "option_name", None)) in BEFORE_A_COMMAND:
-            return f"{option}: comes before the command, as in normlab {BEFORE_A_COMMAND[option]}"
+            typed = f"normlab {BEFORE_A_COMMAND[option]} {command}"
+            return f"{option}: comes before the command, as in {typed}"
         message = str(error.format_message())  # type: ignore[attr-defined]
         return setting_meant(error) or message.replace("Value error, ", "")  # pydantic's words
     return f"{type(error).__name__}: {error}; normlab --debug … shows where"

@@ -62,4 +62,5 @@ from .training_parts import Launcher as Launcher
 from .training_parts import Optimizer as Optimizer
 from .training_parts import ParameterGroup as ParameterGroup
 from .training_parts import Schedule as Schedule
+from .training_parts import check_batch_size as check_batch_size
 from .yaml_text import read_yaml as read_yaml

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from normlab import plugins
 from normlab.config.files import check_config_dir, group_choices
+from normlab.config.messages import NOT_A_PLUGINS
 from normlab.config.schema import GROUPS
 from normlab.config.yaml_text import ONLY_KEYS, resolves
 from normlab.errors import ConfigError
@@ -218,8 +219,17 @@ def _check_choices(text: str, group: str, values: Sequence[Any], choices: Sequen
         if value not in choices:
             raise ConfigError(
                 f"{group}={value}: no such choice; choices: {', '.join(choices)}"
-                f"{did_you_mean(value, choices) or _named_otherwise(group, value)}"
+                f"{_meant(group, value, choices)}"
             )
+
+
+def _meant(group: str, value: str, choices: Sequence[str]) -> str:
+    """What a person may have meant by a choice that is none; of a group of parts, a plugin's."""
+    for _, part in GROUPS[group].items() if group in GROUPS else ():
+        if words := part.meant_by(value):
+            return f"; write {' '.join(words)}"
+    otherwise = NOT_A_PLUGINS if group in GROUPS else ""
+    return did_you_mean(value, choices) or _named_otherwise(group, value) or otherwise
 
 
 def _named_otherwise(group: str, value: str) -> str:

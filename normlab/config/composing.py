@@ -12,11 +12,11 @@ from normlab.config.blocks import block_grids
 from normlab.config.files import group_choices
 from normlab.config.hydra_loading import hydra_in, plain
 from normlab.config.messages import validate
-from normlab.config.schema import Config
+from normlab.config.schema import GROUPS, Config
 from normlab.config.training_parts import DataSet
 from normlab.config.yaml_text import strings
 from normlab.errors import ConfigError
-from normlab.text import did_you_mean
+from normlab.text import did_you_mean, listed
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -254,10 +254,27 @@ def _unknown(setting: Setting, base: Mapping[str, Any]) -> ConfigError:
     every = [*known, *groups]
     meant = _called(setting.key, every)
     near = f"; did you mean {meant}?" if meant else did_you_mean(setting.key, every)
-    group = setting.key.split(".")[0]
+    group, _, field = setting.key.partition(".")
+    if group in GROUPS and field:
+        near = _of_another_choice(group, field, base[group]["name"]) or near
     among = [key for key in known if key.startswith(f"{group}.")]
     choices = f"{group} has {', '.join(among)}" if among else f"choices: {', '.join(base)}"
     return ConfigError(f"{setting.text}: no such key{near or f'; {choices}'}")
+
+
+def _of_another_choice(group: str, field: str, chosen: str) -> str:
+    """That a key that a choice lacks is another's; empty where no other has it.
+
+    Of a person's own files the key that says where they lie depends on the choice.
+    """
+    parts = dict(GROUPS[group].items())
+    places = {name: getattr(part, "place_key", None) for name, part in parts.items()}
+    if places.get(chosen) and field in places.values():
+        return f"; {group}={chosen} is found by {group}.{places[chosen]}"
+    others = [name for name, part in parts.items() if field in part.model_fields]
+    if len(others) == 1:
+        return f" of {group}={chosen}; add {group}={others[0]}"
+    return f" of {group}={chosen}; {group}={listed(others)} have it" if others else ""
 
 
 def _called(name: str, keys: Sequence[str]) -> str | None:

@@ -44,6 +44,9 @@ def error_sentence(error: ErrorDetails) -> str:
     return f"{key}={shown}: {_wrong(error, value)}"
 
 
+# Of a choice that is none, and like none.
+NOT_A_PLUGINS = "; a plugin's is given with --plugin FILE_OR_MODULE"
+
 # pydantic's kinds of errors in normlab's words; {ge} and the like come from their context.
 _WORDS = {
     "extra_forbidden": "no such key",
@@ -73,7 +76,8 @@ def _wrong(error: ErrorDetails, value: Any) -> str:
     if kind in ("unknown_part", "unknown_choice", "literal_error"):
         choices = context["choices"] if "choices" in context else _quoted(str(context["expected"]))
         listed = f"choices: {', '.join(choices)}"
-        return f"no such choice; {listed}{did_you_mean(str(value), choices)}"
+        plugins = "" if kind == "literal_error" else NOT_A_PLUGINS
+        return f"no such choice; {listed}{did_you_mean(str(value), choices) or plugins}"
     return _WORDS[kind].format(**context) if kind in _WORDS else error["msg"]
 
 

@@ -53,6 +53,12 @@ class Part(Settings):
 
     values_of: ClassVar[str | None] = None  # such as mlp
 
+    @classmethod
+    def meant_by(cls, value: str) -> tuple[str, ...]:
+        """The overrides that a person means who names as the group's choice what is none of it;
+        none where it is nothing of this part."""
+        return ()
+
     def check(self, config: "Config") -> None:
         """Raise ValueError, `dotted.key=value: why; what instead`, where it cannot go with the
         rest of the config."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from normlab.config.numbers import NonNegative
 from normlab.config.parts import Choices, Part
+from normlab.errors import ConfigError
+from normlab.text import plural
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,11 +36,22 @@ class ImageTensors:
         return channels, height, width
 
 
+def check_batch_size(batch_size: int, samples: int) -> None:
+    """Raise ConfigError for a batch that is larger than the training set."""
+    if batch_size > samples:
+        raise ConfigError(
+            f"training.batch_size={batch_size}: there {'is' if samples == 1 else 'are'} "
+            f"{plural(samples, 'training sample')}; use at most training.batch_size={samples}"
+        )
+
+
 class DataSet(Part):
     """Training and test images with labels."""
 
     # Settings that say where its files lie, which cannot change what a run comes to.
     outside_identity: ClassVar[frozenset[str]] = frozenset({"root"})
+    # The setting that says where a person's own files lie.
+    place_key: ClassVar[str | None] = None
     # Settings that are null in configs/, and in a config what the files hold.
     told_by_files: ClassVar[tuple[str, ...]] = ()
 
@@ -98,6 +111,11 @@ class DataSet(Part):
     def samples(self) -> int | None:
         """A bound on the number of training samples; None where settings set none."""
         return None
+
+    def training_samples(self) -> int | None:
+        """A bound on the number of training samples by settings and the files of one's own; None
+        where there is none without a download. Raises DataError for files that cannot be read."""
+        return self.samples
 
     def load(self, device: "torch.device") -> ImageTensors:
         """The data set found, downloaded or drawn, cut to size, standardized, on the device."""

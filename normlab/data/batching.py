@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from normlab.config import DataSet, ImageTensors
-from normlab.errors import ConfigError
+from normlab.config import DataSet, ImageTensors, check_batch_size
 
 
 def batches(
@@ -27,11 +26,7 @@ def batches(
     """
     images, labels = dataset.train_images, dataset.train_labels
     samples, device = len(labels), images.device
-    if batch_size > samples:
-        raise ConfigError(
-            f"training.batch_size={batch_size}: there are {samples} training samples; "
-            "use a smaller batch or more of data.train_size"
-        )
+    check_batch_size(batch_size, samples)
     padding, flip = config.augmentation
 
     def draw(choices: int, *shape: int) -> Tensor:

@@ -89,6 +89,7 @@ class CIFAR10(CIFAR):
         Batch(name, 10_000, {b"labels": 10})
         for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
     )
+    train_samples = 50_000
     source = _source(
         *("cifar10", "cifar-10-batches-py", batches),
         *("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),
@@ -105,6 +106,7 @@ class CIFAR100(CIFAR):
         Batch(name, size, {b"fine_labels": 100, b"coarse_labels": 20})
         for name, size in (("train", 50_000), ("test", 10_000))
     )
+    train_samples = 50_000
     source = _source(
         *("cifar100", "cifar-100-python", batches),
         *("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85"),

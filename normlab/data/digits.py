@@ -19,6 +19,7 @@ class Digits(KnownSet):
     """8×8 digits (Alpaydin & Kaynak 1998), split 1437 to 360 with equal test classes."""
 
     source = Source("digits", (), (), archive="digits.csv.gz")
+    train_samples = 1437
     white = 16
     shape = (1, 8, 8)
 

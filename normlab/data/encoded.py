@@ -67,6 +67,10 @@ class EncodedSet(OwnSet):
         shape = (3 if colour else 1, height, width)
         return Told({"colour": colour, "shape": shape}, test is not None)
 
+    def training_labels(self) -> NDArray[np.int64]:
+        labels: NDArray[np.int64] = self._numbered()[0].labels  # no image is decoded
+        return labels
+
     def hash(self) -> str:
         found = hashlib.sha256()
         for part in filter(None, self._numbered()[:2]):

@@ -25,6 +25,10 @@ class Folder(EncodedSet):
 
     kind = "folder"
 
+    @classmethod
+    def meant_by(cls, value: str) -> tuple[str, ...]:
+        return ("data=folder", f"data.root={value}") if Path(value).is_dir() else ()
+
     def parts(self) -> tuple[Part, Part | None]:
         train, test = self._classes()
         return _part(train), None if test is None else _part(test)
@@ -36,8 +40,7 @@ class Folder(EncodedSet):
 
     def _classes(self) -> tuple[Classes, Classes | None]:
         place = self.place
-        if not place.is_dir():
-            raise DataError(f"{self.placed}: there is no such folder")
+        self.check_folder()
         test = next((place / name for name in _TESTS if (place / name).is_dir()), None)
         if not (place / _TRAIN).is_dir():
             if test is not None:

@@ -58,6 +58,7 @@ class MNIST(IdxSet):
     """Handwritten digits (LeCun et al. 1998)."""
 
     first_labels = bytes([5, 0, 4, 1, 9, 2, 1, 3, 1, 4])
+    train_samples = 60_000
     source = Source(
         "mnist",
         ("mnist", "."),
@@ -77,6 +78,7 @@ class FashionMNIST(IdxSet):
     """Articles of clothing (Xiao et al. 2017)."""
 
     first_labels = bytes([9, 0, 0, 3, 0, 2, 7, 2, 5, 5])
+    train_samples = 60_000
     source = Source(
         "fashion_mnist",
         ("fashion_mnist", "fashion-mnist", "."),

@@ -20,6 +20,7 @@ class KnownSet(ImageSet):
     root: str | None
 
     source: ClassVar[Source]
+    train_samples: ClassVar[int | None] = None
     white: ClassVar[int] = 255
     classes: ClassVar[int] = 10
     shape: ClassVar[tuple[int, int, int]]  # channels, height and width of an image
@@ -27,6 +28,9 @@ class KnownSet(ImageSet):
     @property
     def image_shape(self) -> tuple[int, int, int]:
         return self.shape
+
+    def training_samples(self) -> int | None:
+        return self.samples or self.train_samples
 
     @classmethod
     def locate(cls, root: str | None = None) -> Path | None:

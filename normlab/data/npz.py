@@ -47,6 +47,10 @@ class Npz(OwnSet):
     place_key = "file"
     place_wanted = "FILE.npz"
 
+    @classmethod
+    def meant_by(cls, value: str) -> tuple[str, ...]:
+        return ("data=npz", f"data.file={value}") if value.lower().endswith(".npz") else ()
+
     def files(self) -> list[Path]:
         return [self.place]
 

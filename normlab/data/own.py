@@ -15,6 +15,7 @@ from normlab.config import Count
 from normlab.data.damage import reading
 from normlab.data.images import ImageSet, Stored
 from normlab.data.known import hash_of
+from normlab.data.sampling import held_out
 from normlab.errors import ConfigError, DataError
 
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
@@ -78,6 +79,16 @@ class OwnSet(ImageSet):
         place = {self.place_key: str(self.place)}  # the same from wherever a worker is started
         return self.model_copy(update={**place, "sha256": content, **found.settings})
 
+    def check_folder(self) -> None:
+        """Raise DataError where its place is no folder."""
+        if self.place.is_file():
+            raise DataError(
+                f"{self.placed}: is a file; name its folder, data.{self.place_key}="
+                f"{Path(getattr(self, self.place_key)).parent}"
+            )
+        if not self.place.is_dir():
+            raise DataError(f"{self.placed}: there is no such folder")
+
     def without_told(self, changed: set[str]) -> Self:
         reading = type(self).model_fields.keys() - ImageSet.model_fields.keys()
         if not changed & (reading - set(self.told_by_files)):
@@ -88,6 +99,17 @@ class OwnSet(ImageSet):
         reader, stamps = self._reader(), self._stamps()
         self._check_hash(_hash_once(reader, stamps))
         return _read_once(reader, stamps)
+
+    def training_samples(self) -> int:
+        labels = self.training_labels()
+        count = len(labels)
+        if self.test_share is not None:
+            count -= int(held_out(labels, self.test_share, self.seed).sum())
+        return min(count, self.train_size or count)
+
+    def training_labels(self) -> NDArray[np.int64]:
+        """The labels of the training part, before a test part is made of it; raises DataError."""
+        return self.stored().train.labels
 
     def content(self) -> str:
         return _hash_once(self._reader(), self._stamps())

@@ -31,6 +31,11 @@ class Parquet(EncodedSet):
     image_column: str | None
     label_column: str | None
 
+    @classmethod
+    def meant_by(cls, value: str) -> tuple[str, ...]:
+        is_one = value.lower().endswith(".parquet")
+        return ("data=parquet", f"data.root={Path(value).parent}") if is_one else ()
+
     def told(self) -> Told:
         found = super().told()
         image, label = self._columns(self._files_of_parts()[0])
@@ -49,8 +54,7 @@ class Parquet(EncodedSet):
     def _files_of_parts(self) -> tuple[list[Path], list[Path]]:
         """The files of the training and the test part; none where there is no test part."""
         place = self.place
-        if not place.is_dir():
-            raise DataError(f"{self.placed}: there is no such folder")
+        self.check_folder()
         with reading(place):
             below = sorted(f for f in place.iterdir() if f.is_dir() and f.name[0] != ".")
         folders = [place] if _files(place, _TRAIN) else [f for f in below if _files(f, _TRAIN)]

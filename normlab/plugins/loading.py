@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from normlab.errors import ConfigError
+from normlab.errors import ConfigError, MissingPluginError
 from normlab.plugins.entered import known, parts_of, remove_parts_of
 from normlab.plugins.sources import Plugin, find, in_packages, is_path, of_text
 from normlab.text import error_line
@@ -247,9 +247,9 @@ def check(needed: Mapping[str, str]) -> None:
     here = _hashes(needed)
     for name, sha256 in needed.items():
         if name not in here:
-            raise ConfigError(
+            raise MissingPluginError(
                 f"this run needs the plugin {name} (source {sha256}), which is not loaded; give it "
-                "before the command, as in normlab --plugin FILE_OR_MODULE run"
+                "before the command, as in normlab --plugin FILE_OR_MODULE"
             )
         if here[name] != sha256:
             raise ConfigError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from normlab.config import Config, Grid, compose_grids, flatten, run_id
+from normlab.config import Config, Grid, check_batch_size, compose_grids, flatten, run_id
 from normlab.errors import ConfigError, DataError
 from normlab.runs.estimates import Known, Work, estimate, finished_runs
 from normlab.runs.finding import finished_elsewhere, made_with_other_plugins
@@ -69,11 +69,16 @@ def plan(
 ) -> Plan:
     """Compose every run, look which are finished, and estimate the rest; writes nothing.
 
-    Raises ConfigError where a combination cannot be or nothing is left of the grids.
+    Raises ConfigError where a combination cannot be, a batch is larger than a training set whose
+    size is known, or nothing is left of the grids.
     """
     points = list(compose_grids(grids, config_dir))
     if not points:
         raise ConfigError("the sweep is empty: one of its overrides has no value")
+    samples = {data: data.training_samples() for data in {config.data for config in points}}
+    for config in points:
+        if (known := samples[config.data]) is not None:
+            check_batch_size(config.training.batch_size, known)
     return plan_configs(points, force=force, retry_failed=retry_failed)
 
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from normlab.config import Config, ImageTensors
-from normlab.errors import ConfigError
+from normlab.config import Config, ImageTensors, check_batch_size
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,5 @@ def gradient_schedule(config: Config, steps: int, snapshots: frozenset[int]) -> 
 
 def _steps_per_epoch(config: Config, dataset: ImageTensors) -> int:
     samples, batch = len(dataset.train_labels), config.training.batch_size
-    if batch > samples:
-        raise ConfigError(
-            f"training.batch_size={batch}: there are {samples} training samples; "
-            f"use at most {samples}"
-        )
+    check_batch_size(batch, samples)
     return samples // batch

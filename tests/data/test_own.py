@@ -22,7 +22,7 @@ from normlab.data.npz import Npz
 from normlab.errors import ConfigError, DataError
 from normlab.runs import Run, Summary
 from normlab.runs.trials import words_with
-from tests.data.own_sets import arrays, npz, png, put
+from tests.data.own_sets import arrays, npz, own, png, put
 from tests.data.test_data import CPU, one_line
 
 MLP = ("model=mlp", "model.depth=2", "norm=none")
@@ -174,3 +174,23 @@ def test_any_number_of_classes(tmp_path, classes):
     got = config.data.load(CPU)
     assert got.classes == classes
     assert got.train_labels.bincount().tolist() == [2] * classes
+
+
+def test_training_samples_are_counted_before_a_run(tmp_path):
+    file = npz(tmp_path / "a.npz")
+    assert own("npz", file).training_samples() == 12
+    assert own("npz", file, test_share=0.25).training_samples() == 9
+    assert own("npz", file, train_size=6).training_samples() == 6
+    images = {f"train/{c}/{i}.png": png(np.full((4, 4), 9)) for c in "ab" for i in range(5)}
+    assert own("folder", put(tmp_path / "photos", images), test_share=0.2).training_samples() == 8
+
+
+@pytest.mark.parametrize("kind", ["parquet", "folder"])
+def test_a_file_in_place_of_its_folder(tmp_path, kind):
+    file = tmp_path / "train-0.parquet"
+    file.touch()
+    with pytest.raises(DataError) as error:
+        own(kind, file).pinned()
+    assert one_line(error) == (
+        f"data.root={file}: is a file; name its folder, data.root={tmp_path}"
+    )

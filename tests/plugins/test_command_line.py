@@ -70,7 +70,8 @@ def test_a_refusal_of_the_readmes_model(mine: Path) -> None:
     [
         (["--plugin", "absent.py", "info"], "normlab: plugin absent.py: no such file"),
         (["--plugin", "bad.py", "info"], "bad.py, line 1): RuntimeError: of no use"),
-        (["run", "--plugin", "mine.py"], "--plugin: comes before the command, as in normlab"),
+        (["run", "--plugin", "mine.py"], "as in normlab --plugin FILE_OR_MODULE run\n"),
+        (["ls", "--plugin", "mine.py"], "as in normlab --plugin FILE_OR_MODULE ls\n"),
         (["--plugin", "my_results", "ls"], "no module my_results is installed"),
         (["--plugin", "./results", "ls"], "./results: a folder without __init__.py"),
         (["--plugin", "mine.py", "run", "norm=center"], "did you mean centre?"),

@@ -166,6 +166,16 @@ def test_commands_that_read_need_no_plugin(tmp_path: Path) -> None:
     assert plugins.loaded() == []
 
 
+def test_a_command_that_needs_the_plugin_is_named(tmp_path: Path) -> None:
+    plugins.load(write_plugin(tmp_path / "mine.py"))
+    config = made(tmp_path, "output.keep=true")
+    unload_all()
+    answer = normlab("extend", run_id(config), "training.steps=9", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "give it before the command" in answer.stderr
+    assert answer.stderr.endswith(" as in normlab --plugin FILE_OR_MODULE extend\n")
+
+
 def test_a_label_and_a_colour_are_the_plugins(tmp_path: Path) -> None:
     file = write_plugin(tmp_path / "mine.py")
     plugins.load(file)

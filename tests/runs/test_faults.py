@@ -379,7 +379,7 @@ REFUSED = {
     "depth 0": (["model.depth=0"], "model.depth=0"),
     "one class": (["data.classes=1"], "data.classes=1"),
     "no training sample": (["data.train_size=0"], "data.train_size=0"),
-    "one training sample": (["data.train_size=1"], "there are 1 training samples"),
+    "one training sample": (["data.train_size=1"], "there is 1 training sample;"),
     "a probe batch of 1": (["probes.batch_size=1"], "probes.batch_size=1"),
 }
 

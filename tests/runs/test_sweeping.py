@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from normlab.config import DATA_SETS, Config, DataSet, compose, compose_grids, grids, run_id
-from normlab.errors import BusyError, DataError
+from normlab.errors import BusyError, ConfigError, DataError
 from normlab.runs import (
     Outcome,
     Summary,
@@ -229,6 +229,17 @@ def test_a_run_that_another_process_makes_is_launched_once_more_at_most(
     assert rounds == [[run_id(first), run_id(second)], [run_id(second)]][:launches]
     assert slept == [sweeping.BUSY_SECONDS] * 5
     assert announced == [1]
+
+
+@pytest.mark.parametrize(("data", "samples"), [("digits", 1437), ("gaussian", 64)])
+def test_a_batch_larger_than_the_data_is_refused_before_a_sweep(
+    tmp_path: Path, data: str, samples: int
+) -> None:
+    words = [f"data={data}", f"output.root='{tmp_path}'", "norm=none,bn"]
+    words += ["data.train_size=64"] if data == "gaussian" else []
+    assert sweeping.plan(grids([*words, f"training.batch_size={samples}"])).pending
+    with pytest.raises(ConfigError, match=f"use at most training.batch_size={samples}$"):
+        sweeping.plan(grids([*words, f"training.batch_size={samples + 1}"]))
 
 
 def test_a_run_of_a_sweep_that_cannot_start_leaves_a_record(tmp_path: Path) -> None:

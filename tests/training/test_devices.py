@@ -27,7 +27,10 @@ def test_bf16_trains_and_is_measured_in_fp32() -> None:
     ("override", "message"),
     [
         ("training.precision=tf32", "needs an NVIDIA GPU, this runs on cpu"),
-        ("training.batch_size=65", "there are 64 training samples; use at most 64"),
+        (
+            "training.batch_size=65",
+            "there are 64 training samples; use at most training.b.*=64",
+        ),
         ("runtime.device=cuda:99", "no such device here; choices: auto, cpu"),
     ],
 )

@@ -43,10 +43,11 @@ FOLDED_ROWS = 16
 COLUMN_WIDTH = 11
 
 
-def layer_table(layers: "DataFrame", width: int) -> Group | None:
+def layer_table(layers: "DataFrame", width: int, measured: Sequence[str] = ()) -> Group | None:
     """A run's layers from input to output, each probe's first or last measured value.
 
     Folded to `FOLDED_ROWS` rows when deeper; columns are left out from the right to fit `width`.
+    Of the probes `measured` those of a plugin that is not loaded are told to be left out.
     None where nothing was measured.
     """
     columns = _measured_columns(layers)
@@ -65,6 +66,8 @@ def layer_table(layers: "DataFrame", width: int) -> Group | None:
     if len(shown) < len(columns):
         left_out = ", ".join(column.head for column in columns[len(shown) :])
         notes.append(f"left out for width: {left_out}")
+    if absent := [probe for probe in measured if probe not in PROBES]:
+        notes.append(f"left out without its plugin (--plugin FILE_OR_MODULE): {', '.join(absent)}")
     return Group(_drawn(layers, names, shown, rows), *dimmed(notes))
 
 

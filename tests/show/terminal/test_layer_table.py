@@ -39,3 +39,10 @@ def test_any_probe_that_was_measured_has_its_column() -> None:
     heads, *_ = text.splitlines()[1:2]
     assert heads.split()[-2:] == ["‖mean", "δ‖"]
     assert text.count("0.250") == 3
+
+
+def test_a_probe_whose_plugin_is_not_loaded_is_named_below() -> None:
+    frame = layers_frame(3).assign(theirs=0.25)
+    text = text_of(layer_table(frame, 120, ["delta_rms", "theirs"]) or "", 120)
+    assert "left out without its plugin (--plugin FILE_OR_MODULE): theirs" in text
+    assert "plugin" not in text_of(layer_table(frame, 120, ["delta_rms"]) or "", 120)
