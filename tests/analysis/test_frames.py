@@ -38,7 +38,7 @@ def test_columns_of_unlike_types_become_text(tmp_path: Path) -> None:
     values = ("cpu", 3, True, ["a", 1.5])
     frame = to_frame([row(seed=seed, later=value) for seed, value in enumerate(values)])
     assert frame["later"].tolist() == ["cpu", "3", "true", "[a,1.5]"]
-    export(frame, tmp_path / "all.parquet")
+    export(frame, "parquet", str(tmp_path / "all.parquet"))
     # Runs of models with other keys are read in tables of their own.
     apart = [row("model=mlp", later="cpu"), row("model=cnn", later=3), row("model=cnn", seed=1)]
     assert to_frame(apart)["later"].tolist()[:2] == ["cpu", "3"]

@@ -91,6 +91,8 @@ def summary(config: dict[str, Any], draw: random.Random, status: str = "finished
         "torch": "2.13.0",
         "commit": None,
         "started": (START + timedelta(days=int(identity[:3], 16))).isoformat(),
+        "extended_from": None,
+        "extended_at": None,
         "config": config,
     }
 
