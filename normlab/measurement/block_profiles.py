@@ -11,7 +11,7 @@ import numpy as np
 from normlab.config import PROBES
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 # Of all blocks, in which a role has to be.
 _MOST = 0.6
@@ -28,7 +28,9 @@ def by_block(layers: "DataFrame") -> "DataFrame":
 
     A block's value is the mean over the roles that most blocks have, the geometric one of what
     spans decades; blocks without one of those are left out. What lies outside of blocks, but for
-    the last layer, is left out, too.
+    the last layer, is left out, too. A role that is exactly 0 in some block, such as what lies
+    within a branch whose last weight begins at 0, is left out of a step's geometric means unless
+    all roles are.
     """
     import pandas
 
@@ -37,8 +39,7 @@ def by_block(layers: "DataFrame") -> "DataFrame":
     probes = [str(name) for name in layers if name in PROBES]
     inside = _comparable(layers[layers["block"].notna()])
     logarithmic = [name for name in probes if PROBES[name].logarithmic]
-    with np.errstate(divide="ignore"):
-        inside = inside.assign(**{name: np.log(inside[name]) for name in logarithmic})
+    inside = inside.assign(**{name: _logarithms(inside, name) for name in logarithmic})
     means = inside.groupby(["step", "block"], as_index=False)[probes].mean()
     means[logarithmic] = np.exp(means[logarithmic])
     numbers = {block: number for number, block in enumerate(sorted(means["block"].unique()), 1)}
@@ -47,6 +48,17 @@ def by_block(layers: "DataFrame") -> "DataFrame":
     output = layers[layers["layer"] == layers["layer"].max()].assign(layer=len(numbers) + 1)
     columns = ["step", "layer", "name", *probes]
     found: DataFrame = pandas.concat([means[columns], output[columns]], ignore_index=True)
+    return found
+
+
+def _logarithms(inside: "DataFrame", probe: str) -> "Series[float]":
+    """log of a probe's values, NaN of roles that are 0 somewhere at a step at which others are not;
+    exp of it gives 0 back where all are."""
+    zero = inside[probe] == 0
+    shut = zero.groupby([inside["step"], inside["role"]]).transform("any")
+    all_shut = shut.groupby(inside["step"]).transform("all")
+    with np.errstate(divide="ignore"):
+        found: Series[float] = np.log(inside[probe]).where(~shut | all_shut)
     return found
 
 

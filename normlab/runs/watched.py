@@ -7,6 +7,7 @@ it is no config, as normlab cannot make the training again.
 import contextlib
 import datetime
 import hashlib
+import os
 import shutil
 import tempfile
 import time
@@ -16,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab.config import watched_to_yaml
-from normlab.errors import RecordError
+from normlab.errors import BusyError, RecordError
 from normlab.runs.environment import command_line, processor, versions
 from normlab.runs.files import unwritable, write_json, write_text
 from normlab.runs.folder import CONFIG_FILE
-from normlab.runs.locks import LOCK_FILE, RunLock
+from normlab.runs.locks import LOCK_FILE, RunLock, read_lock
 from normlab.runs.provenance import ENVIRONMENT_FILE, read_environment
 from normlab.runs.recorder import FLUSH_SECONDS
 from normlab.runs.summary import SUMMARY_FILE, Summary
@@ -126,7 +127,16 @@ def _prepared(folder: Path, *, overwrite: bool) -> RunLock:
         folder.mkdir(parents=True, exist_ok=True)
         lock = RunLock(folder)
     except OSError as error:
+        if folder.exists() and not folder.is_dir():
+            raise RecordError(f"out={folder}: is a file; name a folder") from error
         raise unwritable(folder, error) from error
+    except BusyError as error:
+        if (read_lock(folder) or {}).get("pid") == os.getpid():
+            raise RecordError(
+                f"out={folder}: another watch of this process writes there; close() it, or name "
+                "another folder"
+            ) from error
+        raise
     try:
         here = [file.name for file in folder.iterdir() if file.name != LOCK_FILE]
         if CONFIG_FILE in here or SUMMARY_FILE in here:

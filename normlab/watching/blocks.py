@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 # What holds modules and does nothing itself, such as a stage of a ResNet.
-_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_CONTAINERS = (nn.Sequential, nn.ModuleList)
 
 
 def places_of(model: nn.Module, names: Sequence[str]) -> list[tuple[int | None, str]]:

@@ -1,8 +1,9 @@
 """The optimizers that step watched weights, and which of them a watch refuses."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import FrameType
+from typing import Any
 
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
@@ -13,18 +14,40 @@ from normlab.watching.untouched import in_backward
 from normlab.watching.weights import WatchedWeight
 
 
-class Followed:
-    """An optimizer that steps watched weights, and how far it has come."""
+class StepCount:
+    """How many steps some weights have had, of whichever optimizers."""
 
-    def __init__(self, optimizer: Optimizer, weights: Sequence[WatchedWeight], step: int = 0):
+    def __init__(self) -> None:
+        self.value = 0
+
+
+class Followed:
+    """An optimizer that steps watched weights, and how many steps those have had."""
+
+    def __init__(self, optimizer: Optimizer, weights: Sequence[WatchedWeight]):
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}
         self.places = [i for i, weight in enumerate(weights) if id(weight.parameter) in own]
         self.parameters: list[Tensor] = [weights[place].parameter for place in self.places]
         self.size = size_of(optimizer)
-        self.step = step
+        self.count = StepCount()
+        self.changes_gradients = changes_gradients(optimizer)
         self.ring = NormRing(self.parameters)
         self.before: list[Tensor] | None = None  # the weights, where this step's update is measured
         self._taking: FrameType | None = None  # the step that is being taken
+
+    @property
+    def step(self) -> int:
+        """How many steps its weights have had; another optimizer of them counts on."""
+        return self.count.value
+
+    @step.setter
+    def step(self, value: int) -> None:
+        self.count.value = value
+
+    @property
+    def is_stepping(self) -> bool:
+        """Whether it is within a step."""
+        return self._taking is not None
 
     def begins(self, caller: FrameType, others: Iterable["Followed"]) -> bool:
         """Whether a step begins, and not one within a step of the same weights: an optimizer whose
@@ -47,6 +70,21 @@ class Followed:
         return True
 
 
+def changes_gradients(optimizer: Optimizer) -> bool:
+    """Whether a step leaves something else in `.grad` than it used, as PyTorch's SGD with Nesterov
+    momentum does with many tensors at once: g + μb."""
+    return any(
+        group.get("nesterov")
+        and "momentum" in group
+        and not group.get("fused")
+        and (
+            group.get("foreach")
+            or (group.get("foreach") is None and any(p.is_cuda for p in group["params"]))
+        )
+        for group in optimizer.param_groups
+    )
+
+
 def size_of(optimizer: Optimizer) -> int:
     """How many parameters it has, of which a person may add some."""
     return sum(len(group["params"]) for group in optimizer.param_groups)
@@ -63,6 +101,15 @@ def _is_on_stack(frame: FrameType, top: FrameType | None) -> bool:
             return True
         top = top.f_back
     return False
+
+
+def refuse_closure(optimizer: Optimizer, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raise ConfigError where a step that changes its gradients computes them itself, too."""
+    if kwargs.get("closure") is not None or any(argument is not None for argument in args[1:]):
+        raise ConfigError(
+            f"{type(optimizer).__name__}: with nesterov and foreach it changes the gradients that "
+            "its closure has computed; give it foreach=False"
+        )
 
 
 def refuse(optimizer: Optimizer) -> None:

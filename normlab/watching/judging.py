@@ -21,7 +21,6 @@ from normlab.measurement import (
     SHORT_PATH,
     SMALL_STEP,
     STALE_RATIO,
-    STILL_FALLING,
     VANISHING_RATIO,
     State,
     Way,
@@ -43,8 +42,9 @@ from normlab.vocabulary import CAUSES
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-# The loss of the probe batch at the end over that at init, below which a network learns.
-LEARNS = 0.5
+# The share of the probe batch's loss at init by which it falls where a network learns. How far it
+# could fall is not known: that of a language model ends at the entropy of its text.
+LEARNS = 0.2
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Seen:
     losses: Sequence[tuple[int, float, float]]  # step, the probe batch's loss in train, eval mode
     logged: Mapping[str, float]  # a person's own figures
     broken_step: int | None  # the first whose gradient was not finite
+    probed: bool  # whether there is a probe batch
 
     @property
     def normalizes(self) -> bool:
@@ -64,23 +65,13 @@ class Seen:
         return bool(self.settings["norm"].get("name", "none") != "none")
 
     @property
-    def loss_ratio(self) -> float | None:
-        """The probe batch's loss over that at init; None where it was not measured twice."""
+    def fall(self) -> float | None:
+        """The share of the probe batch's loss at init by which it has fallen, (L₀ − L)/|L₀|; None
+        where it was not measured twice."""
         if len(self.losses) < 2 or self.losses[0][0] != 0:
             return None
         first, last = self.losses[0][1], self.losses[-1][1]
-        return last / first if first > 0 else math.nan
-
-    @property
-    def falling(self) -> float | None:
-        """The share of the probe batch's loss that was lost since the last snapshot in the third
-        quarter of the steps; None where there is none."""
-        before = [
-            loss for step, loss, _ in self.losses if self.step / 2 <= step <= self.step * 0.75
-        ]
-        if not before or self.losses[-1][0] < self.step:
-            return None
-        return 1 - self.losses[-1][1] / before[-1] if before[-1] > 0 else math.nan
+        return (first - last) / abs(first) if first else math.nan
 
 
 @dataclass(frozen=True)
@@ -99,46 +90,85 @@ class WatchDiagnosis:
 
 
 def judge(layers: "DataFrame", seen: Seen) -> WatchDiagnosis:
-    """What became of a network by its layers.parquet and the losses of its probe batch."""
+    """What became of a network by its layers.parquet and the losses of its probe batch.
+
+    Whether it learned all that there is to learn is not known: a cause is given for a gradient that
+    is lost or a step that is not finite, and for weights that hardly moved while the loss stayed.
+    """
     steps = snapshot_steps(layers)
     if not steps:
-        if seen.broken_step is not None:
-            reason = f"A gradient was not finite at step {seen.broken_step}."
-            return WatchDiagnosis("diverged", "rate_too_large", reason, (), None, None)
-        reason = "Only gradients were measured; give probe=(x, y, loss_fn) for a diagnosis."
-        return WatchDiagnosis(None, None, reason, (), None, None)
+        return _without_snapshots(seen)
     residual = seen.settings["model"].get("residual") is True
     measured = layers.loc[layers["delta_rms"].notna(), "layer"].unique()
     path = by_block(layers[layers["layer"].isin(measured)])
     init, end = (state_at(path, step, residual=residual) for step in (steps[0], steps[-1]))
     noun = "block" if has_blocks(layers) else "layer"
-    found = decide(_causes(layers, seen, init, end))
-    sentences = [_trained(seen)]
-    if seen.broken_step is not None:
-        verdict = "diverged"
-    elif not seen.step:
-        verdict = init.diagnosis or "healthy"
-    elif found.cause == "none":
-        verdict = "learns"
+    verdict = _verdict(seen, init, end)
+    cause: str | None
+    evidence: Way
+    if verdict in ("learns", "healthy"):
+        verdict, cause, evidence = _hardly_moved(layers, seen, verdict)
     else:
-        verdict = end.diagnosis if end.diagnosis not in (None, "healthy") else "undertrained"
+        found = decide(_causes(layers, seen, init, end))
+        cause, evidence = found.cause, found.evidence
+    sentences = [_trained(seen)]
     if init.diagnosis not in ("healthy", end.diagnosis) or not seen.step:
         sentences.append(f"At init {described(init, noun)}.")
     if seen.step:
-        sentences.append(f"At the end {described(end, noun)}.")
-    if found.cause not in ("none", "unknown") or verdict not in ("learns", "healthy"):
-        lacking = (
-            f", as these were not measured: {', '.join(found.missing)}" if found.missing else ""
-        )
-        sentences.append(f"{capitalized(CAUSES[found.cause].meaning)}{lacking}.")
-    reason = " ".join(filter(None, sentences))
-    return WatchDiagnosis(verdict, found.cause, reason, found.evidence, init, end)
+        when = "At the end" if end.step == seen.step else f"At step {end.step}"
+        sentences.append(f"{when} {described(end, noun)}.")
+    if cause not in ("none", None) and seen.status not in ("failed", "interrupted"):
+        sentences.append(f"{capitalized(CAUSES[cause].meaning)}.")
+    return WatchDiagnosis(verdict, cause, " ".join(filter(None, sentences)), evidence, init, end)
+
+
+def _without_snapshots(seen: Seen) -> WatchDiagnosis:
+    if seen.broken_step is not None:
+        return WatchDiagnosis("diverged", "rate_too_large", _trained(seen), (), None, None)
+    reason = ""
+    if not seen.step:
+        reason = "Nothing is measured yet, as no optimizer has stepped."
+    elif not seen.probed:
+        reason = "Only gradients were measured; give probe=(x, y, loss_fn) for a diagnosis."
+    return WatchDiagnosis(None, None, reason, (), None, None)
+
+
+def _verdict(seen: Seen, init: State, end: State) -> str:
+    if seen.broken_step is not None:
+        return "diverged"
+    fell = seen.fall is not None and seen.fall > LEARNS
+    faulty = end.diagnosis not in (None, "healthy")
+    # Where the gradient is lost at both ends the last layers alone have learned. What has forgotten
+    # its input learns nothing of it.
+    lost = end.diagnosis in ("vanishing", "exploding") and init.diagnosis == end.diagnosis
+    if faulty and (lost or not fell):
+        return str(end.diagnosis)
+    return "learns" if fell else "healthy"
+
+
+def _hardly_moved(layers: "DataFrame", seen: Seen, verdict: str) -> tuple[str, str | None, Way]:
+    """Of a network with a sound gradient: whether it stays where it was, and why."""
+    if not seen.step or seen.fall is None or seen.fall > LEARNS:
+        return verdict, "none", ()
+    stays = below("fall of the probe batch's loss", seen.fall, LEARNS)
+    found = decide(
+        [
+            ("stale_statistics", _stale(seen)),
+            *(
+                (cause, [(stays, *way) for way in ways])
+                for cause, ways in _little_motion(layers, seen)
+            ),
+        ]
+    )
+    if found.cause == "unknown":
+        return verdict, "none", ()
+    return "undertrained", found.cause, found.evidence
 
 
 def _trained(seen: Seen) -> str:
     if seen.broken_step is not None:
         return f"A gradient was not finite at step {seen.broken_step}."
-    if seen.loss_ratio is None:
+    if seen.fall is None:
         return ""
     first, last = seen.losses[0][1], seen.losses[-1][1]
     steps = plural(seen.step, "step")
@@ -149,8 +179,9 @@ def described(state: State, noun: str) -> str:
     """A state in words, of a network whose gradient is followed from block to block or layer to
     layer."""
     factor = f", ×{state.factor:.3g} per {noun} towards the input" if state.factor > 0 else ""
-    ratio = "not finite" if math.isnan(state.ratio) else f"{state.ratio:.2g} times"
-    share = f"the first {noun} gets {ratio} the last one's"
+    share = f"the first {noun} gets {state.ratio:.2g} times the last one's"
+    if math.isnan(state.ratio):
+        share = f"that of the first {noun} over the last one's is not finite"
     match state.diagnosis:
         case "vanishing" if math.isnan(state.ratio):
             return f"no gradient is left: it is 0 in every {noun}"
@@ -181,49 +212,37 @@ def _causes(
     centred = above(
         "the same less what units have in common", init.centred_cosine, FORGOTTEN_COSINE
     )
-    update = mean_update(layers, seen.step)
-    step = "mean ‖ΔW‖/‖W‖ of a step", update
-    path = below(
-        "sum of ‖ΔW‖/‖W‖ over all steps", None if update is None else update * seen.step, SHORT_PATH
-    )
     broken = (
-        [(above("loss or gradient", math.inf, 3.4e38),)] if seen.broken_step is not None else []
+        [(above("step of a gradient that is not finite", float(seen.broken_step), -1),)]
+        if (seen.broken_step is not None)
+        else []
     )
-    yield "none", _learns(seen)
     yield "exploding_at_init", broken if seen.broken_step == 0 else []
-    yield "stale_statistics", _stale(seen)
     yield "exploding_at_init", [] if seen.normalizes else [(ratio_init,)]
     yield "vanishing_at_init", [(vanishing,)]
     yield "collapsed", [(cosine, centred)]
     yield "rate_too_large", broken
-    if not seen.step:
-        yield "none", [(below("first/last gradient at init", init.ratio, math.inf),)]
-        return
     yield "weight_decay", _decayed(layers, seen, end)
-    yield "rate_too_small", [(below(*step, SMALL_STEP), path)]
+    yield "rate_too_large", _too_large(layers, seen, end)
+
+
+def _little_motion(layers: "DataFrame", seen: Seen) -> Iterable[tuple[str, Iterable[Way]]]:
+    update = mean_update(layers, seen.step)
+    moved = None if update is None else update * seen.step
+    path = below("sum of ‖ΔW‖/‖W‖ over all steps", moved, SHORT_PATH)
+    yield "rate_too_small", [(below("mean ‖ΔW‖/‖W‖ of a step", update, SMALL_STEP), path)]
     yield "too_short", [(path,)]
-    yield "rate_too_large", _too_large(layers, seen, end, update)
-    yield (
-        "too_short",
-        [(above("fall of the loss in the last quarter", seen.falling, STILL_FALLING),)],
-    )
-
-
-def _learns(seen: Seen) -> list[Way]:
-    if seen.broken_step is not None or seen.loss_ratio is None:
-        return []
-    return [(below("probe batch's loss at the end over that at init", seen.loss_ratio, LEARNS),)]
 
 
 def _stale(seen: Seen) -> list[Way]:
     """Where running statistics spoil what was learned."""
-    if not seen.losses or math.isnan(seen.losses[-1][2]) or seen.loss_ratio is None:
+    if not seen.losses or math.isnan(seen.losses[-1][2]) or seen.fall is None:
         return []
     _, trained, evaluated = seen.losses[-1]
     apart = evaluated / trained if trained > 0 else math.nan
     return [
         (
-            below("train-mode loss over that at init", seen.loss_ratio, LEARNED_LOSS, PROBE_LOSS),
+            above("fall of the train-mode loss", seen.fall, 1 - LEARNED_LOSS, PROBE_LOSS),
             above("eval-mode loss over train-mode loss", apart, STALE_RATIO, PROBE_LOSS),
         )
     ]
@@ -243,7 +262,7 @@ def _decayed(layers: "DataFrame", seen: Seen, end: State) -> list[Way]:
     ]
 
 
-def _too_large(layers: "DataFrame", seen: Seen, end: State, update: float | None) -> list[Way]:
+def _too_large(layers: "DataFrame", seen: Seen, end: State) -> list[Way]:
     weights = [values_at(layers, "weight_norm", step) for step in (0, end.step)]
     dead = [values_at(layers, "dead_fraction", step) for step in (0, end.step)]
     shares = [None if v is None else float(np.nanmean(v)) for v in dead]
@@ -256,6 +275,7 @@ def _too_large(layers: "DataFrame", seen: Seen, end: State, update: float | None
         ),
     ]
     if not seen.normalizes:
+        update = mean_update(layers, seen.step)
         ways.append((above("mean ‖ΔW‖/‖W‖ of a step", update, LARGE_STEP),))
     return ways
 
@@ -294,7 +314,7 @@ def summary_of(
         "diverged" if found.verdict == "diverged" and judged else seen.status,
         verdict=judged,
         cause=found.cause if judged else None,
-        reason=" ".join(filter(None, (reason, found.reason))),
+        reason=" ".join(filter(None, (reason and f"{reason.removesuffix('.')}.", found.reason))),
         evidence=[fact.to_plain() for fact in found.evidence] if judged else [],
         steps=seen.step,
         **figures,

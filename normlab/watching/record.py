@@ -53,6 +53,11 @@ class Record:
         )
 
     @property
+    def _folder_name(self) -> list[str]:
+        """By which a person knows it among others of one network; nothing without a folder."""
+        return [self.folder.folder.name] if self.folder.folder else []
+
+    @property
     def seconds(self) -> float:
         """The time since it began."""
         return time.perf_counter() - self._began
@@ -153,7 +158,7 @@ class Record:
             reason=reason,
             known={
                 "run_id": self.folder.run_id,
-                "name": str(seen.settings["model"]["name"]),
+                "name": " ".join([str(seen.settings["model"]["name"]), *self._folder_name]),
                 "seconds": self.seconds,
                 "parameters": parameters,
                 "layers": len(self.weights),

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -16,7 +15,6 @@ from normlab.watching.weights import WatchedWeight
 _NAMED = ("data", "model", "norm", "optimizer", "schedule")
 _EXPECTED = ("data", "model", "norm", "optimizer", "training")
 _OF_OPTIMIZERS = ("lr", "weight_decay", "momentum")
-_MOST_SEED = 2**63 - 1
 
 
 def known_settings(
@@ -32,7 +30,7 @@ def known_settings(
     number, text or truth.
     """
     found: dict[str, Any] = {group: {} for group in _EXPECTED}
-    found["seed"] = torch.initial_seed() & _MOST_SEED
+    found["seed"] = None  # of which draws it is made is not known
     found["data"]["name"] = "own"
     found["model"] |= {"name": type(model).__name__, "depth": len(weights), "residual": None}
     found["norm"]["name"] = most_frequent_norm(model)
@@ -43,6 +41,10 @@ def known_settings(
             key: first[key] for key in _OF_OPTIMIZERS if isinstance(first.get(key), int | float)
         }
         found["optimizer"] |= {key: float(value) for key, value in known.items()}
+    if not isinstance(given, Mapping):
+        raise ConfigError(
+            f'settings: must be a mapping such as {{"norm": "bn"}}, not {given!r:.40}'
+        )
     for key, value in given.items():
         _check(key, value)
         group, _, field = key.partition(".")

@@ -50,7 +50,7 @@ def snapshot(
     ways = (_by_backward,) if is_divided(weights[0].parameter) else (_by_grad, _by_backward)
     with matrix_products("fp32"):
         for differentiate in ways:
-            pass_ = _Pass(layers, samples, names)
+            pass_ = _Pass(layers, probe[0], samples, names)
             try:
                 with untouched(model, modes), torch.enable_grad(), pass_.recording():
                     loss = loss_of(model, probe)
@@ -71,13 +71,17 @@ def snapshot(
 
 
 def _by_grad(loss: Tensor, weights: Sequence[WatchedWeight]) -> None:
-    # By the weights, so that the backward pass comes to every layer and none other.
-    torch.autograd.grad(loss, [weight.parameter for weight in weights], allow_unused=True)
+    # By the weights, so that the backward pass comes to every layer and none other; a person may
+    # have frozen some since the watch began.
+    trained = [weight.parameter for weight in weights if weight.parameter.requires_grad]
+    if trained and loss.requires_grad:
+        torch.autograd.grad(loss, trained, allow_unused=True)
 
 
 def _by_backward(loss: Tensor, _: Sequence[WatchedWeight]) -> None:
     # Into `.grad`, which `untouched` puts back, as reentrant checkpointing and `fully_shard` want.
-    loss.backward()  # type: ignore[no-untyped-call]
+    if loss.requires_grad:
+        loss.backward()  # type: ignore[no-untyped-call]
 
 
 # ------------------------------------------------------------------- one pass of the batch
@@ -100,10 +104,17 @@ class _Pass:
     """
 
     def __init__(
-        self, layers: Mapping[nn.Module, WatchedWeight | None], samples: int, names: Sequence[str]
+        self,
+        layers: Mapping[nn.Module, WatchedWeight | None],
+        x: Any,
+        samples: int,
+        names: Sequence[str],
     ):
         self._layers = layers
         self._samples = samples
+        given = list(tensors_in(x))
+        self._given = {_memory(tensor) for tensor in given}
+        self._other_sizes = {size for tensor in given for size in tensor.shape} - {samples}
         self._measures = [measure for name in names if (measure := PROBES[name].measure)]
         self._calls: list[_Call] = []  # in the order in which they ran
         self._of: dict[nn.Module, list[_Call]] = {module: [] for module in layers}
@@ -161,7 +172,9 @@ class _Pass:
     def _activation(self, call: _Call) -> Tensor:
         """What the next layer receives that none has received yet; what the last one sends."""
         place = self._calls.index(call)
+        # A batch as it is given may come to a second tower after all layers of the first.
         before = {_memory(c.received) for c in self._calls[: place + 1] if c.received is not None}
+        before |= self._given
         for later in self._calls[place + 1 :]:
             found = later.received
             if found is not None and found.is_floating_point() and _memory(found) not in before:
@@ -175,7 +188,9 @@ class _Pass:
             return x
         if x.ndim > 1 and x.shape[1] == self._samples:
             return x.transpose(0, 1)
-        if x.ndim and len(x) and len(x) % self._samples == 0:
+        # Positions alone, as many as a sample has tokens, are no samples.
+        several = x.ndim and len(x) and len(x) not in self._other_sizes
+        if several and len(x) % self._samples == 0:
             return x.reshape(self._samples, -1)
         return None
 

@@ -11,13 +11,15 @@ from torch import Tensor, nn
 
 # Noise such as dropout's is the same in every snapshot.
 _SEED = 0
+_OF_ALL_MODULES = vars(nn.Module()).keys() | {"training"}
 
 
 @contextmanager
 def untouched(model: nn.Module, modes: Sequence[bool]) -> Iterator[None]:
     """Within, a network is in some modules' modes, runs uncompiled and without autocast, and draws
-    the same noise each time; afterwards its buffers, gradients and modes and all random states are
-    as they were before."""
+    the same noise each time; afterwards its buffers, gradients, modes and attributes and all random
+    states are as they were before. What an attribute holds within, such as a list, is not put back
+    but for tensors and generators."""
     modules = list(model.modules())
     before = [module.training for module in modules]
     buffers = [
@@ -31,7 +33,12 @@ def untouched(model: nn.Module, modes: Sequence[bool]) -> Iterator[None]:
     # Before the pass, in which `fully_shard` puts other parameters in the place of these.
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     device = next(model.parameters()).device.type
-    with _random_states(model), _uncompiled(), torch.autocast(device, enabled=False):
+    with (
+        _random_states(model),
+        _attributes(modules),
+        _uncompiled(),
+        torch.autocast(device, enabled=False),
+    ):
         try:
             for module, name, buffer in buffers:
                 setattr(module, name, copies[id(buffer)])
@@ -46,6 +53,32 @@ def untouched(model: nn.Module, modes: Sequence[bool]) -> Iterator[None]:
             _set_modes(modules, before)
             for module, name, buffer in buffers:
                 setattr(module, name, buffer)
+
+
+@contextmanager
+def _attributes(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """What modules keep in attributes of their own: a count, a hidden state, a generator."""
+    before = [
+        {key: value for key, value in vars(module).items() if key not in _OF_ALL_MODULES}
+        for module in modules
+    ]
+    held = [value for kept in before for value in kept.values()]
+    tensors = [(t, t.detach().clone()) for t in held if isinstance(t, Tensor)]
+    generators = [(g, g.get_state()) for g in held if isinstance(g, torch.Generator)]
+    try:
+        yield
+    finally:
+        for module, kept in zip(modules, before, strict=True):
+            now = vars(module)
+            for key in now.keys() - kept.keys() - _OF_ALL_MODULES:
+                del now[key]
+            now.update(kept)
+        with torch.no_grad():
+            for tensor, content in tensors:
+                if not torch.equal(tensor, content):
+                    tensor.detach().copy_(content)
+        for generator, state in generators:
+            generator.set_state(state)
 
 
 def _divide(modules: Sequence[nn.Module]) -> None:

@@ -24,7 +24,7 @@ from normlab.measurement import update_ratios
 from normlab.runs import WatchedRun
 from normlab.text import error_line
 from normlab.training import METRIC_COLUMNS
-from normlab.watching.following import Followed, is_sampled, refuse, size_of
+from normlab.watching.following import Followed, is_sampled, refuse, refuse_closure, size_of
 from normlab.watching.gradients import NormRing, whole
 from normlab.watching.judging import Seen
 from normlab.watching.probe_batch import Probe, checked_probe, try_out
@@ -79,7 +79,7 @@ class Watch:
         if self._probe:
             try_out(self.model, self._probe)
         self._every = every
-        self._given = dict(settings or {})
+        self._given = settings or {}
         self._settings = known_settings(self.model, self.weights, None, self._given)
         self._modes = modes_of(self.model)
         self._looked: set[int] = set()  # the steps at which it looked at the probe batch
@@ -98,6 +98,8 @@ class Watch:
         atexit.register(self._close_at_exit)
 
     def __enter__(self) -> Self:
+        if self._status != "running":
+            raise ConfigError("with: the watch is closed; begin another")
         return self
 
     def __exit__(
@@ -122,6 +124,11 @@ class Watch:
         if self._main.ring.uncertain:
             self._read(self._main)
         return self._main.step
+
+    @property
+    def probed(self) -> bool:
+        """Whether there is a probe batch."""
+        return self._probe is not None
 
     @property
     def folder(self) -> Path | None:
@@ -150,16 +157,23 @@ class Watch:
     def log(self, **figures: float) -> None:
         """Keep figures of one's own, such as train_acc, as a row of metrics.parquet at this step.
 
-        Raises ConfigError for a name that metrics.parquet does not have.
+        Raises ConfigError for a name that metrics.parquet does not have, an accuracy outside of
+        [0, 1], and once the watch is closed.
         """
-        for name in figures:
+        if self._status != "running":
+            raise ConfigError("log: the watch is closed; log before it is, within the with block")
+        for name, value in figures.items():
             if name not in METRIC_COLUMNS or name == "step":
                 choices = ", ".join(column for column in METRIC_COLUMNS if column != "step")
                 raise ConfigError(f"log({name}=…): no such figure; choices: {choices}")
+            figure = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+            if not isinstance(figure, int | float):
+                raise ConfigError(f"log({name}={value!r:.40}): must be a number")
+            if name.endswith("_acc") and not 0 <= figure <= 1:
+                raise ConfigError(f"log({name}={figure}): an accuracy is a fraction in [0, 1]")
         values = {name: float(value) for name, value in figures.items()}
         self._record.logged |= values
-        if self._status == "running":
-            self._record.add_metrics(self.step, self._rate(), values)
+        self._record.add_metrics(self.step, self._rate(), values)
 
     def record_unclipped(self) -> None:
         """Keep the norms of the gradients as they are now, before they are clipped, as
@@ -190,16 +204,22 @@ class Watch:
 
     # ----------------------------------------------------------------------- what it hears
 
-    def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         try:
             followed = self._follow(optimizer)
             if followed is None or not followed.begins(_caller(), self._followed.values()):
                 return
             if is_sampled(followed.step) and followed.ring.uncertain:
                 self._read(followed)
+            if followed.changes_gradients:
+                refuse_closure(optimizer, args, kwargs)
+                self._keep_norms(followed, None)
             if not is_sampled(followed.step):
                 return
-            if followed is self._main and followed.step not in self._looked:
+            main = self._main
+            if main and followed.count is main.count and followed.step not in self._looked:
                 # In the modes of training, which a person's own evaluation changes at other times.
                 self._modes = modes_of(self.model)
                 self._look()
@@ -223,18 +243,30 @@ class Watch:
             return known
         if self._others.get(optimizer) == size:
             return None
-        if known is not None:
-            self._read(known)
-        found = Followed(optimizer, self.weights, known.step if known else 0)
+        found = Followed(optimizer, self.weights)
         if not found.places:
             self._others[optimizer] = size
             return None
         refuse(optimizer)
+        self._succeed(found)
         self._followed[optimizer] = found
-        if self._main in (None, known):
+        if self._main is None:
             self._main = found
             self._settings = known_settings(self.model, self.weights, optimizer, self._given)
         return found
+
+    def _succeed(self, found: Followed) -> None:
+        """Count on where other optimizers of the same weights are, such as that of the last phase
+        of a training; those with no other weights are let go, and are heard of again if they step.
+        """
+        for optimizer, other in list(self._followed.items()):
+            if set(other.places).isdisjoint(found.places):
+                continue
+            self._read(other)
+            found.count = other.count
+            if set(other.places) <= set(found.places) and not other.is_stepping:
+                del self._followed[optimizer]
+                self._main = found if other is self._main else self._main
 
     def _take(self, followed: Followed, skipped: Tensor | None) -> None:
         """Keep what a step that was just taken has used."""
@@ -242,14 +274,19 @@ class Watch:
         followed.before = None
         if before is not None and skipped is not None and skipped.any():
             return  # a gradient scaler had the optimizer change nothing
+        if not followed.changes_gradients:
+            self._keep_norms(followed, skipped)
         followed.step += 1
-        if skipped is not None or before is not None or step % self._every == 0:
-            followed.ring.record(step, skipped)
         if before is not None:
             ratios = whole(update_ratios(before, followed.parameters)).tolist()
             self._record.keep(step, "update_ratio", followed.places, ratios)
         if before is not None or followed.ring.full:
             self._read(followed)
+
+    def _keep_norms(self, followed: Followed, skipped: Tensor | None) -> None:
+        step = followed.step
+        if skipped is not None or is_sampled(step) or step % self._every == 0:
+            followed.ring.record(step, skipped)
 
     def _read(self, followed: Followed) -> None:
         found = followed.ring.read()
@@ -298,8 +335,13 @@ class Watch:
     def _seen(self) -> Seen:
         record = self._record
         return Seen(
-            *(self._status, self.step, self._settings),
-            *(record.losses, record.logged, record.broken_step),
+            status=self._status,
+            step=self.step,
+            settings=self._settings,
+            losses=record.losses,
+            logged=record.logged,
+            broken_step=record.broken_step,
+            probed=self.probed,
         )
 
     def _close_at_exit(self) -> None:
@@ -321,11 +363,11 @@ class Watch:
                 trouble = trouble or f"could not be finished: {error_line(error)}"
         if not self._main and status == "finished" and not at_exit:
             trouble = trouble or (
-                "saw no optimizer step a watched weight; was the network copied, moved or wrapped "
-                "after the watch began?"
+                "has seen no optimizer that steps a watched weight; begin it before the training, "
+                "with the network that is trained, not a copy of it"
             )
         if trouble:
-            warnings.warn(f"normlab.watch {trouble}", WatchWarning, stacklevel=2)
+            warnings.warn(f"normlab.watch {trouble}", WatchWarning, stacklevel=_depth_of_caller())
 
     def _look_at_last(self) -> None:
         if self._status == "finished" and self.step not in self._looked:
@@ -350,6 +392,14 @@ def _caller() -> FrameType:
     assert frame.f_back is not None
     assert frame.f_back.f_back is not None
     return frame.f_back.f_back
+
+
+def _depth_of_caller() -> int:
+    """How many calls a person's own line is away, for a warning to show it."""
+    frame, depth = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("normlab."):
+        frame, depth = frame.f_back, depth + 1
+    return max(depth, 1)
 
 
 def _writes() -> bool:

@@ -238,8 +238,8 @@ def test_no_optimizer_of_a_watched_weight() -> None:
         trained(net(), watch)
     _warned_once(
         recorded,
-        "saw no optimizer step a watched weight; was the network copied, moved or wrapped after "
-        "the watch began?",
+        "has seen no optimizer that steps a watched weight; begin it before the training, with "
+        "the network that is trained, not a copy of it",
     )
     assert watch.frame()["grad_norm"].isna().all()
 
