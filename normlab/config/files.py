@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from normlab import plugins
-from normlab.config.schema import GROUPS
 from normlab.errors import ConfigError
 from normlab.text import did_you_mean
 
@@ -28,6 +27,8 @@ def own_choices() -> dict[str, list[str]]:
 
 def group_choices(config_dir: Path | None = None) -> dict[str, list[str]]:
     """The config groups and their choices: YAML files, and parts from outside, which need none."""
+    from normlab.config.schema import GROUPS  # which whoever asks for a folder alone does without
+
     folders = [config_folder(), *plugin_folders(), *([config_dir] if config_dir else [])]
     choices = _choices_in(folders)
     for group, registry in GROUPS.items():

@@ -128,8 +128,8 @@ def test_a_run_that_ends_is_not_read_again(tmp_path: Path, monkeypatch: pytest.M
     def unread(*_: object) -> None:
         raise AssertionError("read again")
 
-    monkeypatch.setattr(run_files, "read_run", unread)
-    monkeypatch.setattr("normlab.runs.read_run", unread)
+    monkeypatch.setattr(run_files, "read_any_run", unread)
+    monkeypatch.setattr("normlab.runs.read_any_run", unread)
     assert normlab("run", *TINY, cwd=tmp_path).returncode == 0
     with pytest.raises(AssertionError, match="read again"):
         normlab("--debug", "show", cwd=tmp_path)
