@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 # Each of these loads what it needs when it is first asked for it.
 from normlab import analysis, show, watching
+from normlab.api.arguments import named_as_arguments
 from normlab.api.one_run import Diagnosis
 from normlab.api.places import Place
 from normlab.api.shown import Shown
@@ -44,6 +45,7 @@ class Watch(watching.Watch, Shown):
         s = self.as_run().summary
         return Diagnosis(s.status, s.verdict, s.cause, s.evidence, s.advice, s.reason)
 
+    @named_as_arguments
     def plot(
         self,
         picture: str = "gradients",
