@@ -91,7 +91,7 @@ def test_it_is_drawn_while_it_goes_on_and_afterwards() -> None:
     ended = watch.plot().to_dict()
     places = {row["when"] for rows in ended["datasets"].values() for row in rows}
     assert places == {"at init", "at the end"}
-    with pytest.raises(ConfigError, match="^probe none_such: no such probe"):
+    with pytest.raises(ConfigError, match=r"^probe none_such: no such probe"):
         watch.plot(probe="none_such")
 
 
