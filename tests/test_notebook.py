@@ -23,7 +23,7 @@ assert (deepest.loc["bn", "train_acc"] > 0.95).all()
 assert (runs.where("norm=bn").frame["verdict"] == "trains").all()
 assert (deepest.loc["ln", "verdict"] == "vanishing").all()
 found = deep.frame.set_index(["model.residual", "model.depth"])
-plain, shallow = found.loc[(False, 44)].iloc[0], found.loc[(False, 8)].iloc[0]
+plain, shallow = found.loc[(False, 44)], found.loc[(False, 8)]
 assert plain["train_error"] > shallow["train_error"] + 0.1
 assert plain["verdict"] == "undertrained" and plain["gradient_ratio_end"] > 0.01
 assert (found.loc[True, "verdict"] == "trains").all()
