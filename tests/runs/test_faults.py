@@ -327,7 +327,7 @@ def test_damaged_runs_are_told_in_a_line_or_left_out(two_runs, tmp_path, file, d
         *(["plot", name, str(root)] for name in ("gradients", "curves", "depth")),
         ["plot", "heatmap", str(folder)],
         ["report", str(root), "-o", str(tmp_path / "page.html")],
-        ["results", "export", str(tmp_path / "all.csv"), str(root)],
+        ["export", "csv", str(root), "-o", str(tmp_path / "all.csv")],
     ]
     for words in commands:
         code, _, err = in_process(tmp_path, *words)

@@ -61,7 +61,7 @@ def test_sweep_then_compare_then_export(tmp_path: Path) -> None:
     paired = normlab("compare", "--baseline", "norm=none", "--format", "json", cwd=tmp_path)
     assert [row["n"] for row in json.loads(paired.stdout)] == [2, 2]
     assert "8 runs: 8 finished" in normlab("ls", cwd=tmp_path).stdout
-    assert normlab("results", "export", "all.parquet", cwd=tmp_path).returncode == 0
+    assert normlab("export", "parquet", "-o", "all.parquet", cwd=tmp_path).returncode == 0
     assert len(read_parquet(tmp_path / "all.parquet")) == 8
 
 
