@@ -9,7 +9,7 @@ from pandas import DataFrame
 from normlab.analysis.filters import where
 from normlab.analysis.frames import to_frame
 from normlab.bounded_files import read_bounded
-from normlab.config import from_yaml, watched_from_yaml
+from normlab.config import Config, from_yaml_or_watched
 from normlab.errors import ConfigError
 from normlab.runs import (
     CONFIG_FILE,
@@ -64,7 +64,7 @@ def _pending(folder: str) -> Summary:
     """A stand-in for the summary of a run that has none yet."""
     text = read_bounded(f"{folder}/{CONFIG_FILE}").decode()
     status = "running" if is_running(Path(folder)) else "unfinished"
-    watched = watched_from_yaml(text)
-    if watched is not None:
-        return Summary.of_watched(watched, status, run_id=watched_id(Path(folder)))
-    return Summary.pending(from_yaml(text), status)
+    found = from_yaml_or_watched(text)
+    if isinstance(found, Config):
+        return Summary.pending(found, status)
+    return Summary.of_watched(found, status, run_id=watched_id(Path(folder)))

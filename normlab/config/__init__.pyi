@@ -18,9 +18,9 @@ from .identity import decides_training as decides_training
 from .identity import describe as describe
 from .identity import from_plain as from_plain
 from .identity import from_yaml as from_yaml
+from .identity import from_yaml_or_watched as from_yaml_or_watched
 from .identity import run_id as run_id
 from .identity import to_yaml as to_yaml
-from .identity import watched_from_yaml as watched_from_yaml
 from .identity import watched_to_yaml as watched_to_yaml
 from .messages import error_sentence as error_sentence
 from .migrations import completed as completed

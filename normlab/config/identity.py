@@ -80,7 +80,7 @@ def to_yaml(config: Config) -> str:
 
 
 def watched_to_yaml(settings: Mapping[str, Any]) -> str:
-    """What is known of a watched training, as YAML that `watched_from_yaml` loads back."""
+    """What is known of a watched training, as YAML that `from_yaml_or_watched` loads back."""
     return _yaml({WATCHED: True, **settings})
 
 
@@ -92,17 +92,17 @@ def _yaml(values: Mapping[str, Any]) -> str:
     return json.dumps(values, indent=2) + "\n" if "\x85" in text else text
 
 
+def from_yaml_or_watched(text: str) -> Config | dict[str, Any]:
+    """What `to_yaml` or `watched_to_yaml` wrote: a Config, or what a watched training's says."""
+    values = parse_yaml(text, "not a config")
+    if isinstance(values, dict) and values.get(WATCHED) is True:
+        return {key: value for key, value in values.items() if key != WATCHED}
+    return from_plain(values)
+
+
 def from_yaml(text: str) -> Config:
     """A Config from `to_yaml`'s text; raises ConfigError where it is not one."""
     return from_plain(parse_yaml(text, "not a config"))
-
-
-def watched_from_yaml(text: str) -> dict[str, Any] | None:
-    """What a watched training's config.yaml says; None of a text that is a run's config."""
-    values = parse_yaml(text, "not a config")
-    if not isinstance(values, dict) or values.get(WATCHED) is not True:
-        return None
-    return {key: value for key, value in values.items() if key != WATCHED}
 
 
 def from_plain(values: Any) -> Config:

@@ -26,15 +26,13 @@ def is_from_outside(config: Config) -> bool:
     )
 
 
-def check_network(
-    network: Any, config: Config, shape: tuple[int, int, int], classes: int
-) -> nn.Module:
-    """The network itself, where it is what measurements and depth are defined for.
+def check_network(network: Any, config: Config, shape: tuple[int, int, int], classes: int) -> None:
+    """Raise ConfigError where a network is not what measurements and depth are defined for.
 
     It gives logits [B, classes] for images [B, C, H, W]. Its linear layers and convolutions,
     without those whose name says `shortcut`, are called once each, in the order in which they are
     defined; between each of them and the next stands one `Nonlinearity`, alone or in a
-    `NormActivation`, and every one has a part in the logits. Raises ConfigError.
+    `NormActivation`, and every one has a part in the logits. Draws from PyTorch's own generator.
     """
     named = f"model={config.model.name} norm={config.norm.name}"
     if not isinstance(network, nn.Module):
@@ -44,7 +42,7 @@ def check_network(
         for name, module in network.named_modules()
         if isinstance(module, nn.Linear | nn.Conv2d) and "shortcut" not in name
     }
-    with _recorded(network, layers) as calls, torch.random.fork_rng(devices=[]):
+    with _recorded(network, layers) as calls:
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
         images = torch.randn(2, *shape)
         try:
@@ -63,7 +61,6 @@ def check_network(
     )
     if fault:
         raise ConfigError(f"{named}: {fault}")
-    return network
 
 
 @contextmanager

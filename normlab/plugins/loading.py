@@ -74,7 +74,7 @@ def reject(plugin: Plugin, error: ConfigError) -> None:
     Raises the error where the plugin was given by hand.
     """
     _unload(plugin)
-    if all(plugin.given != other.given for other in _installed().values()):
+    if _is_by_hand(plugin):
         raise error
     _tell_broken(plugin.name, error)
 
@@ -97,6 +97,11 @@ def _installed() -> dict[str, Plugin]:
         else:
             known.setdefault(plugin.module, plugin)
     return found
+
+
+def _is_by_hand(plugin: Plugin) -> bool:
+    """Whether a plugin is here because a person gave it, and not as an installed one."""
+    return all(plugin.given != other.given for other in _installed().values())
 
 
 def _load(plugin: Plugin) -> Plugin:
@@ -178,9 +183,13 @@ def _unload(plugin: Plugin) -> None:
     if _loaded.get(plugin.name) == plugin:
         del _loaded[plugin.name]
     if is_path(plugin.given):  # Python keeps installed modules, which others may have imported
-        for name in list(sys.modules):
-            if name == plugin.module or name.startswith(f"{plugin.module}."):
-                del sys.modules[name]
+        _forget_modules(plugin)
+
+
+def _forget_modules(plugin: Plugin) -> None:
+    for name in list(sys.modules):
+        if name == plugin.module or name.startswith(f"{plugin.module}."):
+            del sys.modules[name]
 
 
 def command() -> list[str]:
@@ -188,7 +197,7 @@ def command() -> list[str]:
     a path as it is from the current folder."""
     words = ["normlab"]
     for plugin in _loaded.values():
-        if all(plugin.given != other.given for other in _installed().values()):
+        if _is_by_hand(plugin):
             words += ["--plugin", _from_here(plugin.given)]
     return words
 

@@ -19,7 +19,7 @@ from normlab.runs.checkpoint import (
     unlike,
 )
 from normlab.runs.finding import find_run
-from normlab.runs.folder import STATE_FILE, Run, read_run
+from normlab.runs.folder import STATE_FILE, Run, place_of, read_run
 from normlab.runs.tables import TableName
 from normlab.text import first_line, listed
 
@@ -88,11 +88,8 @@ def notes_on(start: SavedRun) -> list[str]:
 
 def _with_length(run: Run, overrides: Sequence[str]) -> Config:
     """The run's config where it lies now, with overrides; epochs that are given replace steps."""
-    folder = run.folder if len(run.folder.parts) > 2 else run.folder.absolute()
-    place = [
-        override("output.root", str(folder.parent.parent)),
-        override("output.experiment", folder.parent.name),
-    ]
+    root, experiment = place_of(run.folder)
+    place = [override("output.root", str(root)), override("output.experiment", experiment)]
     given = [*place, *overrides]
     keys = {word.partition("=")[0] for word in overrides}
     if "training.epochs" in keys and "training.steps" not in keys:
@@ -153,6 +150,10 @@ def _kept(run: Run) -> dict[str, Any]:
             f"{identity}: has {status}, {why[status]}"
             if status in why
             else f"{identity}: is {status}; the command that made it goes on with it"
+        )
+    if not run.summary.steps:
+        raise ConfigError(
+            f"{identity}: has made no step to go on from; make the longer run with normlab run"
         )
     file = run.folder / STATE_FILE
     again = "run it again with output.keep=true --force"

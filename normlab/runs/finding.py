@@ -212,8 +212,8 @@ def made_with_other_plugins(configs: Sequence[Config]) -> list[Path]:
         if config.plugins:
             wanted.setdefault(run_folder(config).parent, set()).add(_id_without_plugins(config))
     found = []
+    own = {run_folder(config) for config in configs} if wanted else set()
     for experiment, ids in wanted.items():
-        own = {run_folder(config) for config in configs}
         for folder, summary in _runs_in(experiment):
             with contextlib.suppress(NormlabError, OSError, ValueError, RecursionError):
                 other = _config_in(folder, summary)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab.bounded_files import open_regular, read_bounded
-from normlab.config import Config, from_yaml, run_id, watched_from_yaml
+from normlab.config import Config, from_yaml_or_watched, run_id
 from normlab.errors import ConfigError, RecordError
 from normlab.runs.provenance import ENVIRONMENT_BYTES, ENVIRONMENT_FILE, with_origin
 from normlab.runs.summary import (
@@ -65,6 +65,13 @@ def run_folder(config: Config) -> Path:
     return Path(config.output.root) / config.output.experiment / run_id(config)
 
 
+def place_of(folder: Path) -> tuple[Path, str]:
+    """The results folder and the experiment that a run's folder lies in, which its config does not
+    know once the folder was moved."""
+    whole = folder if len(folder.parts) > 2 else folder.absolute()
+    return whole.parent.parent, whole.parent.name
+
+
 def is_final(folder: Path) -> bool:
     """Whether a folder holds a run that need not run again."""
     summary = read_summary(folder)
@@ -106,7 +113,7 @@ def read_any_run(folder: Path) -> Run | WatchedRun:
         raise RecordError(f"{folder}: no such run folder")
     file = folder / CONFIG_FILE
     try:
-        config = _config(read_bounded(file).decode())
+        config = from_yaml_or_watched(read_bounded(file).decode())
         file = folder / SUMMARY_FILE
         text = read_bounded(file)
         file = folder / ENVIRONMENT_FILE
@@ -132,13 +139,9 @@ def read_any_run(folder: Path) -> Run | WatchedRun:
     if not summary.model_fields_set.issuperset(SUMMARY_KEYS):
         raise RecordError(f"{folder}: its summary is not normlab's; run it again with --force")
     summary = with_origin(summary, environment)
-    if config is None:
+    if not isinstance(config, Config):
         return WatchedRun(folder, environment, metrics, layers, summary)
     return Run(folder, config, environment, metrics, layers, summary)
-
-
-def _config(text: str) -> Config | None:
-    return from_yaml(text) if watched_from_yaml(text) is None else None
 
 
 def parse_environment(text: bytes) -> dict[str, Any]:

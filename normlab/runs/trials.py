@@ -7,7 +7,7 @@ from typing import Any
 
 from normlab.config import Config, compose, override, overrides_of, run_id, with_overrides
 from normlab.errors import ConfigError, DataError
-from normlab.runs.folder import Run, run_folder
+from normlab.runs.folder import Run, place_of, run_folder
 from normlab.runs.summary import Summary, read_summary
 
 # The experiment that trials are runs of.
@@ -107,10 +107,9 @@ def plan_trials(run: Run, steps: int | None = None) -> list[Trial]:
     What sets the length of the training itself keeps that length. Advice that cannot be, such as
     that of a run whose part is there no longer, is left out; raises ConfigError where that is all.
     """
-    # Where the run lies, which its config does not know once the folder was moved.
-    folder = run.folder if len(run.folder.parts) > 2 else run.folder.absolute()
+    root, _ = place_of(run.folder)
     place = [
-        override("output.root", str(folder.parent.parent)),
+        override("output.root", str(root)),
         override("output.experiment", TRIALS),
         *("output.weights=false", "output.keep=false"),
     ]

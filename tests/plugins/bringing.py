@@ -1,8 +1,6 @@
 """Plugins written for a test, and taken out behind it."""
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,6 +43,13 @@ def install(site: Path, package: str, text: str, entry: str = "", version: str =
     return site / package
 
 
+def install_norm(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package, minepkg, that brings the norm `theirs` and is found from now on."""
+    install(site, "minepkg", NORM.format(name="theirs"))
+    monkeypatch.syspath_prepend(site)
+    forget_installed()
+
+
 def forget_installed() -> None:
     """Look for installed plugins anew."""
     loading._installed.cache_clear()
@@ -56,9 +61,7 @@ def unload_all() -> None:
     """No plugin is loaded any longer, and none of their modules is imported."""
     for plugin in list(known.values()):
         loading._unload(plugin)
-        for name in list(sys.modules):
-            if name == plugin.module or name.startswith(f"{plugin.module}."):
-                del sys.modules[name]
+        loading._forget_modules(plugin)
     forget_installed()
 
 
@@ -68,16 +71,3 @@ def _without_plugins() -> Iterator[None]:
     unload_all()
     yield
     unload_all()
-
-
-@contextmanager
-def elsewhere() -> Iterator[None]:
-    """A process in which no plugin is loaded, and then this one as it was."""
-    loaded = [plugin.given for plugin in loading.loaded()]
-    unload_all()
-    try:
-        yield
-    finally:
-        unload_all()
-        for given in loaded:
-            loading.load(given)

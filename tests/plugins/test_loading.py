@@ -13,7 +13,13 @@ from normlab import plugins
 from normlab.config import NORMS, compose, group_choices, run_id, to_yaml
 from normlab.errors import ConfigError
 from tests.plugins.bringing import _without_plugins as _without_plugins
-from tests.plugins.bringing import forget_installed, install, unload_all, write_plugin
+from tests.plugins.bringing import (
+    forget_installed,
+    install,
+    install_norm,
+    unload_all,
+    write_plugin,
+)
 
 pytestmark = pytest.mark.usefixtures("_without_plugins")
 
@@ -235,10 +241,7 @@ def test_an_installed_plugin_is_loaded_when_a_name_is_not_known(
 def test_a_label_of_an_installed_plugin_is_known_to_who_only_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(tmp_path, "minepkg", "")
-    write_plugin(tmp_path / "minepkg" / "__init__.py", "theirs")
-    monkeypatch.syspath_prepend(tmp_path)
-    forget_installed()
+    install_norm(tmp_path, monkeypatch)
     part = NORMS.get("theirs")
     assert part is not None
     assert part.label == "theirs of mine"
@@ -250,10 +253,7 @@ def test_a_broken_one_is_told_and_left_out(
 ) -> None:
     text = "raise RuntimeError('of no use')\n" if entry == "brokenpkg" else ""
     install(tmp_path, "brokenpkg", text, entry)
-    install(tmp_path, "minepkg", "")
-    write_plugin(tmp_path / "minepkg" / "__init__.py", "theirs")
-    monkeypatch.syspath_prepend(tmp_path)
-    forget_installed()
+    install_norm(tmp_path, monkeypatch)
     for _ in range(2):
         compose()
         compose(["norm=theirs"])
@@ -268,10 +268,7 @@ def test_a_broken_one_is_told_and_left_out(
 def test_a_plugin_that_imports_another_has_only_its_own_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(tmp_path, "minepkg", "")
-    write_plugin(tmp_path / "minepkg" / "__init__.py", "theirs")
-    monkeypatch.syspath_prepend(tmp_path)
-    forget_installed()
+    install_norm(tmp_path, monkeypatch)
     text = "import normlab.networks, minepkg"
     mine = plugins.load(write_plugin(tmp_path / "own" / "mine.py", "centre", text))
     assert plugins.parts_of(mine) == [("norm", "centre")]

@@ -79,7 +79,7 @@ def assert_ends_alike(longer: Run, whole: Run) -> None:
         ("optimizer=adamw", "optimizer.decay=weights", "optimizer.weight_decay=0.1", "norm=ln"),
         ("norm=bn", "training.clip_norm=0.1", "optimizer.nesterov=true"),
         ("norm.noise=0.5",),
-        pytest.param((*CNN, "norm=bn", "data.size=8"), marks=pytest.mark.slow),
+        pytest.param((*CNN, "norm=bn"), marks=pytest.mark.slow),
         ("schedule.warmup_steps=3", "schedule.warmup_factor=0.1"),
         ("training.epochs=null", "training.steps=7"),  # in the midst of an epoch
     ],
@@ -233,6 +233,13 @@ def test_only_a_finished_run_is_made_longer(
     assert not (run.folder / STATE_FILE).exists()
     assert not lacks_kept(run.config)  # and is not made again for it
     with pytest.raises(ConfigError, match=told):
+        plan_extension(run, ["training.epochs=5"])
+
+
+def test_a_run_without_a_step_is_told_and_not_taken_as_damaged(tmp_path: Path) -> None:
+    run = kept(tmp_path, "training.epochs=0")
+    assert not lacks_kept(run.config)
+    with pytest.raises(ConfigError, match="has made no step to go on from; make the longer run"):
         plan_extension(run, ["training.epochs=5"])
 
 
