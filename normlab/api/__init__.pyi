@@ -1,3 +1,4 @@
+from .arguments import names_in as names_in
 from .comparison import Comparison as Comparison
 from .diagnosing import advised as advised
 from .diagnosing import benchmark_diagnosis as benchmark_diagnosis

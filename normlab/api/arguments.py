@@ -4,7 +4,7 @@ import functools
 import inspect
 import re
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -51,6 +51,14 @@ def _checked(function: Callable[P, R], types: tuple[type, ...], each: str) -> Ca
         return function(*args, **kwargs)
 
     return checked
+
+
+def names_in(text: str | Sequence[str] | None) -> list[str] | None:
+    """Names given as one text, with commas between them, or as several; None stays."""
+    if text is None:
+        return None
+    parts = text.split(",") if isinstance(text, str) else text
+    return [part.strip() for part in parts if part.strip()]
 
 
 def named_as_arguments(function: Callable[P, R]) -> Callable[P, R]:

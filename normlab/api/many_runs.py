@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal, overload
 # Each of these loads what it needs when it is first asked for it.
 from normlab import analysis, show
 from normlab import runs as run_files
-from normlab.api.arguments import named_as_arguments, takes_folders, takes_texts
+from normlab.api.arguments import named_as_arguments, names_in, takes_folders, takes_texts
 from normlab.api.comparison import Comparison
-from normlab.api.one_run import Run, words
+from normlab.api.one_run import Run
 from normlab.api.places import RESULTS, Place, ignore
 from normlab.api.shown import Shown
 from normlab.errors import ConfigError, RecordError
@@ -114,9 +114,9 @@ class Results(Shown):
         such key or metric.
         """
         options = show.ComparisonOptions(
-            *(words(rows), words(cols), words(metric) or ()),
+            *(names_in(rows), names_in(cols), names_in(metric) or ()),
             sort=sort,
-            best=words(best) or (),
+            best=names_in(best) or (),
             by=by,
             spread=spread,
         )
@@ -138,7 +138,9 @@ class Results(Shown):
         of the baseline, or every one.
         """
         options = show.ComparisonOptions(
-            *(words(rows), words(cols), words(metric) or ()), sort=sort, baseline=baseline
+            *(names_in(rows), names_in(cols), names_in(metric) or ()),
+            sort=sort,
+            baseline=baseline,
         )
         return self._compared(options)
 

@@ -1,7 +1,6 @@
 """One run: its tables, its diagnosis and its pictures."""
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,11 +135,3 @@ def read_run(name: str | None = None, root: Place = RESULTS) -> Run:
     found = Run(run_files.find_run(name, Path(root)))
     _ = found.files  # what is damaged is told now
     return found
-
-
-def words(text: str | Sequence[str] | None) -> list[str] | None:
-    """Names given as one text, with commas between them, or as several; None stays."""
-    if text is None:
-        return None
-    parts = text.split(",") if isinstance(text, str) else text
-    return [part.strip() for part in parts if part.strip()]

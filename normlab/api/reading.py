@@ -1,6 +1,6 @@
 """Runs read for the commands; and what can be said without any run."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from normlab import analysis, bench, config, show, training
 from normlab import runs as run_files
 from normlab.api.extending import info_of_plugins
+from normlab.api.many_runs import results_in
 from normlab.api.places import RESULTS, Place, ignore, places_to_compare
 
 if TYPE_CHECKING:
@@ -29,14 +30,10 @@ def read_results(
     `where` chooses runs, as `norm=bn` and `model.depth>=20` do; `on_problem` hears of each folder
     that is no sound run. Raises RecordError where there is no such folder.
     """
-    frame, problems = analysis.read_selected(_paths(folders), where)
-    for problem in problems:
+    found = results_in(folders, where)
+    for problem in found.problems:
         on_problem(problem)
-    return frame
-
-
-def _paths(folders: Iterable[Place]) -> list[Path]:
-    return [Path(folder) for folder in folders] or [RESULTS]
+    return found.frame
 
 
 def export(

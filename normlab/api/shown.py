@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType
 
-NOTEBOOK_WIDTH = 100  # in columns, of what is drawn with characters
-
 
 class Shown:
     """A value that is one report everywhere: HTML in a notebook, text in colours by rich's print,
@@ -22,7 +20,7 @@ class Shown:
         raise NotImplementedError
 
     def _repr_html_(self) -> str:
-        return show.to_html(self._drawn(NOTEBOOK_WIDTH))
+        return show.to_html(self._drawn(show.NOTEBOOK_WIDTH))
 
     def __rich_console__(
         self, console: "Console", options: "ConsoleOptions"

@@ -7,8 +7,9 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from normlab.data.images import Split, Stored
 from normlab.data.own import OwnSet, Told, check_memory, numbered
 from normlab.errors import ConfigError, DataError
 from normlab.text import first_line
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 # Of Pillow's formats those of pictures: others start programs, as PostScript's does.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
@@ -58,12 +62,12 @@ class EncodedSet(OwnSet):
 
     def told(self) -> Told:
         train, test, _ = self._numbered()
-        with self._decoder() as decoder:
-            colour = decoder.is_colour(train) if self.colour is None else self.colour
+        with self._pillow():
+            colour = is_colour(train) if self.colour is None else self.colour
             height, width = self.size or 0, self.size or 0
             if self.size is None:
                 where, content = next(train.images())
-                height, width = decoder.decode(where, content, None, colour=False).shape[1:]
+                height, width = decode(where, content, None, colour=False).shape[1:]
         shape = (3 if colour else 1, height, width)
         return Told({"colour": colour, "shape": shape}, test is not None)
 
@@ -84,10 +88,10 @@ class EncodedSet(OwnSet):
         shape = self.told().settings["shape"]
         count = len(train.labels) + (len(test.labels) if test else 0)
         check_memory(count * math.prod(shape), self.placed, "make data.size smaller")
-        with self._decoder() as decoder:
+        with self._pillow():
 
             def split(part: Part) -> Split:
-                return Split(decoder.decode_all(part, shape, self.size), part.labels)
+                return Split(decode_all(part, shape, self.size), part.labels)
 
             return Stored(split(train), None if test is None else split(test), classes, white=255)
 
@@ -101,93 +105,82 @@ class EncodedSet(OwnSet):
             test = replace(test, labels=test_labels)
         return replace(train, labels=labels), test, classes
 
-    def _decoder(self) -> "Decoder":
+    @contextmanager
+    def _pillow(self) -> Iterator[None]:
+        """Within it Pillow keeps to its limit of pixels; raises ConfigError where there is none."""
         try:
-            import PIL  # noqa: F401
+            from PIL import Image
         except ImportError as error:
             raise ConfigError(
                 f"data={self.kind}: needs the package pillow; pip install 'normlab[images]'"
             ) from error
-        return Decoder()
-
-
-class Decoder:
-    """Pillow, kept to pictures and to its limit of pixels."""
-
-    def __enter__(self) -> "Decoder":
-        from PIL import Image
-
         # Of a small file that says it has very many pixels; for all threads, so not in each.
-        self._warnings = warnings.catch_warnings()
-        self._warnings.__enter__()
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return self
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
 
-    def __exit__(self, *_: object) -> None:
-        self._warnings.__exit__(None, None, None)
 
-    def is_colour(self, part: Part) -> bool:
-        """Whether any image has colours, as its format says."""
-        return any(self._mode(*image) not in _GREY_MODES for image in part.images())
+def is_colour(part: Part) -> bool:
+    """Whether any image has colours, as its format says."""
+    for where, content in part.images():
+        with _opened(where, content) as image:
+            if image.mode not in _GREY_MODES:
+                return True
+    return False
 
-    def decode_all(
-        self, part: Part, shape: tuple[int, int, int], size: int | None
-    ) -> NDArray[np.uint8]:
-        """Images [N, C, H, W] of this shape; raises DataError for one of another."""
-        import joblib
 
-        found = np.empty((len(part.labels), *shape), np.uint8)
-        images, begin = part.images(), 0
+def decode_all(part: Part, shape: tuple[int, int, int], size: int | None) -> NDArray[np.uint8]:
+    """Images [N, C, H, W] of this shape; raises DataError for one of another."""
+    import joblib
 
-        def decode(several: list[tuple[str, bytes]]) -> list[NDArray[np.uint8]]:
-            return [self.decode(*image, size, colour=shape[0] == 3) for image in several]
+    found = np.empty((len(part.labels), *shape), np.uint8)
+    images, begin = part.images(), 0
 
-        with ThreadPoolExecutor(joblib.cpu_count()) as pool:  # Pillow decodes beside Python
-            while several := list(itertools.islice(images, _AT_A_TIME)):
-                tasks = [several[i : i + _A_TASK] for i in range(0, len(several), _A_TASK)]
-                decoded = itertools.chain.from_iterable(pool.map(decode, tasks))
-                for (where, _), image in zip(several, decoded, strict=True):
-                    if image.shape != shape:
-                        raise DataError(
-                            f"{where}: has {image.shape[2]}×{image.shape[1]} pixels, the first "
-                            f"image {shape[2]}×{shape[1]}; data.size={min(shape[1:])} makes all "
-                            "alike"
-                        )
-                    found[begin] = image
-                    begin += 1
-        return found
+    def decode_some(several: list[tuple[str, bytes]]) -> list[NDArray[np.uint8]]:
+        return [decode(*image, size, colour=shape[0] == 3) for image in several]
 
-    def decode(
-        self, where: str, content: bytes, size: int | None, *, colour: bool
-    ) -> NDArray[np.uint8]:
-        """An image [C, H, W]; raises DataError for what is none."""
-        from PIL import Image, ImageOps
-
-        try:
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                if image.mode[0] in "IF":  # of 16 bits or floats, which would be cut off
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:  # Pillow decodes beside Python
+        while several := list(itertools.islice(images, _AT_A_TIME)):
+            tasks = [several[i : i + _A_TASK] for i in range(0, len(several), _A_TASK)]
+            decoded = itertools.chain.from_iterable(pool.map(decode_some, tasks))
+            for (where, _), image in zip(several, decoded, strict=True):
+                if image.shape != shape:
                     raise DataError(
-                        f"{where}: has pixels of more than 8 bits; convert it to 8 bits"
+                        f"{where}: has {image.shape[2]}×{image.shape[1]} pixels, the first "
+                        f"image {shape[2]}×{shape[1]}; data.size={min(shape[1:])} makes all alike"
                     )
-                picture = ImageOps.exif_transpose(image).convert("RGB" if colour else "L")
-                if size is not None:
-                    picture = ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
-                pixels = np.asarray(picture, np.uint8)
-        except DataError:
-            raise
-        except Exception as error:  # damaged files raise anything
-            raise _no_image(where, error) from error
-        return pixels.transpose(2, 0, 1) if colour else pixels[None]
+                found[begin] = image
+                begin += 1
+    return found
 
-    def _mode(self, where: str, content: bytes) -> str:
-        from PIL import Image
 
-        try:
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return str(image.mode)
-        except Exception as error:
-            raise _no_image(where, error) from error
+def decode(where: str, content: bytes, size: int | None, *, colour: bool) -> NDArray[np.uint8]:
+    """An image [C, H, W]; raises DataError for what is none."""
+    from PIL import Image, ImageOps
+
+    with _opened(where, content) as image:
+        if image.mode[0] in "IF":  # of 16 bits or floats, which would be cut off
+            raise DataError(f"{where}: has pixels of more than 8 bits; convert it to 8 bits")
+        picture = ImageOps.exif_transpose(image).convert("RGB" if colour else "L")
+        if size is not None:
+            picture = ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
+        pixels = np.asarray(picture, np.uint8)
+    return pixels.transpose(2, 0, 1) if colour else pixels[None]
+
+
+@contextmanager
+def _opened(where: str, content: bytes) -> "Iterator[PIL.Image.Image]":
+    """An encoded image; raises DataError for whatever a damaged one raises."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            yield image
+    except DataError:
+        raise
+    except Exception as error:  # damaged files raise anything
+        raise _no_image(where, error) from error
 
 
 def _no_image(where: str, error: Exception) -> DataError:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from normlab.config import Count
-from normlab.data.damage import reading
 from normlab.data.images import ImageSet, Stored
-from normlab.data.known import hash_of
+from normlab.data.known import hash_of, stamp
 from normlab.data.sampling import held_out
 from normlab.errors import ConfigError, DataError
 
@@ -148,9 +147,7 @@ class OwnSet(ImageSet):
         """What changes when a file does: a hash of names, sizes and times."""
         found = hashlib.sha256()
         for file in self.files():
-            with reading(file):
-                status = file.stat()
-            found.update(f"{file}\0{status.st_size} {status.st_mtime_ns}\n".encode())
+            found.update(repr((str(file.parent), *stamp(file))).encode())
         return found.hexdigest()
 
 

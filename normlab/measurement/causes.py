@@ -220,7 +220,7 @@ def _learned_but_noise(f: Figures) -> Iterable[Way]:
 def _slowed_by_noise(f: Figures) -> Iterable[Way]:
     if f.label_noise:
         yield _label_noise(f), above(*_train_skill(f), HALF_SKILL * f.rule_skill)
-        yield (above("data.label_noise", f.label_noise, MOSTLY_NOISE),)
+        yield (_label_noise(f, MOSTLY_NOISE),)
 
 
 # ------------------------------------------------------------------ before the first step

@@ -11,6 +11,7 @@ from .formats.registry import TABLE_FORMATS as TABLE_FORMATS
 from .formats.registry import TableFormat as TableFormat
 from .formats.registry import formats_of as formats_of
 from .formats.run_list import RunList as RunList
+from .notebook.blocks import NOTEBOOK_WIDTH as NOTEBOOK_WIDTH
 from .notebook.html import to_html as to_html
 from .notebook.html import to_text as to_text
 from .page.claims import ClaimVerdict as ClaimVerdict

@@ -240,10 +240,10 @@ def test_what_is_no_npz(tmp_path, content, why):
 
 
 def test_what_is_no_regular_file(tmp_path):
-    for path, why in ((tmp_path, "a folder"), (tmp_path / "none.npz", "No such file")):
-        with pytest.raises(DataError) as error:
+    for path, why in ((tmp_path, "is no regular file"), (tmp_path / "none.npz", "No such file")):
+        with pytest.raises(DataError, match=why) as error:
             told(path)
-        assert str(path) in one_line(error), why
+        assert str(path) in one_line(error)
 
 
 def test_damage_anywhere_is_told(tmp_path):

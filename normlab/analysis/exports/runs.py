@@ -19,13 +19,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 SCORES = ("train_acc", "train_loss", "test_acc", "test_loss")
-# Of a summary, beside its scores: figures, and words.
-FIGURES = (
-    "gradient_ratio_init",
-    "gradient_ratio_end",
-    "gradient_factor_init",
-    "gradient_factor_end",
-)
+# Of a summary.
 WORDS = ("status", "verdict", "cause", "reason")
 _OUTSIDE = {"runtime", "launcher", "output"}  # what a config has beside the training
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from normlab.analysis.exports.registry import EXPORTS, Exported, ExportKind, Selection
 
 if TYPE_CHECKING:
-    from normlab.analysis.exports.runs import NamedRun
+    from normlab.analysis.exports.runs import NamedRun, StepValues
 
 _EVENTS = "events.out.tfevents"
 _MADE_BY = "normlab"
@@ -28,8 +28,9 @@ def _write(selection: Selection) -> Exported:
         identity = f"{_MADE_BY}.{named.summary.run_id}"
         folder = root / named.experiment / named.name.replace("/", "-")
         file = folder / f"{_EVENTS}.{int(named.started)}.{identity}"
-        values += sum(len(at.values) for at in named.steps())
-        _write_events(file, _events_of(named))
+        steps = list(named.steps())
+        values += sum(len(at.values) for at in steps)
+        _write_events(file, _events_of(named, steps))
         for other in older.get((named.experiment, identity), ()):
             if other != file:
                 _remove(other)
@@ -76,7 +77,7 @@ def _write_events(file: Path, events: Iterable[Any]) -> None:
     write_whole(file, write)
 
 
-def _events_of(named: "NamedRun") -> Iterator[Any]:
+def _events_of(named: "NamedRun", steps: "Iterable[StepValues]") -> Iterator[Any]:
     """Hyperparameters, the values of every step, and at the last one how the run ended."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -88,7 +89,7 @@ def _events_of(named: "NamedRun") -> Iterator[Any]:
     about = hparams_pb(named.settings(), trial_id=summary.run_id, start_time_secs=began)
     yield Event(wall_time=began, step=0, summary=about)
     last = 0
-    for at in named.steps():
+    for at in steps:
         scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in at.values.items()]
         yield Event(wall_time=began + at.seconds, step=at.step, summary=Summary(value=scalars))
         last = at.step

@@ -91,12 +91,12 @@ def compare(
     frame = api.read_results(*places, where=where or (), on_problem=problems.append)
     metrics = [name for part in metric or ["train_acc"] for name in part.split(",")]
     options = ComparisonOptions(
-        rows=read_keys(rows),
-        cols=read_keys(cols),
+        rows=api.names_in(rows),
+        cols=api.names_in(cols),
         metrics=metrics,
         sort=sort,
         baseline=baseline,
-        best=read_keys(best) or (),
+        best=api.names_in(best) or (),
         by=by,
         spread=spread,
         caption=caption,
@@ -104,8 +104,3 @@ def compare(
     shown = comparison(frame, options, output_format, print_beside)
     print_shown(shown, console)
     print_problems(problems, verbose=verbose)
-
-
-def read_keys(keys: str | None) -> list[str] | None:
-    """Keys that were typed with commas between them; None stays, for the default."""
-    return None if keys is None else [key for key in keys.split(",") if key]

@@ -1,5 +1,6 @@
 """normlab export"""
 
+import itertools
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -78,9 +79,8 @@ def export(
 def moved(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Say what `normlab results export FILE` has become."""
     given = (words or [])[1:]
-    options = [word for word in given if word in ("--steps", "--layers")]
-    names = [word for word in given if not word.startswith("-")]
+    names = list(itertools.takewhile(lambda word: not word.startswith("-"), given))
     file, folders = (names[0], names[1:]) if names else ("FILE.csv", [])
     kind = Path(file).suffix.removeprefix(".") or "csv"
-    now = shlex.join(["normlab", "export", kind, *folders, "-o", file, *options])
+    now = shlex.join(["normlab", "export", kind, *folders, "-o", file, *given[len(names) :]])
     raise ConfigError(f"normlab results export: has become {now}")

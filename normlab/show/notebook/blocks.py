@@ -16,7 +16,7 @@ from rich.text import Text
 from normlab.show.terminal.row_tables import RowTable
 
 # In columns, of what is drawn with characters.
-WIDTH = 100
+NOTEBOOK_WIDTH = 100
 # The colours that reports have, for which the page has its own.
 _COLOURS = ("red", "green", "yellow", "blue", "magenta", "cyan")
 
@@ -66,7 +66,9 @@ class _Place(NamedTuple):
 
 def blocks_of(shown: RenderableType) -> list[Block]:
     """The lines and tables that something consists of, one below another."""
-    console = Console(width=WIDTH, color_system="standard", force_jupyter=False, markup=False)
+    console = Console(
+        width=NOTEBOOK_WIDTH, color_system="standard", force_jupyter=False, markup=False
+    )
     return list(_blocks(shown, _Place(console)))
 
 

@@ -56,6 +56,10 @@ def test_a_tracker_says_how_to_look_at_it(folder: Path) -> None:
             ("results", "export", "my runs.parquet", "results/q", "--layers"),
             "has become normlab export parquet results/q -o 'my runs.parquet' --layers",
         ),
+        (
+            ("results", "export", "bn.csv", "results/q", "--where", "norm=bn"),
+            "has become normlab export csv results/q -o bn.csv --where norm=bn",
+        ),
         (("results",), "has become normlab export csv -o FILE.csv"),
     ],
 )
