@@ -137,7 +137,7 @@ VARIANTS: dict[str, Variant] = {
     "no probes": Variant(own_loop("probes=none"), own=True),
     "grad_norm": Variant(own_loop(*GRADIENTS), own=True, heavy=True),
     "recorded": Variant(recorded, own=True),
-    "watch": Variant(watched, own=True, heavy=True),
+    "watch": Variant(watched, own=True),
     "all, every step": Variant(own_loop(*_EVERY_STEP), own=True, light=False, heavy=True),
 }
 

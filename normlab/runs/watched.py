@@ -25,7 +25,15 @@ from normlab.runs.locks import LOCK_FILE, RunLock, read_lock
 from normlab.runs.provenance import ENVIRONMENT_FILE, read_environment
 from normlab.runs.recorder import FLUSH_SECONDS
 from normlab.runs.summary import SUMMARY_FILE, Summary
-from normlab.runs.tables import NOTHING, TABLES, TableName, TableStream, stream_file, table_file
+from normlab.runs.tables import (
+    NOTHING,
+    TABLES,
+    TableName,
+    TableStream,
+    read_rows,
+    stream_file,
+    table_file,
+)
 
 if TYPE_CHECKING:
     import pyarrow
@@ -105,7 +113,7 @@ class WatchedFolder:
 
     def frame(self, name: TableName) -> "DataFrame":
         """One of the tables as it is now."""
-        return self._streams[name].frame()
+        return self._streams[name].frame() if self._streams else read_rows(self.place, name)
 
     def finish(self, settings: Mapping[str, Any], summary: Summary) -> None:
         """Write the tables and the summary, which comes last, and let the folder go."""
@@ -116,6 +124,12 @@ class WatchedFolder:
         write_json(self.place / SUMMARY_FILE, summary.to_plain())
         for name in TABLES:
             stream_file(self.place, name).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Give back files and lock, of a folder that could not be finished, too."""
+        for stream in self._streams.values():
+            stream.close()
+        self._streams.clear()
         if self._lock is not None:
             self._lock.release()
             self._lock = None

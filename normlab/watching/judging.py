@@ -16,11 +16,8 @@ from normlab.measurement import (
     GROWN,
     GROWN_BEFORE_NORM,
     LARGE_STEP,
-    LEARNED_LOSS,
-    PROBE_LOSS,
     SHORT_PATH,
     SMALL_STEP,
-    STALE_RATIO,
     VANISHING_RATIO,
     State,
     Way,
@@ -52,6 +49,8 @@ class Seen:
     """How far a watched training has come, and what is known of it."""
 
     status: str  # a name in vocabulary.STATUSES
+    reason: str  # a sentence, of an end that is not the training's own
+    parameters: int
     step: int
     settings: Mapping[str, Any]
     losses: Sequence[tuple[int, float, float]]  # step, the probe batch's loss in train, eval mode
@@ -70,8 +69,16 @@ class Seen:
         where it was not measured twice."""
         if len(self.losses) < 2 or self.losses[0][0] != 0:
             return None
-        first, last = self.losses[0][1], self.losses[-1][1]
-        return (first - last) / abs(first) if first else math.nan
+        return self._fall_to(self.losses[-1][1])
+
+    @property
+    def fall_eval_mode(self) -> float:
+        """The same to the loss in eval mode; NaN where no running statistics make a difference."""
+        return self._fall_to(self.losses[-1][2])
+
+    def _fall_to(self, loss: float) -> float:
+        first = self.losses[0][1]
+        return (first - loss) / abs(first) if first else math.nan
 
 
 @dataclass(frozen=True)
@@ -84,9 +91,6 @@ class WatchDiagnosis:
     evidence: Way
     init: State | None
     end: State | None
-
-    def __str__(self) -> str:
-        return f"{self.verdict or 'not judged'}. {self.reason}".strip()
 
 
 def judge(layers: "DataFrame", seen: Seen) -> WatchDiagnosis:
@@ -104,20 +108,20 @@ def judge(layers: "DataFrame", seen: Seen) -> WatchDiagnosis:
     init, end = (state_at(path, step, residual=residual) for step in (steps[0], steps[-1]))
     noun = "block" if has_blocks(layers) else "layer"
     verdict = _verdict(seen, init, end)
-    cause: str | None
-    evidence: Way
-    if verdict in ("learns", "healthy"):
-        verdict, cause, evidence = _hardly_moved(layers, seen, verdict)
-    else:
-        found = decide(_causes(layers, seen, init, end))
-        cause, evidence = found.cause, found.evidence
+    candidates = {"learns": _stale(seen), "healthy": _little_motion(layers, seen)}
+    found = decide(candidates.get(verdict, _causes(layers, seen, init, end)))
+    cause, evidence = found.cause, found.evidence
+    if verdict in candidates and cause == "unknown":
+        cause = "none"
+    elif verdict == "healthy":
+        verdict = "undertrained"
     sentences = [_trained(seen)]
     if init.diagnosis not in ("healthy", end.diagnosis) or not seen.step:
         sentences.append(f"At init {described(init, noun)}.")
     if seen.step:
         when = "At the end" if end.step == seen.step else f"At step {end.step}"
         sentences.append(f"{when} {described(end, noun)}.")
-    if cause not in ("none", None) and seen.status not in ("failed", "interrupted"):
+    if cause != "none" and seen.status not in ("failed", "interrupted"):
         sentences.append(f"{capitalized(CAUSES[cause].meaning)}.")
     return WatchDiagnosis(verdict, cause, " ".join(filter(None, sentences)), evidence, init, end)
 
@@ -144,25 +148,6 @@ def _verdict(seen: Seen, init: State, end: State) -> str:
     if faulty and (lost or not fell):
         return str(end.diagnosis)
     return "learns" if fell else "healthy"
-
-
-def _hardly_moved(layers: "DataFrame", seen: Seen, verdict: str) -> tuple[str, str | None, Way]:
-    """Of a network with a sound gradient: whether it stays where it was, and why."""
-    if not seen.step or seen.fall is None or seen.fall > LEARNS:
-        return verdict, "none", ()
-    stays = below("fall of the probe batch's loss", seen.fall, LEARNS)
-    found = decide(
-        [
-            ("stale_statistics", _stale(seen)),
-            *(
-                (cause, [(stays, *way) for way in ways])
-                for cause, ways in _little_motion(layers, seen)
-            ),
-        ]
-    )
-    if found.cause == "unknown":
-        return verdict, "none", ()
-    return "undertrained", found.cause, found.evidence
 
 
 def _trained(seen: Seen) -> str:
@@ -214,7 +199,7 @@ def _causes(
     )
     broken = (
         [(above("step of a gradient that is not finite", float(seen.broken_step), -1),)]
-        if (seen.broken_step is not None)
+        if seen.broken_step is not None
         else []
     )
     yield "exploding_at_init", broken if seen.broken_step == 0 else []
@@ -222,53 +207,46 @@ def _causes(
     yield "vanishing_at_init", [(vanishing,)]
     yield "collapsed", [(cosine, centred)]
     yield "rate_too_large", broken
-    yield "weight_decay", _decayed(layers, seen, end)
-    yield "rate_too_large", _too_large(layers, seen, end)
+    grown = growth([values_at(layers, "weight_norm", step) for step in (0, end.step)], 0.0)
+    yield "weight_decay", _decayed(seen, grown)
+    yield "rate_too_large", _too_large(layers, seen, end, grown)
 
 
 def _little_motion(layers: "DataFrame", seen: Seen) -> Iterable[tuple[str, Iterable[Way]]]:
+    """Of a network with a sound gradient: why it stays where it was."""
+    if not seen.step or seen.fall is None:
+        return
     update = mean_update(layers, seen.step)
     moved = None if update is None else update * seen.step
+    stays = below("fall of the probe batch's loss", seen.fall, LEARNS)
     path = below("sum of ‖ΔW‖/‖W‖ over all steps", moved, SHORT_PATH)
-    yield "rate_too_small", [(below("mean ‖ΔW‖/‖W‖ of a step", update, SMALL_STEP), path)]
-    yield "too_short", [(path,)]
+    small = below("mean ‖ΔW‖/‖W‖ of a step", update, SMALL_STEP)
+    yield "rate_too_small", [(stays, small, path)]
+    yield "too_short", [(stays, path)]
 
 
-def _stale(seen: Seen) -> list[Way]:
-    """Where running statistics spoil what was learned."""
-    if not seen.losses or math.isnan(seen.losses[-1][2]) or seen.fall is None:
-        return []
-    _, trained, evaluated = seen.losses[-1]
-    apart = evaluated / trained if trained > 0 else math.nan
-    return [
-        (
-            above("fall of the train-mode loss", seen.fall, 1 - LEARNED_LOSS, PROBE_LOSS),
-            above("eval-mode loss over train-mode loss", apart, STALE_RATIO, PROBE_LOSS),
-        )
-    ]
+def _stale(seen: Seen) -> Iterable[tuple[str, Iterable[Way]]]:
+    """Of a network that learns: whether eval mode shows nothing of it."""
+    if seen.fall is not None:
+        learned = above("fall of the probe batch's loss", seen.fall, LEARNS)
+        lost = below("the same to its loss in eval mode", seen.fall_eval_mode, LEARNS)
+        yield "stale_statistics", [(learned, lost)]
 
 
-def _decayed(layers: "DataFrame", seen: Seen, end: State) -> list[Way]:
+def _decayed(seen: Seen, grown: float | None) -> list[Way]:
     decay = seen.settings["optimizer"].get("weight_decay")
-    weights = [values_at(layers, "weight_norm", step) for step in (0, end.step)]
-    kept = growth(weights, 0.0)
     if not isinstance(decay, int | float):
         return []
-    return [
-        (
-            below("median ‖W‖ at the end over that at init", kept, DECAYED),
-            above("weight decay", float(decay), 0),
-        )
-    ]
+    kept = below("median ‖W‖ at the end over that at init", grown, DECAYED)
+    return [(kept, above("weight decay", float(decay), 0))]
 
 
-def _too_large(layers: "DataFrame", seen: Seen, end: State) -> list[Way]:
-    weights = [values_at(layers, "weight_norm", step) for step in (0, end.step)]
+def _too_large(layers: "DataFrame", seen: Seen, end: State, grown: float | None) -> list[Way]:
     dead = [values_at(layers, "dead_fraction", step) for step in (0, end.step)]
     shares = [None if v is None else float(np.nanmean(v)) for v in dead]
     most = GROWN_BEFORE_NORM if seen.normalizes else GROWN
     ways: list[Way] = [
-        (above("median ‖W‖ at the end over that at init", growth(weights, 0.0), most),),
+        (above("median ‖W‖ at the end over that at init", grown, most),),
         (
             above("dead units at the end", shares[1], DEAD),
             below("dead units at init", shares[0], DEAD),
@@ -287,7 +265,6 @@ def summary_of(
     layers: "DataFrame",
     seen: Seen,
     *,
-    reason: str,
     known: Mapping[str, Any],
 ) -> Summary:
     """What summary.json says of a watched training; `known` are further fields of it."""
@@ -314,9 +291,10 @@ def summary_of(
         "diverged" if found.verdict == "diverged" and judged else seen.status,
         verdict=judged,
         cause=found.cause if judged else None,
-        reason=" ".join(filter(None, (reason and f"{reason.removesuffix('.')}.", found.reason))),
+        reason=" ".join(filter(None, (seen.reason, found.reason))),
         evidence=[fact.to_plain() for fact in found.evidence] if judged else [],
         steps=seen.step,
+        parameters=seen.parameters,
         **figures,
         **known,
     )

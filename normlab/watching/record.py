@@ -144,23 +144,21 @@ class Record:
         found = pandas.concat(every)
         return found.sort_values(["step", "layer"], kind="stable", ignore_index=True)
 
-    def finish(self, seen: Seen, reason: str, parameters: int) -> None:
+    def finish(self, seen: Seen) -> None:
         """Write all that is kept and the summary, and let the folder go."""
         self.write_all(seen.step)
         self._write_row()
-        self.folder.finish(seen.settings, self.summary(seen, reason, parameters))
+        self.folder.finish(seen.settings, self.summary(self.frame(), seen))
 
-    def summary(self, seen: Seen, reason: str, parameters: int) -> Summary:
-        """What summary.json says, or would say were this the end."""
+    def summary(self, layers: "DataFrame", seen: Seen) -> Summary:
+        """What summary.json says, or would say were this the end, of the rows of `frame`."""
         return summary_of(
-            self.frame(),
+            layers,
             seen,
-            reason=reason,
             known={
                 "run_id": self.folder.run_id,
                 "name": " ".join([str(seen.settings["model"]["name"]), *self._folder_name]),
                 "seconds": self.seconds,
-                "parameters": parameters,
                 "layers": len(self.weights),
                 **made_with(self.folder.environment),
             },

@@ -72,14 +72,9 @@ def _check(key: Any, value: Any) -> None:
         raise ConfigError(f"settings: model.depth={value!r}; must be a whole number")
 
 
-def norms_of(model: nn.Module) -> Counter[str]:
-    """How often a network has each of the norms that normlab knows, by their classes' names."""
+def most_frequent_norm(model: nn.Module) -> str:
+    """The norm that a network has most often, by its classes' names; `none` without any."""
     labels = {part.label: name for name, part in NORMS.items()}
     kinds = (type(module).__name__ for module in model.modules())
-    return Counter(name for kind in kinds for label, name in labels.items() if label in kind)
-
-
-def most_frequent_norm(model: nn.Module) -> str:
-    """The norm that a network has most often; `none` without any."""
-    found = norms_of(model).most_common(1)
-    return found[0][0] if found else "none"
+    found = Counter(name for kind in kinds for label, name in labels.items() if label in kind)
+    return found.most_common(1)[0][0] if found else "none"

@@ -50,9 +50,9 @@ def snapshot(
     ways = (_by_backward,) if is_divided(weights[0].parameter) else (_by_grad, _by_backward)
     with matrix_products("fp32"):
         for differentiate in ways:
-            pass_ = _Pass(layers, probe[0], samples, names)
+            pass_ = _Pass(layers, samples, names)
             try:
-                with untouched(model, modes), torch.enable_grad(), pass_.recording():
+                with untouched(model, modes), torch.enable_grad(), pass_.recording(model):
                     loss = loss_of(model, probe)
                     differentiate(loss, weights)
                 break
@@ -104,32 +104,30 @@ class _Pass:
     """
 
     def __init__(
-        self,
-        layers: Mapping[nn.Module, WatchedWeight | None],
-        x: Any,
-        samples: int,
-        names: Sequence[str],
+        self, layers: Mapping[nn.Module, WatchedWeight | None], samples: int, names: Sequence[str]
     ):
         self._layers = layers
         self._samples = samples
-        given = list(tensors_in(x))
-        self._given = {_memory(tensor) for tensor in given}
-        self._other_sizes = {size for tensor in given for size in tensor.shape} - {samples}
+        self._given: list[Tensor] = []  # what the network as a whole receives
         self._measures = [measure for name in names if (measure := PROBES[name].measure)]
         self._calls: list[_Call] = []  # in the order in which they ran
         self._of: dict[nn.Module, list[_Call]] = {module: [] for module in layers}
 
     @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Within, hear of every run of a layer and of the gradient that comes back to it."""
+    def recording(self, model: nn.Module) -> Iterator[None]:
+        """Within, hear of every run of a network's layers and of the gradient that comes back."""
         handles = [
-            module.register_forward_hook(self._ran, with_kwargs=True) for module in self._layers
+            model.register_forward_pre_hook(self._begins, with_kwargs=True),
+            *(module.register_forward_hook(self._ran, with_kwargs=True) for module in self._layers),
         ]
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
+
+    def _begins(self, _: nn.Module, args: Any, kwargs: Any) -> None:
+        self._given += tensors_in((args, kwargs))
 
     def _ran(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         sent = next(tensors_in(output), None)
@@ -170,15 +168,18 @@ class _Pass:
             return torch.stack([whole(measure(seen)).double().cpu() for measure in self._measures])
 
     def _activation(self, call: _Call) -> Tensor:
-        """What the next layer receives that none has received yet; what the last one sends."""
+        """What the next layer receives that none has received yet; what the last one sends, or the
+        last before another of the network's own inputs comes to a layer, as to a second tower."""
         place = self._calls.index(call)
-        # A batch as it is given may come to a second tower after all layers of the first.
         before = {_memory(c.received) for c in self._calls[: place + 1] if c.received is not None}
-        before |= self._given
+        given = {_memory(tensor) for tensor in self._given} - before
         for later in self._calls[place + 1 :]:
             found = later.received
-            if found is not None and found.is_floating_point() and _memory(found) not in before:
-                return found
+            if found is None or not found.is_floating_point() or _memory(found) in before:
+                continue
+            if _memory(found) in given:
+                break
+            return found
         assert call.sent is not None
         return call.sent
 
@@ -189,8 +190,8 @@ class _Pass:
         if x.ndim > 1 and x.shape[1] == self._samples:
             return x.transpose(0, 1)
         # Positions alone, as many as a sample has tokens, are no samples.
-        several = x.ndim and len(x) and len(x) not in self._other_sizes
-        if several and len(x) % self._samples == 0:
+        positions = {size for tensor in self._given for size in tensor.shape}
+        if x.ndim and len(x) and len(x) % self._samples == 0 and len(x) not in positions:
             return x.reshape(self._samples, -1)
         return None
 

@@ -18,7 +18,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from normlab.config import PROBES
+from normlab.config import PROBES, config_folder, read_yaml
 from normlab.errors import ConfigError
 from normlab.measurement import update_ratios
 from normlab.runs import WatchedRun
@@ -37,11 +37,6 @@ from normlab.watching.weights import bare, watched_weights
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-# What is measured of every weight, in the order of the columns.
-MEASURED = (
-    *("grad_norm", "delta_rms", "update_ratio", "weight_norm"),
-    *("act_mean", "act_std", "dead_fraction", "sample_cosine"),
-)
 UNCLIPPED = "grad_norm_unclipped"
 
 _watched: set[int] = set()  # ids of parameters that a watch is on
@@ -89,8 +84,11 @@ class Watch:
         self._main: Followed | None = None  # the first one, whose steps are counted
         self._status, self._reason = "running", ""
         folder = Path(out) if out is not None and _writes() else None
+        # As of normlab's own runs, whose default stands in configs/ alone.
+        measured = read_yaml(config_folder() / "probes" / "all.yaml")["measure"]
+        self._of_snapshots = [name for name in measured if PROBES[name].measure]
         self._record = Record(
-            self.weights, (*MEASURED, UNCLIPPED), folder, self._settings, overwrite=overwrite
+            self.weights, (*measured, UNCLIPPED), folder, self._settings, overwrite=overwrite
         )
         _watched.update(id(weight.parameter) for weight in self.weights)
         self._hooks: list[Any] = []
@@ -148,8 +146,7 @@ class Watch:
     def as_run(self) -> WatchedRun:
         """What its folder holds, or would hold were this the end."""
         layers, metrics, record = self.frame(), self.metrics(), self._record
-        parameters = sum(map(torch.numel, self.model.parameters()))
-        summary = record.summary(self._seen(), self._reason, parameters)
+        summary = record.summary(layers, self._seen())
         if self._status == "running":
             record.folder.flush()
         return WatchedRun(record.folder.place, record.folder.environment, metrics, layers, summary)
@@ -312,8 +309,7 @@ class Watch:
         self._looked.add(self.step)
         if self._probe is None:
             return
-        names = [name for name in MEASURED if PROBES[name].measure]
-        found = snapshot(self.model, self.weights, self._probe, names, self._modes)
+        found = snapshot(self.model, self.weights, self._probe, self._of_snapshots, self._modes)
         if len(self._looked) == 1:
             self._record.number_layers(found.turns)
         for name, values in found.values.items():
@@ -336,6 +332,8 @@ class Watch:
         record = self._record
         return Seen(
             status=self._status,
+            reason=self._reason and f"{self._reason.removesuffix('.')}.",
+            parameters=sum(map(torch.numel, self.model.parameters())),
             step=self.step,
             settings=self._settings,
             losses=record.losses,
@@ -356,7 +354,7 @@ class Watch:
         _watched.difference_update(id(weight.parameter) for weight in self.weights)
         atexit.unregister(self._close_at_exit)
         self._status, self._reason = status, reason
-        for finish in (self._look_at_last, self._write):
+        for finish in (self._look_at_last, self._write, self._record.folder.close):
             try:
                 finish()
             except Exception as error:
@@ -375,9 +373,7 @@ class Watch:
 
     def _write(self) -> None:
         self._read_all()
-        self._record.write_all(self.step)
-        parameters = sum(map(torch.numel, self.model.parameters()))
-        self._record.finish(self._seen(), self._reason, parameters)
+        self._record.finish(self._seen())
 
     def _fail(self, error: Exception) -> None:
         """Stop watching, with a warning: the training is worth more."""
