@@ -102,6 +102,7 @@ def test_the_commands_take_its_folder(folder: Path) -> None:
     listed = answer(["ls", str(folder)])
     assert "Sequential" in listed
     assert "vanishing_at_init" in listed
+    assert "seed=–" in listed  # which nobody has told
     compared = answer(["compare", str(folder), "--rows", "norm", "--metric", "gradient_ratio_end"])
     assert compared.splitlines()[0].split() == ["norm", "ratio", "end"]
     assert [line.split()[0] for line in compared.splitlines()[2:4]] == ["none", "bn"]

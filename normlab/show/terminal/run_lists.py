@@ -55,7 +55,7 @@ def _key(run: Mapping[str, Any], key: str) -> str:
         case "network":
             return label("", run["name"])
         case "settings":
-            return f"seed={run['seed']} {run['settings']}".rstrip()
+            return f"seed={label('seed', run['seed'])} {run['settings']}".rstrip()
         case "cause":
             return _cause(run)
     return label("", run[key])
