@@ -99,6 +99,15 @@ FROZEN = [
     ("C18", "small", "LN error, B=2 − B=32", -INF, 0.01, "mean"),
     ("C20", "small", "no norm, variance per block", 1.9, 2.1, "geomean"),
     ("C20", "small", "BN, straightness R²", 0.98, INF, "min"),
+    ("C22", "small", "exponent, first layer", 2.98, 3.02, "mean"),
+    ("C22", "small", "exponent, second layer", 2.98, 3.02, "mean"),
+    ("C26", "small", "variance of q·k over d, d=16", 0.95, 1.05, "mean"),
+    ("C26", "small", "variance of q·k over d, d=64", 0.95, 1.05, "mean"),
+    ("C26", "small", "variance of q·k over d, d=512", 0.95, 1.05, "mean"),
+    ("C26", "small", "entropy over formula, s=¼√(2 ln n)", 0.98, 1.02, "mean"),
+    ("C26", "small", "entropy over formula, s=½√(2 ln n)", 0.98, 1.02, "mean"),
+    ("C26", "small", "rows with a weight above .99, d=512, without √d", 0.4, INF, "mean"),
+    ("C26", "small", "the same with √d", 0, 0, "max"),
 ]
 
 
@@ -125,6 +134,11 @@ FIGURES = {
     "C04": ["exact"],
     "C05": ["output", "gradient"],
     "C20": ["factor", "straightness"],
+    "C22": ["first_layer", "second_layer"],
+    "C26": [
+        *("variance_16", "variance_64", "variance_512"),
+        *("over_model_quarter", "over_model_half", "taken_unscaled", "taken_scaled"),
+    ],
 }
 
 
@@ -148,15 +162,16 @@ def test_gates_of_degradation_are_the_diagnoses():
     assert bounds["C15", "small", "cosine of samples after epoch 1"] == (-INF, COLLAPSED_COSINE)
 
 
-def test_there_are_twenty_claims_of_which_one_has_no_gate():
-    assert list(CLAIMS) == list(claim_ids()) == [f"C{i:02}" for i in range(1, 21)]
-    assert len(CLAIMS) == 20
+def test_there_are_so_many_claims_of_which_one_has_no_gate():
+    ids = [*(f"C{i:02}" for i in range(1, 21)), "C22", "C26"]
+    assert list(CLAIMS) == list(claim_ids()) == ids
+    assert len(CLAIMS) == len(ids)
     assert all(CLAIMS[name].id == name for name in CLAIMS)
     gated = [c.id for c in CLAIMS.values() if any(m.gate for m in c.small.measures)]
     assert [c for c in CLAIMS if c not in gated] == ["C19"]
-    assert "C21" not in CLAIMS
+    assert "C31" not in CLAIMS
     with pytest.raises(KeyError):
-        CLAIMS["C21"]
+        CLAIMS["C31"]
 
 
 def test_what_confounds_degradation_is_measured_like_c15():

@@ -253,9 +253,7 @@ def statistics(x: Tensor, real: list[list[int]] | None) -> tuple[Tensor, Tensor]
     """Mean and (biased) variance of every feature over the batch's real tokens, None for all."""
     if real is None:
         real = [list(range(x.shape[1])) for _ in range(len(x))]
-    rows = list(
-        chain.from_iterable([s[t] for t in places] for s, places in zip(x, real, strict=True))
-    )
+    rows = [sample[t] for sample, places in zip(x, real, strict=True) for t in places]
     mean = sum(rows[1:], rows[0]) / len(rows)
     squares = [(row - mean) * (row - mean) for row in rows]
     return mean, sum(squares[1:], squares[0]) / len(rows)
