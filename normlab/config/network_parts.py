@@ -125,6 +125,8 @@ class Model(Part):
     spatial: ClassVar[bool]
     # Whether it is the MLP that mean-field theory is of: equal layers, each of the one before it.
     in_theory: ClassVar[bool] = False
+    # Whether its layers see several tokens of a sample, in blocks whose layers have roles.
+    of_tokens: ClassVar[bool] = False
 
     @model_validator(mode="after")
     def _check_init(self) -> Self:
@@ -168,8 +170,12 @@ class Model(Part):
         """The network for images of a shape [C, H, W], with PyTorch's own initialization."""
         raise NotImplementedError
 
+    def initialize_beside_layers(self, network: "nn.Module", generator: "torch.Generator") -> None:
+        """What is to be done to a network whose layers' weights and biases have been drawn."""
+
     def feature_maps(self, height: int, width: int) -> list[tuple[int, int]]:
-        """Heights and widths of its feature maps, from the first stage to the last."""
+        """Heights and widths of its feature maps, from the first stage to the last, or how its
+        tokens lie; none where each layer has one value a unit."""
         return []
 
 

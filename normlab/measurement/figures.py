@@ -82,7 +82,7 @@ class Figures:
         if not config.norm.over_batch:
             return math.inf
         shape = config.data.image_shape
-        maps = config.model.feature_maps(*shape[1:]) if config.model.spatial and shape else []
+        maps = config.model.feature_maps(*shape[1:]) if shape else []
         return config.training.batch_size * min((h * w for h, w in maps), default=1)
 
     @property

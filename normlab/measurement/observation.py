@@ -4,6 +4,7 @@ Snapshots are taken on a fixed probe batch in train mode: running statistics, gr
 states stay as they were.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from normlab.config import PROBES, InParts
 from normlab.measurement.norms import accumulator
-from normlab.networks import Nonlinearity, WeightLayer, cross_entropy
+from normlab.networks import WeightLayer, cross_entropy
 
 
 @dataclass(frozen=True)
@@ -114,37 +115,25 @@ def _over_layers(
     A layer is looked at when the backward pass has come to it, and then let go, so that a network's
     observations are never in memory together.
     """
-    found: list[Any] = [None] * len(layers)
-    with torch.enable_grad(), _recording(layers) as (received, outputs, unactivated):
+    found: dict[int, Any] = {}
+    with torch.enable_grad(), _recording(layers) as recorded:
         logits = _logits(model, batch.images)
         loss = cross_entropy(logits, batch.labels, batch.loss) * share
-        received.append(logits.detach())
 
-        def look_at(index: int, delta: Tensor) -> None:
-            layer = layers[index]
-            activation = received[index + 1]
-            received[index + 1] = delta.new_empty(0)
-            slope = _slope(layer.activation, unactivated, index) if layer.activation else None
+        def look_at(layer: WeightLayer, delta: Tensor) -> None:
+            activation = recorded.received(layer) if layer.receiver else logits.detach()
+            slope = recorded.slope(layer) if layer.activation else None
             seen = Observation(layer.module.weight.detach(), delta, activation, slope)
             with torch.no_grad():
-                found[index] = look(seen)
+                found[layer.index] = look(seen)
 
-        first = outputs[0]
-        for index, output in enumerate(outputs[1:], start=1):
-            output.register_hook(partial(look_at, index))  # type: ignore[no-untyped-call]
-        outputs.clear()
-        (delta,) = torch.autograd.grad(loss, first)
-        look_at(0, delta)
-    return found
-
-
-def _slope(activation: Nonlinearity, unactivated: list[Tensor], index: int) -> Tensor:
-    """φ′ of what a layer's nonlinearity has received, which is let go."""
-    with torch.enable_grad():
-        x = unactivated[index].requires_grad_()
-        unactivated[index] = x.new_empty(0)
-        (slope,) = torch.autograd.grad(activation.function(x).sum(), x)
-    return slope
+        first, *others = layers
+        for layer in others:
+            output = recorded.outputs.pop(layer.index)
+            output.register_hook(partial(look_at, layer))  # type: ignore[no-untyped-call]
+        (delta,) = torch.autograd.grad(loss, recorded.outputs.pop(first.index))
+        look_at(first, delta)
+    return [found[layer.index] for layer in layers]
 
 
 def train_mode_loss(model: nn.Module, batch: ProbeBatch) -> Tensor:
@@ -172,30 +161,53 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
     return logits
 
 
+class _Recorded:
+    """What each layer received and gave, and each nonlinearity received, by the layer's index."""
+
+    def __init__(self, layers: Sequence[WeightLayer]):
+        self.inputs: dict[int, Tensor] = {}
+        self.outputs: dict[int, Tensor] = {}
+        self.unactivated: dict[int, Tensor] = {}
+        self._lookers = Counter(layer.receiver for layer in layers)
+
+    def received(self, layer: WeightLayer) -> Tensor:
+        """The input of a layer's receiver, let go when all layers that it is of have asked."""
+        assert layer.receiver is not None
+        self._lookers[layer.receiver] -= 1
+        left = self._lookers[layer.receiver]
+        return self.inputs[layer.receiver] if left else self.inputs.pop(layer.receiver)
+
+    def slope(self, layer: WeightLayer) -> Tensor:
+        """φ′ of what a layer's nonlinearity has received, which is let go."""
+        assert layer.activation is not None
+        with torch.enable_grad():
+            x = self.unactivated.pop(layer.index).requires_grad_()
+            (slope,) = torch.autograd.grad(layer.activation.function(x).sum(), x)
+        return slope
+
+
 @contextmanager
-def _recording(
-    layers: Sequence[WeightLayer],
-) -> Iterator[tuple[list[Tensor], list[Tensor], list[Tensor]]]:
+def _recording(layers: Sequence[WeightLayer]) -> Iterator[_Recorded]:
     """Collect each layer's input and linear output and each nonlinearity's input as they run."""
-    inputs: list[Tensor] = []
-    outputs: list[Tensor] = []
-    unactivated: list[Tensor] = []
+    recorded = _Recorded(layers)
 
-    def record_layer(_: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
-        inputs.append(args[0].detach())
-        outputs.append(output)
+    def record_layer(index: int, _: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
+        recorded.inputs[index] = args[0].detach()
+        recorded.outputs[index] = output
 
-    def record_unactivated(_: nn.Module, args: tuple[Tensor], __: Tensor) -> None:
-        unactivated.append(args[0].detach())
+    def record_unactivated(index: int, _: nn.Module, args: tuple[Tensor], __: Tensor) -> None:
+        recorded.unactivated[index] = args[0].detach()
 
-    handles = [layer.module.register_forward_hook(record_layer) for layer in layers]
+    handles = [
+        layer.module.register_forward_hook(partial(record_layer, layer.index)) for layer in layers
+    ]
     handles += [
-        layer.activation.register_forward_hook(record_unactivated)
+        layer.activation.register_forward_hook(partial(record_unactivated, layer.index))
         for layer in layers
         if layer.activation is not None
     ]
     try:
-        yield inputs, outputs, unactivated
+        yield recorded
     finally:
         for handle in handles:
             handle.remove()

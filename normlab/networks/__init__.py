@@ -1,4 +1,4 @@
-"""What is under study: norms, activations, initializers, blocks, MLP and ConvNet."""
+"""What is under study: norms, activations, initializers, blocks, MLP, ConvNet and encoder."""
 
 import lazy_loader
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from normlab.config import ACTIVATIONS, MODELS, NORMS, Config
 from normlab.errors import ConfigError
 from normlab.networks.blocks import Nonlinearity
+from normlab.networks.encoder import EncoderNetwork
 from normlab.text import error_line
 
 # In one forward pass: the name of a layer or nonlinearity, itself, and what it gave.
@@ -32,7 +33,8 @@ def check_network(network: Any, config: Config, shape: tuple[int, int, int], cla
     It gives logits [B, classes] for images [B, C, H, W]. Its linear layers and convolutions,
     without those whose name says `shortcut`, are called once each, in the order in which they are
     defined; between each of them and the next stands one `Nonlinearity`, alone or in a
-    `NormActivation`, and every one has a part in the logits. Draws from PyTorch's own generator.
+    `NormActivation`, but in an encoder, and every one has a part in the logits. Draws from
+    PyTorch's own generator.
     """
     named = f"model={config.model.name} norm={config.norm.name}"
     if not isinstance(network, nn.Module):
@@ -54,9 +56,10 @@ def check_network(network: Any, config: Config, shape: tuple[int, int, int], cla
     if not isinstance(logits, Tensor) or logits.shape != (2, classes):
         given = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ConfigError(f"{named}: gives {given} for 2 images, not logits [2, {classes}]")
+    in_a_row = not isinstance(network, EncoderNetwork)
     fault = (
         _fault_of_layers(layers, calls)
-        or _fault_of_nonlinearities(network, calls)
+        or (in_a_row and _fault_of_nonlinearities(network, calls))
         or _fault_of_gradients(logits, calls)
     )
     if fault:

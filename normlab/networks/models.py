@@ -1,13 +1,15 @@
 """Networks: each its settings, its name, its shapes, and how it is built."""
 
 import math
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from normlab.config import MODELS, Config, Model
+from normlab.config import MODELS, Config, Count, Model
+from normlab.errors import ConfigError
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 CNN_STAGES = 3
@@ -67,3 +69,109 @@ class CNN(Model):
         from normlab.networks.convnet import ConvNet
 
         return ConvNet(config, shape, classes)
+
+
+@MODELS.register("encoder")
+class Encoder(Model):
+    """A Transformer encoder over an image's tokens; depth counts its blocks."""
+
+    heads: Count
+    feed_forward: Count
+    placement: Literal["post", "pre", "peri", "deepnorm", "none"]
+    qk_norm: bool
+    attention_scale: Literal["sqrt", "none"]
+    patch: Count | None
+    positions: Literal["learned", "none"]
+
+    spatial = False
+    of_tokens = True
+    # What a network is called whose norms stand there.
+    placed: ClassVar[dict[str, str]] = {
+        "post": "post-norm encoder",
+        "pre": "pre-norm encoder",
+        "peri": "peri-norm encoder",
+        "deepnorm": "DeepNorm encoder",
+        "none": "encoder with no norm in its blocks",
+    }
+
+    @model_validator(mode="after")
+    def _check_blocks(self) -> Self:
+        if self.width % self.heads:
+            fitting = [n for n in range(1, self.width + 1) if self.width % n == 0]
+            nearest = sorted(sorted(fitting, key=lambda n: abs(n - self.heads))[:2])
+            raise ValueError(
+                f"model.heads={self.heads}: must divide model.width={self.width}; "
+                f"nearest are {' and '.join(map(str, nearest))}"
+            )
+        if self.placement == "deepnorm" and not self.residual:
+            raise ValueError(
+                "model.residual=false: model.placement=deepnorm scales the skips; "
+                "use model.residual=true, or model.placement=post"
+            )
+        return self
+
+    @property
+    def family(self) -> str:
+        plain = "" if self.residual else "plain "
+        return f"{plain}{self.placed[self.placement]}"
+
+    @property
+    def block_numbers(self) -> range:
+        """Its blocks, from 1 at the input."""
+        return range(1, self.depth + 1)
+
+    @property
+    def skip_scale(self) -> float:
+        """What a skip is multiplied by: 0 without, 1, or DeepNorm's α = (2L)^¼ of L blocks."""
+        if self.placement == "deepnorm":
+            return float((2 * self.depth) ** 0.25)
+        return float(self.residual)
+
+    @property
+    def branch_gain(self) -> float:
+        """What the weights of values, attention outputs and feed-forward layers are multiplied by
+        at initialization: DeepNorm's β = (8L)^−¼ of L blocks, else 1."""
+        return float((8 * self.depth) ** -0.25) if self.placement == "deepnorm" else 1.0
+
+    def check(self, config: Config) -> None:
+        if not config.norm.before_activation:
+            raise ValueError(
+                "norm.position=after: an encoder's norms stand where model.placement says; "
+                "leave norm.position out"
+            )
+        shape = config.data.image_shape
+        if shape is not None and (fault := self._fault_of_patch(shape)):
+            raise ValueError(fault)
+
+    def patch_shape(self, shape: tuple[int, int, int]) -> tuple[int, int]:
+        """A token's height and width; raises ConfigError where patches do not fill an image."""
+        if fault := self._fault_of_patch(shape):
+            raise ConfigError(fault)
+        return (1, shape[2]) if self.patch is None else (self.patch, self.patch)
+
+    def _fault_of_patch(self, shape: tuple[int, int, int]) -> str:
+        _, height, width = shape
+        if self.patch is None or not (height % self.patch or width % self.patch):
+            return ""
+        common = math.gcd(height, width)
+        fitting = [str(n) for n in range(1, common + 1) if common % n == 0]
+        return (
+            f"model.patch={self.patch}: must divide the images' height and width, "
+            f"{height}×{width}; use {', '.join(fitting)}, or null for their rows"
+        )
+
+    def feature_maps(self, height: int, width: int) -> list[tuple[int, int]]:
+        if self.patch is None:
+            return [(height, 1)]
+        return [(height // self.patch, width // self.patch)]
+
+    def build(self, config: Config, shape: tuple[int, int, int], classes: int) -> "nn.Module":
+        from normlab.networks.encoder import EncoderNetwork
+
+        return EncoderNetwork(config, shape, classes)
+
+    def initialize_beside_layers(self, network: "nn.Module", generator: "torch.Generator") -> None:
+        from normlab.networks.encoder import EncoderNetwork
+
+        assert isinstance(network, EncoderNetwork)
+        network.initialize_beside_layers(self.branch_gain, generator)

@@ -112,7 +112,8 @@ class BatchNorm(ActivationNorm):
     over_batch = True
 
     def check(self, config: Config) -> None:
-        if not config.model.spatial and config.training.batch_size == 1:
+        model = config.model
+        if not (model.spatial or model.of_tokens) and config.training.batch_size == 1:
             raise ValueError(
                 "training.batch_size=1: BatchNorm has no variance over one sample; "
                 "use at least 2, or norm=ln"
@@ -123,6 +124,9 @@ class BatchNorm(ActivationNorm):
             raise ConfigError(
                 f"training.batch_size=1: {_images(sizes)} leave BatchNorm one value in the last "
                 "stage, which has no variance; use at least 2, or norm=ln"
+                if config.model.spatial
+                else "training.batch_size=1: BatchNorm has no variance over one token; "
+                "use at least 2, or norm=ln"
             )
 
     def build(self, channels: int, *, spatial: bool) -> "nn.Module":
@@ -171,9 +175,10 @@ class SampleNorm(ActivationNorm):
             )
 
     def check_images(self, config: Config, sizes: Sequence[tuple[int, int]]) -> None:
-        if sizes[0] == (1, 1) and config.model.width == self.group_count:
+        model = config.model
+        if model.spatial and sizes[0] == (1, 1) and model.width == self.group_count:
             raise ConfigError(
-                f"norm={self.name}: {_images(sizes)} and model.width={config.model.width} leave "
+                f"norm={self.name}: {_images(sizes)} and model.width={model.width} leave "
                 "one value to a group, which has no variance; use model=mlp, a wider network or "
                 "larger images"
             )
@@ -237,8 +242,8 @@ class InstanceNorm(SampleNorm):
     def erases_channel_means(self) -> bool:
         return not self.before_activation
 
-    def check_images(self, config: Config, sizes: Sequence[tuple[int, int]]) -> None:  # noqa: ARG002
-        if math.prod(sizes[-1]) == 1:
+    def check_images(self, config: Config, sizes: Sequence[tuple[int, int]]) -> None:
+        if config.model.spatial and math.prod(sizes[-1]) == 1:
             raise ConfigError(
                 f"norm=in: {_images(sizes)} leave one position in the last stage, which has no "
                 "variance; use model=mlp, norm=ln or larger images"

@@ -24,7 +24,7 @@ from normlab.runs.parquet import (
     to_frame,
     write_parquet,
 )
-from normlab.training import LAYER_COLUMNS, METRIC_COLUMNS, OLDEST_METRIC_COLUMNS
+from normlab.training import LAYER_COLUMNS, METRIC_COLUMNS, OLDEST_METRIC_COLUMNS, PLACE_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow
@@ -48,7 +48,10 @@ def stream_file(folder: Path, name: TableName) -> Path:
 
 def columns_of(config: Config, name: TableName) -> tuple[str, ...]:
     """The columns of a run's table."""
-    return METRIC_COLUMNS if name == "metrics" else (*LAYER_COLUMNS, *config.probes.measure)
+    if name == "metrics":
+        return METRIC_COLUMNS
+    places = PLACE_COLUMNS if config.model.of_tokens else ()
+    return (*LAYER_COLUMNS, *places, *config.probes.measure)
 
 
 def table_schema(columns: Sequence[str]) -> "pyarrow.Schema":

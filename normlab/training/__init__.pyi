@@ -6,6 +6,7 @@ from .evaluation import evaluate as evaluate
 from .events import LAYER_COLUMNS as LAYER_COLUMNS
 from .events import METRIC_COLUMNS as METRIC_COLUMNS
 from .events import OLDEST_METRIC_COLUMNS as OLDEST_METRIC_COLUMNS
+from .events import PLACE_COLUMNS as PLACE_COLUMNS
 from .events import Checkpoint as Checkpoint
 from .events import Ended as Ended
 from .events import Evaluation as Evaluation

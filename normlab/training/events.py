@@ -64,6 +64,8 @@ class LayerName:
     layer: int  # from 1 at the input
     name: str
     kind: str  # conv | linear
+    block: int | None = None  # the block of an encoder that it is in, from 1; None outside of them
+    role: str = ""  # its role there, such as query
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,15 @@ class Measurement:
     probes: Mapping[str, Sequence[float]]  # by name, a value for each layer
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of layers.parquet, one a layer."""
+        """The rows of layers.parquet, one a layer; where blocks are, with these and roles."""
+        has_roles = any(layer.role for layer in self.layers)
         return [
             {
                 "step": self.step,
                 "layer": layer.layer,
                 "name": layer.name,
                 "kind": layer.kind,
+                **({"block": layer.block, "role": layer.role} if has_roles else {}),
                 **{probe: values[position] for probe, values in self.probes.items()},
             }
             for position, layer in enumerate(self.layers)
@@ -117,4 +121,5 @@ Event = Started | Progress | Evaluation | Measurement | Checkpoint | Ended
 METRIC_COLUMNS = tuple(field.name for field in dataclasses.fields(Evaluation))
 # Files of every version have these; the others came later.
 OLDEST_METRIC_COLUMNS = METRIC_COLUMNS[: METRIC_COLUMNS.index("seconds") + 1]
-LAYER_COLUMNS = ("step", *(field.name for field in dataclasses.fields(LayerName)))
+LAYER_COLUMNS = ("step", "layer", "name", "kind")
+PLACE_COLUMNS = ("block", "role")  # behind those, where layers are in blocks

@@ -68,7 +68,8 @@ class Session:
         self.probe_batch = draw_probe_batch(config, self.dataset)
         self.probes = [name for name in config.probes.measure if PROBES[name].measure]
         self.layer_names = [
-            LayerName(layer.index, layer.name, layer.kind) for layer in self.network.layers
+            LayerName(layer.index, layer.name, layer.kind, layer.block, layer.role)
+            for layer in self.network.layers
         ]
         self.first_step = restore(self.network, resume) if resume else 0
         self.batches = batches_from(

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from normlab.training import LAYER_COLUMNS
+from normlab.training import LAYER_COLUMNS, PLACE_COLUMNS
 from normlab.watching.weights import WatchedWeight
 
 if TYPE_CHECKING:
     import pyarrow
 
-PLACE_COLUMNS = ("block", "role")
 Values = NDArray[np.float64]
 
 
