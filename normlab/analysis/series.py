@@ -75,8 +75,7 @@ def profiles(
     found = pandas.concat(parts, ignore_index=True) if parts else DataFrame({probe: []})
     if not found[probe].notna().any():
         raise ConfigError(
-            f"{probe}: was measured in none of the {len(runs)} runs; "
-            f"'probes.measure=[{probe}]' measures it"
+            f"{probe}: was measured in none of the {len(runs)} runs; {_measuring(probe)}"
         )
     measured = found[probe].notna().groupby([found["run"], found["step"]]).transform("any")
     found = found.assign(hidden=found.groupby("run")["layer"].transform("max") - 1)
@@ -99,6 +98,13 @@ def profiles(
     most = seeds.groupby([table["variant"], table["depth"]]).transform("max")
     common: DataFrame = table[2 * seeds > most]
     return common
+
+
+def _measuring(probe: str) -> str:
+    """Which setting measures a probe, as half a sentence."""
+    measure = PROBES.get(probe)
+    key = measure.key if measure else "probes.measure"
+    return f"'{key}=[{probe}]' measures it{' of model=encoder' if key == 'probes.tokens' else ''}"
 
 
 def curves(runs: DataFrame, metric: str, progress: Progress | None = None) -> DataFrame:
@@ -178,9 +184,7 @@ def history(folder: Path, probe: str) -> DataFrame:
     """
     layers = read_table(folder, "layers")
     if probe not in layers or layers[probe].isna().all():
-        raise ConfigError(
-            f"{probe}: was not measured in {folder}; 'probes.measure=[{probe}]' measures it"
-        )
+        raise ConfigError(f"{probe}: was not measured in {folder}; {_measuring(probe)}")
     layers = by_block(layers[layers["step"].isin(layers.loc[layers[probe].notna(), "step"])])
     hidden = layers["layer"] < layers["layer"].max()
     found: DataFrame = layers.loc[hidden, ["step", "layer", "name", probe]]

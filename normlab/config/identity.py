@@ -44,6 +44,8 @@ def run_id(config: Config) -> str:
     A key that was added later names no run anew that does as all did before it (`migrations`).
     """
     outside = {**_OUTSIDE_IDENTITY, "data": set(config.data.outside_identity)}
+    if not config.model.of_tokens:
+        outside["probes"] = {"tokens"}
     identity = config.model_dump(mode="json", exclude=outside)
     text = json.dumps(named_as_before(identity), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:10]

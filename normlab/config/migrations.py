@@ -22,6 +22,7 @@ ADDED: dict[str, Any] = {
     "training.stop_metric": None,
     "training.stop_value": None,
     "training.extends": None,
+    "probes.tokens": ["token_cosine", "rank_one_distance", "logit_std", "attention_entropy"],
 }
 
 

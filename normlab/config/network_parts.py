@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 ACTIVATIONS: "Registry[Activation]" = Registry("model.activation", "normlab.networks.activations")
 INITIALIZERS: "Registry[Initializer]" = Registry("model.init", "normlab.networks.initializers")
-PROBES: "Registry[Probe]" = Registry("probe", "normlab.measurement.probes")
+PROBES: "Registry[Probe]" = Registry(
+    "probe", "normlab.measurement.probes", "normlab.measurement.token_probes"
+)
 
 
 class Norm(Part):
@@ -123,6 +125,8 @@ class Model(Part):
 
     # Whether its layers keep height and width of an image; else each has one value a channel.
     spatial: ClassVar[bool]
+    # Whether its blocks map tokens to tokens, as attention does: `probes.tokens` tell of those.
+    of_tokens: ClassVar[bool] = False
     # Whether it is the MLP that mean-field theory is of: equal layers, each of the one before it.
     in_theory: ClassVar[bool] = False
     # Whether its layers see several tokens of a sample, in blocks whose layers have roles.
@@ -194,10 +198,10 @@ class InParts:
 
 @dataclass(frozen=True)
 class Probe:
-    """A measurement of every layer: a name, and a pure function of what the layer did.
+    """A measurement of every layer, or of a block's tokens: a name, and a pure function.
 
-    `measure` takes an `Observation` of a snapshot; None for what the training step measures of
-    itself. Without `parts` it needs the whole batch at once.
+    `measure` takes an `Observation` of a snapshot, or with `role` the `Tokens` of a block; None for
+    what the training step measures of itself. Without `parts` it needs the whole batch at once.
     """
 
     name: str
@@ -207,6 +211,12 @@ class Probe:
     gradient: bool = False  # the size of a gradient
     diagnosed: bool = False  # by it a vanishing gradient is told from an exploding one
     parts: InParts | None = None
+    role: str | None = None  # of a block's layer, in whose row stands what its tokens show
+
+    @property
+    def key(self) -> str:
+        """The setting that has it measured."""
+        return "probes.measure" if self.role is None else "probes.tokens"
 
 
 NORMS: Choices[Norm] = Choices("norm", Norm, "normlab.networks.norms")

@@ -7,7 +7,7 @@ parts import PyTorch within functions only: reading a config needs none of it.
 
 import contextlib
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -118,9 +118,18 @@ class Absent(Part):
 
 @dataclass(frozen=True)
 class OneOf:
-    """Admit the names of a registry's parts: `Annotated[str, OneOf(NORMS)]`."""
+    """Admit the names of a registry's parts: `Annotated[str, OneOf(NORMS)]`.
+
+    With `only` those of the parts of which it is true.
+    """
 
     registry: Registry[Any]
+    only: Callable[[Any], bool] = lambda _: True
+
+    @property
+    def names(self) -> list[str]:
+        """What is admitted."""
+        return [name for name, part in self.registry.items() if self.only(part)]
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -129,7 +138,7 @@ class OneOf:
 
     def check(self, name: str, info: ValidationInfo) -> str:
         """The name itself; raises what pydantic tells where there is no such part."""
-        if name not in self.registry and not is_without_plugin(info):
-            choices = list(self.registry)
-            raise PydanticCustomError("unknown_choice", "no such choice", {"choices": choices})
+        part = self.registry.get(name)
+        if not is_without_plugin(info) and (part is None or not self.only(part)):
+            raise PydanticCustomError("unknown_choice", "no such choice", {"choices": self.names})
         return name

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from normlab import plugins
-from normlab.config.network_parts import MODELS, NORMS, PROBES, Model, Norm
+from normlab.config.network_parts import MODELS, NORMS, PROBES, Model, Norm, Probe
 from normlab.config.numbers import Count, NonNegative, Positive, Seed, Whole
 from normlab.config.parts import Choices, OneOf, Settings, is_without_plugin
 from normlab.config.training_parts import (
@@ -73,15 +73,33 @@ class Training(Settings):
         return self
 
 
-class Probes(Settings):
-    """What is measured in each layer, on what, and when."""
+def _of_layers(probe: Probe) -> bool:
+    return probe.role is None
 
-    measure: Annotated[tuple[Annotated[str, OneOf(PROBES)], ...], Field(strict=False)]
+
+def _of_tokens(probe: Probe) -> bool:
+    return probe.role is not None
+
+
+class Probes(Settings):
+    """What is measured in each layer, and of each block's tokens, on what, and when."""
+
+    measure: Annotated[tuple[Annotated[str, OneOf(PROBES, _of_layers)], ...], Field(strict=False)]
+    tokens: Annotated[tuple[Annotated[str, OneOf(PROBES, _of_tokens)], ...], Field(strict=False)]
     batch_size: Annotated[int, Field(ge=2, le=10**9)]
     snapshots: Annotated[int, Field(ge=0, le=10**6)]
     grad_norm_steps: Whole
 
-    @field_validator("measure")
+    @field_validator("measure", "tokens", mode="before")
+    @classmethod
+    def _each_in_its_place(cls, names: Any, info: ValidationInfo) -> Any:
+        for name in names if isinstance(names, list | tuple) else ():
+            probe, key = PROBES.get(name), f"probes.{info.field_name}"
+            if probe and probe.key != key and not is_without_plugin(info):
+                raise ValueError(f"{key}=[{name}]: is in {probe.key}=[{name}]")
+        return names
+
+    @field_validator("measure", "tokens")
     @classmethod
     def _each_once_in_order(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         # So that the same measurements are one identity, in whatever order plugins are loaded.
@@ -191,6 +209,11 @@ class Config(Settings):
     ]
 
     @property
+    def probed(self) -> tuple[str, ...]:
+        """The names of all that is measured: of the layers, and of the tokens where there are."""
+        return (*self.probes.measure, *(self.probes.tokens if self.model.of_tokens else ()))
+
+    @property
     def plugins_are_here(self) -> bool:
         """Whether the plugins that it was made with are loaded, with the same source."""
         return plugins.are_loaded(self.plugins)
@@ -241,7 +264,7 @@ def _admitted(annotation: Any) -> Iterator[str]:
     if annotation is bool:
         yield from ("true", "false")
     elif isinstance(annotation, OneOf):
-        yield from annotation.registry
+        yield from annotation.names
     for argument in get_args(annotation):
         if isinstance(argument, str):
             yield argument

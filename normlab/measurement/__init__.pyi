@@ -45,3 +45,4 @@ from .steps import update_ratios as update_ratios
 from .steps import watched_weights as watched_weights
 from .theory import chi as chi
 from .theory import fixed_point as fixed_point
+from .tokens import Tokens as Tokens

@@ -6,7 +6,7 @@ no more memory than a part.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from normlab.config import PROBES, InParts, Probe
 
@@ -29,7 +29,7 @@ def added(one: "Gathered", other: "Gathered") -> "Gathered":
     return tuple(a + b for a, b in zip(one, other, strict=True))
 
 
-def _enter(name: str, label: str, parts: InParts, **facts: bool) -> None:
+def _enter(name: str, label: str, parts: InParts, **facts: Any) -> None:
     def measure(seen: "Observation") -> "Tensor":
         return parts.finish(parts.gather(seen))
 

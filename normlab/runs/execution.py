@@ -276,7 +276,7 @@ class _RunInProgress:
 def _failure_reason(error: Exception, config: Config) -> str:
     """An unforeseen error in one line, out of memory with what to do."""
     if _is_out_of_memory(error):
-        probed = f"probes.batch_size={config.probes.batch_size}, " if config.probes.measure else ""
+        probed = f"probes.batch_size={config.probes.batch_size}, " if config.probed else ""
         return (
             f"out of memory with training.batch_size={config.training.batch_size}, {probed}"
             f"model.width={config.model.width}, model.depth={config.model.depth}; "

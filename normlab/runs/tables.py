@@ -51,7 +51,7 @@ def columns_of(config: Config, name: TableName) -> tuple[str, ...]:
     if name == "metrics":
         return METRIC_COLUMNS
     places = PLACE_COLUMNS if config.model.of_tokens else ()
-    return (*LAYER_COLUMNS, *places, *config.probes.measure)
+    return (*LAYER_COLUMNS, *places, *config.probed)
 
 
 def table_schema(columns: Sequence[str]) -> "pyarrow.Schema":

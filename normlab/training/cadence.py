@@ -49,7 +49,7 @@ def total_steps(config: Config, steps_per_epoch: int) -> int:
 
 def snapshot_schedule(config: Config, steps: int, steps_per_epoch: int) -> frozenset[int]:
     """Steps 0 and last, the end of the first epoch, and `probes.snapshots` log-spaced between."""
-    if not config.probes.measure:
+    if not config.probed:
         return frozenset()
     spaced = np.geomspace(1, max(steps, 1), config.probes.snapshots).round().astype(int).tolist()
     return frozenset({0, steps, *spaced, steps_per_epoch} & set(range(steps + 1)))

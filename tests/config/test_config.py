@@ -198,6 +198,7 @@ OTHER_VALUES = {
 }
 NO_PART = ("runtime", "launcher", "experiment")  # of what a group choice alone decides
 OUTSIDE = {
+    "probes.tokens": ["token_cosine"],  # of a network that has none
     "data.root": "/elsewhere",
     "training.max_seconds": 60.0,
     "runtime.device": "cpu",

@@ -10,7 +10,9 @@ from normlab.config import PROBES as REGISTRY
 from normlab.measurement import observation as observing
 from normlab.networks import build_model
 
-SNAPSHOT_PROBES = {name: probe.measure for name, probe in REGISTRY.items() if probe.measure}
+SNAPSHOT_PROBES = {
+    name: probe.measure for name, probe in REGISTRY.items() if probe.measure and probe.role is None
+}
 
 
 def snapshot(model, layers, images, labels, names):

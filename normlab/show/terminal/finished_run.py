@@ -38,7 +38,7 @@ def run_report(run: Run | WatchedRun, width: int) -> Group:
     """A run's layers, diagnosis, accuracy, where its files lie, and what to try next."""
     summary = run.summary
     parts: list[RenderableType] = [*gradient_strips(run.layers, width)]
-    measured = run.config.probes.measure if isinstance(run, Run) else ()
+    measured = run.config.probed if isinstance(run, Run) else ()
     table = layer_table(run.layers, width, measured)
     if table is not None:
         parts += [table, Text()]
