@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from normlab.config.numbers import Count, NonNegative
 from normlab.config.parts import Choices, OneOf, Part
+from normlab.errors import ConfigError
 from normlab.registry import Registry
 
 if TYPE_CHECKING:
@@ -125,8 +126,6 @@ class Model(Part):
 
     # Whether its layers keep height and width of an image; else each has one value a channel.
     spatial: ClassVar[bool]
-    # Whether its blocks map tokens to tokens, as attention does: `probes.tokens` tell of those.
-    of_tokens: ClassVar[bool] = False
     # Whether it is the MLP that mean-field theory is of: equal layers, each of the one before it.
     in_theory: ClassVar[bool] = False
     # Whether its layers see several tokens of a sample, in blocks whose layers have roles.
@@ -217,6 +216,10 @@ class Probe:
     def key(self) -> str:
         """The setting that has it measured."""
         return "probes.measure" if self.role is None else "probes.tokens"
+
+    def __post_init__(self) -> None:
+        if self.role is not None and self.parts is None:
+            raise ConfigError(f"probe {self.name}: of tokens, needs parts=InParts(…)")
 
 
 NORMS: Choices[Norm] = Choices("norm", Norm, "normlab.networks.norms")

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from normlab.config import PROBES, InParts
+from normlab.config import PROBES, InParts, Probe
 from normlab.measurement.norms import accumulator
+from normlab.measurement.tokens import recorded_tokens
 from normlab.networks import WeightLayer, cross_entropy
 
 
@@ -50,11 +51,26 @@ def snapshot(
 ) -> Tensor:
     """The named measurements of every layer on a probe batch: [layers, names], on the device.
 
-    The model must be in train mode. Running statistics, gradients and random state are untouched.
-    With `part_size` so many samples at a time are looked at if all measurements can be made so. Not
-    to be given where samples depend on each other, as under BatchNorm.
+    Those of tokens, which come last, are NaN but in the rows of their role. The model must be in
+    train mode. Running statistics, gradients and random state are untouched. With `part_size` so
+    many samples at a time are looked at if all measurements can be made so. Not to be given where
+    samples depend on each other, as under BatchNorm.
     """
     probes = [PROBES[name] for name in names]
+    of_tokens = [probe for probe in probes if probe.role is not None]
+    of_layers = [probe for probe in probes if probe.role is None]
+    with recorded_tokens(model, of_tokens) as tokens:
+        columns = _snapshot_of_layers(model, layers, batch, of_layers, part_size)
+    return torch.cat([columns, tokens.measured(layers, columns)], dim=1) if of_tokens else columns
+
+
+def _snapshot_of_layers(
+    model: nn.Module,
+    layers: Sequence[WeightLayer],
+    batch: ProbeBatch,
+    probes: Sequence[Probe],
+    part_size: int | None,
+) -> Tensor:
     measures = [probe.measure for probe in probes if probe.measure]
     parts = [probe.parts for probe in probes if probe.parts]
     samples = len(batch.labels)
@@ -63,7 +79,7 @@ def snapshot(
 
         def measured(seen: Observation) -> Tensor:
             wide = _widened(seen)
-            return torch.stack([measure(wide) for measure in measures])
+            return _stacked([measure(wide) for measure in measures], wide.activation)
 
         return torch.stack(_over_layers(model, layers, batch, measured))
 
@@ -79,7 +95,12 @@ def snapshot(
         together = _joined(parts, together, found) if together else found
     rows = ([p.finish(g) for p, g in zip(parts, row, strict=True)] for row in together)
     with torch.no_grad():
-        return torch.stack([torch.stack(row) for row in rows])
+        return torch.stack([_stacked(list(row), batch.images) for row in rows])
+
+
+def _stacked(values: list[Tensor], like: Tensor) -> Tensor:
+    """Scalars as a vector; an empty one, on the device of `like`, where there are none."""
+    return torch.stack(values) if values else like.new_empty(0, dtype=accumulator(like))
 
 
 def _widened(seen: Observation) -> Observation:

@@ -66,7 +66,7 @@ class Session:
         self.cadence = plan_cadence(config, self.dataset)
         self.network = build_network(config, self.dataset)
         self.probe_batch = draw_probe_batch(config, self.dataset)
-        self.probes = [name for name in config.probes.measure if PROBES[name].measure]
+        self.probes = [name for name in config.probed if PROBES[name].measure]
         self.layer_names = [
             LayerName(layer.index, layer.name, layer.kind, layer.block, layer.role)
             for layer in self.network.layers

@@ -9,9 +9,10 @@ import torch
 from scipy.special import softmax
 from scipy.stats import entropy
 
-from normlab.config import PROBES, compose, run_id
+from normlab.config import PROBES, Probe, compose, run_id
 from normlab.errors import ConfigError
-from normlab.measurement import Tokens
+from normlab.measurement import ProbeBatch, Tokens, snapshot
+from normlab.networks import build_model, weight_layers
 from tests.measurement.devices import every_device
 
 NAMES = ("token_cosine", "rank_one_distance", "logit_std", "attention_entropy")
@@ -227,3 +228,63 @@ def test_each_in_its_place(given, message):
     with pytest.raises(ConfigError) as caught:
         compose([given])
     assert message in str(caught.value)
+
+
+# ------------------------------------------------------------------------------ a snapshot
+
+ENCODER = compose(["model=encoder", "norm=ln", "model.depth=3", "model.width=8", "model.heads=2"])
+
+
+@pytest.fixture(scope="module")
+def network():
+    model = build_model(ENCODER, (1, 5, 4), 3, torch.Generator().manual_seed(0)).double()
+    images = torch.randn(9, 1, 5, 4, generator=torch.Generator().manual_seed(1)).double()
+    return model, ProbeBatch(images, torch.arange(9) % 3, "softmax")
+
+
+def by_hand(model, images):
+    """The four measurements of every block, from its modules alone."""
+    tokens_, mask = model.tokens(images)
+    x = model.positions(model.embedding(tokens_))
+    found = []
+    for block in model.body.values():
+        received = block.attention_norm(x, mask)
+        attention = block.attention
+        logits = attention.logits(attention.query(received), attention.key(received))
+        x = block(x, mask)
+        real = torch.ones(x.shape[:2], dtype=torch.bool)
+        found.append([by_loops(n, x.detach(), logits.detach(), real) for n in NAMES])
+    return found
+
+
+@pytest.mark.parametrize("part_size", [None, 4])
+def test_a_snapshot_has_them_in_the_rows_of_their_roles(network, part_size):
+    model, batch = network
+    layers = weight_layers(model)
+    names = ("delta_rms", *NAMES)
+    found = snapshot(model, layers, batch, names, part_size)
+    alone = snapshot(model, layers, batch, names[:1], part_size)
+    assert found[:, 0].tolist() == alone[:, 0].tolist()
+    expected = by_hand(model, batch.images)
+    for layer, row in zip(layers, found[:, 1:].tolist(), strict=True):
+        for name, value in zip(NAMES, row, strict=True):
+            if layer.role == PROBES[name].role:
+                hand = expected[layer.block - 1][NAMES.index(name)]
+                assert value == pytest.approx(hand, rel=1e-10)
+            else:
+                assert math.isnan(value)
+
+
+def test_tokens_alone_can_be_measured(network):
+    model, batch = network
+    layers = weight_layers(model)
+    both = snapshot(model, layers, batch, ("act_std", *NAMES))
+    for part_size in (None, 4):
+        alone = snapshot(model, layers, batch, NAMES, part_size)
+        torch.testing.assert_close(alone, both[:, 1:], rtol=1e-12, atol=0, equal_nan=True)
+    assert not [module for module in model.modules() if module._forward_hooks]
+
+
+def test_a_probe_of_tokens_says_how_its_parts_are_joined():
+    with pytest.raises(ConfigError, match=r"probe mine: of tokens, needs parts=InParts"):
+        Probe("mine", "my own", lambda seen: seen.stream.mean(), role="query")
