@@ -27,7 +27,9 @@ from normlab.training import evaluate, random_stream
 
 Figures = dict[str, float]
 
-_BATCH_NORM = BatchNorm(name="bn", position="before", affine=True, eps=1e-5, momentum=0.1, noise=0)
+_BATCH_NORM = BatchNorm(
+    name="bn", position="before", affine=True, eps=1e-5, momentum=0.1, noise=0, masked=True
+)
 _LAYER_NORM = LayerNorm(name="ln", position="before", affine=True, eps=1e-5)
 
 

@@ -73,7 +73,9 @@ def _is_among(keys: Mapping[str, Any], key: str) -> bool:
 
 def describe(config: Config) -> str:
     """A run in a few words, such as `ResNet-56 bn on digits`."""
-    return f"{config.model.title} {config.norm.phrase} on {config.data.title}"
+    norm = config.norm.phrase if config.model.uses_norm else "without norm"
+    padded = "padded " if config.data.is_padded else ""
+    return f"{config.model.title} {norm} on {padded}{config.data.title}"
 
 
 def to_yaml(config: Config) -> str:

@@ -18,6 +18,9 @@ from normlab.config.schema import GROUPS, Config
 ADDED: dict[str, Any] = {
     "data.label_noise": 0.0,
     "data.test_share": None,
+    "data.padding": 0.0,
+    "data.padding_content": "zeros",
+    "norm.masked": True,
     "training.max_seconds": None,
     "training.stop_metric": None,
     "training.stop_value": None,

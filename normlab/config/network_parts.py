@@ -45,6 +45,11 @@ class Norm(Part):
         return self.name
 
     @property
+    def sees_padding(self) -> bool:
+        """Whether what lies in padding changes how real tokens are normalized."""
+        return self.over_batch
+
+    @property
     def before_activation(self) -> bool:
         """Whether it stands before the nonlinearity."""
         return True
@@ -66,6 +71,11 @@ class Norm(Part):
     def build(self, channels: int, *, spatial: bool) -> "nn.Module":
         """The module for outputs [B, C] of a linear layer, [B, C, H, W] if `spatial`."""
         raise NotImplementedError
+
+    def build_masked(self, channels: int) -> "nn.Module | None":
+        """The module for rows [N, C], called with them and with which are real, [N], or None where
+        all are; None of a norm that does not ask which are, whose module `build` gives."""
+        return None
 
     def reparametrize(self, layer: "nn.Linear | nn.Conv2d") -> None:
         """Change how a layer keeps its weight; most norms leave it as it is."""
@@ -130,6 +140,8 @@ class Model(Part):
     in_theory: ClassVar[bool] = False
     # Whether its layers see several tokens of a sample, in blocks whose layers have roles.
     of_tokens: ClassVar[bool] = False
+    # Whether it leaves out what the last channel of padded images says is padding.
+    takes_padding: ClassVar[bool] = False
 
     @model_validator(mode="after")
     def _check_init(self) -> Self:
@@ -163,6 +175,11 @@ class Model(Part):
         activation = ACTIVATIONS.get(self.activation)
         usual = activation is not None and activation.usual
         return f"{self.family}-{self.depth}{'' if usual else f' {self.activation}'}"
+
+    @property
+    def uses_norm(self) -> bool:
+        """Whether the norm of its config stands anywhere in it."""
+        return True
 
     @property
     def channels(self) -> tuple[int, ...]:

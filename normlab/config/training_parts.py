@@ -108,6 +108,16 @@ class DataSet(Part):
         return None
 
     @property
+    def is_padded(self) -> bool:
+        """Whether images have one more channel than `image_shape` says, the last: 1 at real
+        pixels, 0 in padding."""
+        return False
+
+    def least_rows(self, height: int) -> int:
+        """How many rows of an image of so many are real, at least."""
+        return height
+
+    @property
     def samples(self) -> int | None:
         """A bound on the number of training samples; None where settings set none."""
         return None

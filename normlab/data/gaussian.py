@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from normlab.config import DATA_SETS, Count, DataSet, Fraction, ImageTensors, Seed
+from normlab.config import DATA_SETS, Count, Fraction, ImageTensors, Seed
 from normlab.data.images import label_tensor
+from normlab.data.padding import PaddedSet
 from normlab.data.sampling import noisy_labels, random_numbers
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @DATA_SETS.register("gaussian")
-class Gaussian(DataSet):
+class Gaussian(PaddedSet):
     """Images of independent N(0, 1) pixels with random labels."""
 
     channels: Count
@@ -52,5 +53,10 @@ class Gaussian(DataSet):
             labels = noisy_labels(labels, noise, self.classes, self.seed)
             return torch.from_numpy(images).to(device), label_tensor(labels, device)
 
-        train, test = draw(self.train_size, self.label_noise), draw(self.test_size, 0.0)
-        return ImageTensors(*train, *test, self.classes)
+        images, labels = draw(self.train_size, self.label_noise)
+        test_images, test_labels = draw(self.test_size, 0.0)
+        return ImageTensors(
+            *(self.padded(images, "train"), labels),
+            *(self.padded(test_images, "test"), test_labels),
+            self.classes,
+        )

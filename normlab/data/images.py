@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from normlab.config import Count, DataSet, Fraction, ImageTensors, Seed, Share, Whole
+from normlab.config import Count, Fraction, ImageTensors, Seed, Share, Whole
 from normlab.data.damage import by_times
+from normlab.data.padding import PaddedSet
 from normlab.data.sampling import class_balanced, held_out, noisy_labels
 from normlab.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from normlab.config import Config
 
 # Whole numbers, so that sums are exact.
 Bytes = NDArray[np.uint8]
@@ -36,7 +39,7 @@ class Stored:
     white: int  # the stored number that stands for white
 
 
-class ImageSet(DataSet):
+class ImageSet(PaddedSet):
     """A data set of real images.
 
     `standardize`, with pixels x in [0, 1] and constants of the training subset for both parts:
@@ -70,6 +73,14 @@ class ImageSet(DataSet):
     def has_files(cls) -> bool:
         return True
 
+    def check(self, config: "Config") -> None:
+        super().check(config)
+        if self.is_padded and self.crop_padding:
+            raise ValueError(
+                f"data.crop_padding={self.crop_padding}: crops would move what "
+                f"data.padding={self.padding:g} fills; add data.crop_padding=0"
+            )
+
     def stored(self) -> Stored:
         """What its files hold; raises DataError where they are not to be had, or damaged."""
         raise NotImplementedError
@@ -96,9 +107,9 @@ class ImageSet(DataSet):
             white = 1
         constants = standardization(images, self.standardize, white)
         return ImageTensors(
-            _standardized(images, *constants, device),
+            self.padded(_standardized(images, *constants, device), "train"),
             label_tensor(labels, device),
-            _standardized(test_images, *constants, device),
+            self.padded(_standardized(test_images, *constants, device), "test"),
             label_tensor(test_labels, device),
             stored.classes,
         )

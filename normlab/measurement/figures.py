@@ -79,7 +79,7 @@ class Figures:
         """How many values a norm over the batch has for each of its means, at least; infinite
         without such a norm."""
         config = self.config
-        if not config.norm.over_batch:
+        if not (config.norm.over_batch and config.model.uses_norm):
             return math.inf
         shape = config.data.image_shape
         maps = config.model.feature_maps(*shape[1:]) if shape else []

@@ -29,10 +29,16 @@ class TokenNorm(nn.Module):
 
     def __init__(self, config: Config):
         super().__init__()
-        self.norm = config.norm.build(config.model.width, spatial=False)
+        width = config.model.width
+        masked = config.norm.build_masked(width)
+        self.takes_mask = masked is not None
+        self.norm = masked or config.norm.build(width, spatial=False)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:  # noqa: ARG002
-        y: Tensor = self.norm(x.flatten(0, 1))
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x: [B, T, C]; mask: [B, T], true at real tokens, or None where all are."""
+        rows = x.flatten(0, 1)
+        real = None if mask is None else mask.flatten()
+        y: Tensor = self.norm(rows, real) if self.takes_mask else self.norm(rows)
         return y.view_as(x)
 
 
@@ -102,16 +108,18 @@ class EncoderNetwork(nn.Module):
     """An encoder that classifies images: their tokens embedded, `model.depth` blocks, the mean.
 
     Tokens are rows, all channels of one together, or patches, row by row. Behind the last block of
-    a pre or peri placement stands one more norm. x: [B, C, H, W].
+    a pre or peri placement stands one more norm. x: [B, C, H, W]; of padded data its last channel
+    says which pixels are real, and a token is real where all of its pixels are.
     """
 
     def __init__(self, config: Config, shape: tuple[int, int, int], classes: int):
         super().__init__()
         model = config.model
         assert isinstance(model, Encoder)
-        self.patch = model.patch_shape(shape)
         channels, height, width = shape
-        rows, columns = self.patch
+        self.padded = config.data.is_padded
+        self.patch = rows, columns = model.patch_shape(config.data, height, width)
+        channels -= self.padded
         self.embedding = nn.Linear(channels * rows * columns, model.width, bias=model.bias)
         count = (height // rows) * (width // columns)
         learned = model.positions == "learned"
@@ -129,9 +137,14 @@ class EncoderNetwork(nn.Module):
     def tokens(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Images [B, C, H, W] as tokens [B, T, n], n = C times a patch's pixels, channels first,
         and which are real, [B, T], or None where all are."""
+        if not self.padded:
+            return self._cut(images), None
+        return self._cut(images[:, :-1]), self._cut(images[:, -1:]).amin(dim=2) > 0
+
+    def _cut(self, images: Tensor) -> Tensor:
         rows, columns = self.patch
         patches = images.unfold(2, rows, rows).unfold(3, columns, columns)
-        return patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2), None
+        return patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
 
     def encode(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         """Tokens [B, T, n] through embedding, positions and blocks: [B, T, C]."""

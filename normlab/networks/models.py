@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from normlab.config import MODELS, Config, Count, Model
+from normlab.config import MODELS, Config, Count, DataSet, Model
 from normlab.errors import ConfigError
+from normlab.text import plural
 
 if TYPE_CHECKING:
     import torch
@@ -85,13 +86,14 @@ class Encoder(Model):
 
     spatial = False
     of_tokens = True
+    takes_padding = True
     # What a network is called whose norms stand there.
     placed: ClassVar[dict[str, str]] = {
         "post": "post-norm encoder",
         "pre": "pre-norm encoder",
         "peri": "peri-norm encoder",
         "deepnorm": "DeepNorm encoder",
-        "none": "encoder with no norm in its blocks",
+        "none": "encoder",
     }
 
     @model_validator(mode="after")
@@ -114,6 +116,10 @@ class Encoder(Model):
     def family(self) -> str:
         plain = "" if self.residual else "plain "
         return f"{plain}{self.placed[self.placement]}"
+
+    @property
+    def uses_norm(self) -> bool:
+        return self.placement != "none"
 
     @property
     def block_numbers(self) -> range:
@@ -140,19 +146,28 @@ class Encoder(Model):
                 "leave norm.position out"
             )
         shape = config.data.image_shape
-        if shape is not None and (fault := self._fault_of_patch(shape)):
+        if shape is not None and (fault := self._fault_of_patch(config.data, *shape[1:])):
             raise ValueError(fault)
 
-    def patch_shape(self, shape: tuple[int, int, int]) -> tuple[int, int]:
-        """A token's height and width; raises ConfigError where patches do not fill an image."""
-        if fault := self._fault_of_patch(shape):
+    def patch_shape(self, data: DataSet, height: int, width: int) -> tuple[int, int]:
+        """A token's height and width; raises ConfigError where patches do not fill an image, or a
+        padded one may be without any."""
+        if fault := self._fault_of_patch(data, height, width):
             raise ConfigError(fault)
-        return (1, shape[2]) if self.patch is None else (self.patch, self.patch)
+        return (1, width) if self.patch is None else (self.patch, self.patch)
 
-    def _fault_of_patch(self, shape: tuple[int, int, int]) -> str:
-        _, height, width = shape
-        if self.patch is None or not (height % self.patch or width % self.patch):
+    def _fault_of_patch(self, data: DataSet, height: int, width: int) -> str:
+        if self.patch is None:
             return ""
+        if not (height % self.patch or width % self.patch):
+            rows = data.least_rows(height)
+            if rows >= self.patch:
+                return ""
+            most = math.floor(1000 * (1 - self.patch / height)) / 1000
+            return (
+                f"model.patch={self.patch}: data.padding leaves {plural(rows, 'row')} of some "
+                f"samples, less than a patch; use at most data.padding={most:g}"
+            )
         common = math.gcd(height, width)
         fitting = [str(n) for n in range(1, common + 1) if common % n == 0]
         return (

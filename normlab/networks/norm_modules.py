@@ -44,6 +44,67 @@ class UnsteadyNoise(nn.Module):
         return x * scale + shift
 
 
+class MaskedBatchNorm(nn.BatchNorm1d):
+    """Batch normalization whose statistics, the running ones too, are of real rows alone.
+
+    μ = Σ m·x / n and σ² = Σ m·(x − μ)² / n over rows x [N, C] with m = 1 at the n real ones, 0 at
+    others; every row is normalized by them. The same as BatchNorm of the real rows, but of one row
+    σ² is 0, and of none nothing is learned. No shape depends on n. `noise` is of `UnsteadyNoise`.
+    """
+
+    def __init__(self, channels: int, eps: float, momentum: float, affine: bool, noise: float):
+        super().__init__(channels, eps, momentum, affine)
+        self.noise = UnsteadyNoise(channels, noise) if noise else nn.Identity()
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x: [N, C]; mask: [N], true at real rows, or None where all are."""
+        if mask is None or not self.training:
+            y = super().forward(x)
+        else:
+            y = self._normalized(x.to(torch.promote_types(x.dtype, torch.float32)), mask).to(x)
+        z: Tensor = self.noise(y)
+        return z
+
+    def _normalized(self, x: Tensor, mask: Tensor) -> Tensor:
+        padding, count = ~mask[:, None], mask.sum()
+        mean = x.masked_fill(padding, 0).sum(dim=0) / count.clamp(min=1)
+        squares = (x - mean).masked_fill(padding, 0).square().sum(dim=0)
+        self._learn(mean.detach(), squares.detach(), count)
+        y = (x - mean) * torch.rsqrt(squares / count.clamp(min=1) + self.eps)
+        return y if self.weight is None else y * self.weight + self.bias
+
+    def _learn(self, mean: Tensor, squares: Tensor, count: Tensor) -> None:
+        """Bring the running mean and unbiased variance nearer to those of this batch."""
+        variance = squares / (count - 1).clamp(min=1)
+        for running, found in ((self.running_mean, mean), (self.running_var, variance)):
+            assert running is not None
+            assert self.momentum is not None
+            learned = (1 - self.momentum) * running + self.momentum * found
+            running.copy_(torch.where(count > 0, learned, running))
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+
+
+class DynamicTanh(nn.Module):
+    """DyT (Zhu et al. 2025): y = γ_c · tanh(αx) + β_c, with one learned α a layer; no statistics.
+
+    x: [B, C, …].
+    """
+
+    def __init__(self, channels: int, alpha: float, affine: bool):
+        super().__init__()
+        self.alpha = nn.Parameter(torch.tensor(alpha))
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.tanh(self.alpha * x)
+        if self.weight is None or self.bias is None:
+            return y
+        shape = (-1, *[1] * (x.ndim - 2))
+        return y * self.weight.view(shape) + self.bias.view(shape)
+
+
 class RMSNorm2d(nn.Module):
     """Root mean square normalization of a convolution's output (Zhang & Sennrich 2019).
 

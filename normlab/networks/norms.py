@@ -8,6 +8,9 @@ What shares one mean and variance; γ and β always belong to a channel:
 - in: a sample and a channel, over H and W
 - rms: as ln, divided by the root mean square without subtracting the mean
 - none, wn: no activation is normalized; wn reparametrizes the weights
+- dyt: nothing, it squashes; γ and β as the others
+
+Of an encoder's tokens, ln, gn, in and rms take each by itself, and bn takes all of a batch.
 """
 
 import math
@@ -38,6 +41,7 @@ BLACK, BLUE, ORANGE, SKY, PINK, GREEN, VERMILION = (
     *("#000000", "#0072B2", "#E69F00", "#56B4E9"),
     *("#CC79A7", "#009E73", "#D55E00"),
 )
+OLIVE = "#999933"  # Tol's (2021), in the place of their yellow, which is pale on white
 
 
 @NORMS.register("none")
@@ -87,16 +91,21 @@ class WeightNorm(NoNorm):
         weight_norm(layer)
 
 
-class ActivationNorm(Norm):
-    """What normalizations of activations have in common."""
+class PlacedNorm(Norm):
+    """What stands before or behind a nonlinearity."""
 
     position: Literal["before", "after"]
     affine: bool
-    eps: NonNegative
 
     @property
     def before_activation(self) -> bool:
         return self.position == "before"
+
+
+class ActivationNorm(PlacedNorm):
+    """What normalizations of activations by their statistics have in common."""
+
+    eps: NonNegative
 
 
 @NORMS.register("bn")
@@ -106,13 +115,26 @@ class BatchNorm(ActivationNorm):
     eps: Positive  # PyTorch's own refuses 0
     momentum: Fraction
     noise: NonNegative
+    masked: bool
 
     label = "BatchNorm"
     colour = BLUE
     over_batch = True
 
+    @property
+    def phrase(self) -> str:
+        return self.name if self.masked else f"unmasked {self.name}"
+
+    @property
+    def sees_padding(self) -> bool:
+        return not self.masked
+
     def check(self, config: Config) -> None:
         model = config.model
+        if not (self.masked or model.takes_padding):
+            raise ValueError(
+                f"norm.masked=false: model={model.name} has no padding to mask; leave it out"
+            )
         if not (model.spatial or model.of_tokens) and config.training.batch_size == 1:
             raise ValueError(
                 "training.batch_size=1: BatchNorm has no variance over one sample; "
@@ -137,6 +159,12 @@ class BatchNorm(ActivationNorm):
         kind = nn.BatchNorm2d if spatial else nn.BatchNorm1d
         module = kind(channels, self.eps, self.momentum, self.affine)
         return nn.Sequential(module, UnsteadyNoise(channels, self.noise)) if self.noise else module
+
+    def build_masked(self, channels: int) -> "nn.Module | None":
+        from normlab.networks.norm_modules import MaskedBatchNorm
+
+        settings = self.eps, self.momentum, self.affine, self.noise
+        return MaskedBatchNorm(channels, *settings) if self.masked else None
 
     def share_of_start(self, steps: int) -> float:
         share: float = (1 - self.momentum) ** steps
@@ -276,6 +304,21 @@ class RMSNorm(ActivationNorm):
         if spatial:
             return RMSNorm2d(channels, self.eps, self.affine)
         return nn.RMSNorm(channels, self.eps, self.affine)
+
+
+@NORMS.register("dyt")
+class DyT(PlacedNorm):
+    """Dynamic tanh (Zhu et al. 2025), in the place of a normalization."""
+
+    alpha: Positive
+
+    label = "DyT"
+    colour = OLIVE
+
+    def build(self, channels: int, *, spatial: bool) -> "nn.Module":  # noqa: ARG002
+        from normlab.networks.norm_modules import DynamicTanh
+
+        return DynamicTanh(channels, self.alpha, self.affine)
 
 
 def _images(sizes: Sequence[tuple[int, int]]) -> str:

@@ -56,7 +56,7 @@ def conclude(
         found = diagnose(config, metrics, layers, end)
         return {
             "verdict": found.diagnosis,
-            "reason": _sentences(ending.reason, found.reason),
+            "reason": _sentences(ending.reason, found.reason, _leak(config)),
             "cause": found.cause,
             "evidence": found.evidence,
             "try": found.advice,
@@ -85,6 +85,14 @@ def conclude(
         except Exception as error:  # what was trained and measured must not be lost by it
             faults[name] = error
     return _admit(faults, summary, ending) if faults else Conclusion(summary, None)
+
+
+def _leak(config: Config) -> str:
+    """What is to be said where padding changes what a network makes of real tokens."""
+    norm = config.norm
+    if not (config.data.is_padded and config.model.uses_norm and norm.sees_padding):
+        return ""
+    return f"What lies in padding reaches real tokens, which {norm.phrase} normalizes with it."
 
 
 def _admit(faults: dict[str, Exception], summary: Summary, ending: Ending) -> Conclusion:

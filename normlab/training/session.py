@@ -41,7 +41,8 @@ Columns = dict[str, Tensor]
 def probe_part(config: Config) -> int | None:
     """How many samples a snapshot looks at together: no more than a training step, where a norm
     leaves samples independent; None, all of them, under a norm over the batch."""
-    return None if config.norm.over_batch else max(config.training.batch_size, LEAST_PART)
+    over_batch = config.norm.over_batch and config.model.uses_norm
+    return None if over_batch else max(config.training.batch_size, LEAST_PART)
 
 
 class Session:

@@ -152,6 +152,8 @@ OTHER_VALUES = {
     "data.standardize": "none",
     "data.crop_padding": 1,
     "data.flip": True,
+    "data.padding": None,  # only with model=encoder: tests/data/test_padding
+    "data.padding_content": None,
     "model.name": None,  # another name is another schema
     "training.stop_metric": None,  # neither goes without the other: test_ending_early
     "training.stop_value": None,
@@ -172,6 +174,7 @@ OTHER_VALUES = {
     "norm.eps": 1e-3,
     "norm.momentum": 0.2,
     "norm.noise": 0.5,
+    "norm.masked": None,  # only with model=encoder: below
     "optimizer.name": None,
     "optimizer.lr": 0.2,
     "optimizer.momentum": 0.8,
@@ -224,6 +227,17 @@ def test_what_can_change_the_outcome_changes_the_id(key: str) -> None:
     other = changed(DEFAULT, key, OTHER_VALUES[key])
     assert other != DEFAULT
     assert run_id(other) != run_id(DEFAULT)
+
+
+def test_an_encoders_keys_change_the_id() -> None:
+    encoder = ("model=encoder", "norm=bn")
+    changes = (
+        *("data.padding=0.5", "norm.masked=false", "model.heads=8", "model.feed_forward=2"),
+        *("model.placement=post", "model.residual=false", "model.qk_norm=true", "model.patch=4"),
+        *("model.attention_scale=none", "model.positions=none"),
+    )
+    identities = {run_id(compose([*encoder, *given])) for given in ((), *((c,) for c in changes))}
+    assert len(identities) == 1 + len(changes)
 
 
 def test_other_groups_change_the_id() -> None:
@@ -296,7 +310,7 @@ REFUSED = {
     "data=CIFAR-10": "did you mean cifar10?",
     "batch_size=3": "did you mean training.batch_size?",
     "norm=bm": "norm=bm: no such choice; choices: bn, ",
-    "model=resent": "model=resent: no such choice; choices: cnn, mlp, resnet; did you mean resnet?",
+    "model=resent": "model=resent: no such choice; choices: cnn, encoder, mlp, resnet; did you mean resnet?",
     "model.depth=7": "nearest are 8 and 14",
     "model.depth=21": "model.depth=21: a CNN's depth is 6n+2; nearest are 20 and 26",
     "model.depth=2": "model.depth=2: a CNN's depth is 6n+2; nearest are 8 and 14",
@@ -323,7 +337,7 @@ REFUSED = {
     "norm.groups=3": "norm.groups=3: no such key of norm=bn; add norm=gn",
     "data.file=wine.npz": "data.file=wine.npz: no such key of data=digits; add data=npz",
     "data.size=8": "of data=digits; data=gaussian, folder and parquet have it",
-    "model=my_own": "choices: cnn, mlp, resnet; a plugin's is given with --plugin FILE_OR_MODULE",
+    "model=my_own": "choices: cnn, encoder, mlp, resnet; a plugin's is given with --plugin FILE_OR_MODULE",
     "model.name=my_own": "; a plugin's is given with --plugin FILE_OR_MODULE",
     "data=wine.npz": "; write data=npz data.file=wine.npz",
     "data=beans/train-0.parquet": "; write data=parquet data.root=beans",
@@ -334,7 +348,7 @@ REFUSED = {
     "~model.depth": "model.depth: is missing",
     "model.activation=relux": "choices: relu, leaky_relu",
     "model.name=foo": "model.name=foo: no such choice; choices: mlp, cnn",
-    "model={depth:20}": "model takes one of cnn, mlp, resnet",
+    "model={depth:20}": "model takes one of cnn, encoder, mlp, resnet",
     "norm@other=bn": "norm takes one of",
     "lr=0.1": "did you mean optimizer.lr?",
     "epochs=3": "did you mean training.epochs?",

@@ -45,6 +45,8 @@ def image_data(name="digits", **changes):
         "label_noise": 0.0,
         "standardize": "none",
         "crop_padding": 0,
+        "padding": 0.0,
+        "padding_content": "zeros",
         "flip": False,
     }
     return DATA_SETS[name](name=name, **(values | changes))
@@ -64,7 +66,7 @@ def search_places(name, root=None):
 
 def gaussian(**changes):
     values = {"channels": 2, "size": 3, "classes": 5, "train_size": 40, "test_size": 30, "seed": 0}
-    values["label_noise"] = 0.0
+    values |= {"label_noise": 0.0, "padding": 0.0, "padding_content": "zeros"}
     return DATA_SETS["gaussian"](name="gaussian", **(values | changes))
 
 

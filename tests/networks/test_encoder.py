@@ -63,7 +63,7 @@ def test_parameters(configure, placement, norms, bias):
     assert sum(p.numel() for p in built(config).parameters()) == expected
 
 
-@pytest.mark.parametrize("norm", ["none", "bn", "ln", "gn", "in", "rms", "wn"])
+@pytest.mark.parametrize("norm", ["none", "bn", "ln", "gn", "in", "rms", "wn", "dyt"])
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_every_parameter_has_a_gradient(configure, placement, norm):
     network = built(small(configure, norm, placement=placement, patch=4))

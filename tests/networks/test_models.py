@@ -15,7 +15,7 @@ from normlab.networks import Nonlinearity, build_model, weight_layers
 
 SHAPE, CLASSES = (3, 8, 8), 5
 
-NORMS = ["none", "bn", "ln", "gn", "in", "rms", "wn"]
+NORMS = ["none", "bn", "ln", "gn", "in", "rms", "wn", "dyt"]
 FORMS = [
     *(("mlp", {"depth": 6, "width": 8, "residual": residual}) for residual in (False, True)),
     *(
@@ -89,8 +89,9 @@ def test_mlp_parameters(configure, depth, bias, norm):
     sizes = [inputs, *[width] * (depth - 1), CLASSES]
     weights = sum(a * b for a, b in pairwise(sizes))
     biases = (width * (depth - 1) if bias else 0) + CLASSES  # the output layer always has its own
-    # By hidden layer: γ and β for each unit; no β for rms; a dense instance is one channel.
+    # By hidden layer: γ and β for each unit; no β for rms; a dense instance is one channel; α.
     of_norm = {"none": 0, "bn": 2 * width, "ln": 2 * width, "gn": 2 * width, "in": 2, "rms": width}
+    of_norm["dyt"] = 2 * width + 1
     g = sum(sizes[1:])  # one for each unit, the output layer's too
     extra = g if norm == "wn" else of_norm[norm] * (depth - 1)
     config = configure("mlp", norm, depth=depth, width=width, bias=bias)
