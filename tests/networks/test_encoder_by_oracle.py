@@ -25,7 +25,7 @@ SHAPE, CLASSES = (2, 4, 4), 3  # rows are 4 tokens of 8 numbers, and so are patc
 EPS = 1e-3  # large enough to be seen
 # Of three samples: a gap, one real token, none.
 MASK = [[True, True, False, True], [False, True, False, False], [False] * 4]
-NORMS = ("none", "ln", "rms", "bn", "gn", "in", "wn")
+NORMS = ("none", "ln", "rms", "bn", "gn", "in", "wn", "dyt")
 PLACED = [  # placement, residual, norm, masked
     *product(("post", "pre", "peri", "deepnorm", "none"), [True], NORMS, [True]),
     *product(("post", "pre", "peri", "none"), [False], ("ln", "bn"), [True]),
@@ -119,6 +119,7 @@ def design_of(config: Config, **changes) -> Design:
         qk_eps=QK_NORM_EPS,
         eps=EPS,
         groups=getattr(norm, "groups", 1),
+        masked_norm=getattr(norm, "masked", True),
         **changes,
     )
 
@@ -160,7 +161,13 @@ def agree(config, network, mask=None, **changes):
 @pytest.mark.parametrize(("placement", "residual", "norm", "masked"), PLACED)
 def test_every_placement_norm_and_mask(configure, placement, residual, norm, masked):
     config, network = built(configure, norm, placement=placement, residual=residual)
-    agree(config, network, MASK if masked else None, masked_norm=False)
+    agree(config, network, MASK if masked else None)
+
+
+@pytest.mark.parametrize("placement", ["post", "pre", "peri", "deepnorm"])
+def test_a_norm_that_takes_padding_in(configure, placement):
+    config, network = built(configure, "bn", placement=placement, masked=False)
+    agree(config, network, MASK)
 
 
 @pytest.mark.parametrize(
