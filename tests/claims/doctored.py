@@ -236,3 +236,14 @@ def replaced(registry, name, part):
     finally:
         registry.remove(name)
         registry.add(name, usual)
+
+
+def warmed_up(*, post=0.12, warmed=0.85, pre=0.96):
+    """Train accuracy of encoders by placement and warm-up."""
+
+    def figures(config):
+        if config.model.placement == "pre":
+            return {"train_acc": pre}
+        return {"train_acc": warmed if config.schedule.warmup_steps else post}
+
+    return figures

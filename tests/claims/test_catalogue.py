@@ -99,8 +99,24 @@ FROZEN = [
     ("C18", "small", "LN error, B=2 − B=32", -INF, 0.01, "mean"),
     ("C20", "small", "no norm, variance per block", 1.9, 2.1, "geomean"),
     ("C20", "small", "BN, straightness R²", 0.98, INF, "min"),
+    ("C21", "small", "mask, LayerNorm", 0, 0, "max"),
+    ("C21", "small", "mask, RMSNorm", 0, 0, "max"),
+    ("C21", "small", "mask, BN over real tokens alone", 0, 0, "max"),
+    ("C21", "small", "mask, BN over all tokens", 0.1, INF, "min"),
+    ("C21", "small", "no mask, LayerNorm", 0.1, INF, "min"),
+    ("C21", "small", "mask, LayerNorm, four times as much padding", -INF, 1e-06, "max"),
     ("C22", "small", "exponent, first layer", 2.98, 3.02, "mean"),
     ("C22", "small", "exponent, second layer", 2.98, 3.02, "mean"),
+    ("C23", "small", "slope, queries", 0.95, 1.05, "mean"),
+    ("C23", "small", "slope, keys", 0.95, 1.05, "mean"),
+    ("C23", "small", "ratio at L=24, post-LN", -INF, 1e-04, "geomean"),
+    ("C23", "small", "ratio at L=24, pre-LN", 0.01, INF, "geomean"),
+    ("C23", "small", "ratio at L=24, DeepNorm", 0.1, INF, "geomean"),
+    ("C24", "small", "slope, post-LN", -0.25, 0.25, "mean"),
+    ("C24", "small", "slope, pre-LN", -0.65, -0.35, "mean"),
+    ("C25", "small", "train accuracy, post-LN without warm-up", -INF, 0.5, "mean"),
+    ("C25", "small", "what warm-up adds, post-LN", 0.4, INF, "mean"),
+    ("C25", "small", "train accuracy, pre-LN without warm-up", 0.9, INF, "mean"),
     ("C26", "small", "variance of q·k over d, d=16", 0.95, 1.05, "mean"),
     ("C26", "small", "variance of q·k over d, d=64", 0.95, 1.05, "mean"),
     ("C26", "small", "variance of q·k over d, d=512", 0.95, 1.05, "mean"),
@@ -134,7 +150,10 @@ FIGURES = {
     "C04": ["exact"],
     "C05": ["output", "gradient"],
     "C20": ["factor", "straightness"],
+    "C21": ["ln", "rms", "bn_masked", "bn", "no_mask", "ln_longer"],
     "C22": ["first_layer", "second_layer"],
+    "C23": ["query", "key", "post", "pre", "deepnorm"],
+    "C24": ["post", "pre"],
     "C26": [
         *("variance_16", "variance_64", "variance_512"),
         *("over_model_quarter", "over_model_half", "taken_unscaled", "taken_scaled"),
@@ -162,10 +181,9 @@ def test_gates_of_degradation_are_the_diagnoses():
     assert bounds["C15", "small", "cosine of samples after epoch 1"] == (-INF, COLLAPSED_COSINE)
 
 
-def test_there_are_so_many_claims_of_which_one_has_no_gate():
-    ids = [*(f"C{i:02}" for i in range(1, 21)), "C22", "C26"]
-    assert list(CLAIMS) == list(claim_ids()) == ids
-    assert len(CLAIMS) == len(ids)
+def test_there_are_twenty_six_claims_of_which_one_has_no_gate():
+    assert list(CLAIMS) == list(claim_ids()) == [f"C{i:02}" for i in range(1, 27)]
+    assert len(CLAIMS) == 26
     assert all(CLAIMS[name].id == name for name in CLAIMS)
     gated = [c.id for c in CLAIMS.values() if any(m.gate for m in c.small.measures)]
     assert [c for c in CLAIMS if c not in gated] == ["C19"]

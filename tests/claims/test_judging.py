@@ -22,6 +22,7 @@ from tests.claims.doctored import (
     replaced,
     small_batch,
     usable,
+    warmed_up,
     write_run,
 )
 
@@ -101,6 +102,10 @@ CASES = [
     ("C18", small_batch(bn=0.019), "FAIL"),
     ("C18", small_batch(gn=0.011), "FAIL"),
     ("C18", small_batch(ln=0.011), "FAIL"),
+    ("C25", warmed_up(), "PASS"),
+    ("C25", warmed_up(post=0.51, warmed=0.99), "FAIL"),
+    ("C25", warmed_up(warmed=0.51), "FAIL"),
+    ("C25", warmed_up(pre=0.89), "FAIL"),
 ]
 
 
