@@ -11,6 +11,7 @@ from normlab.analysis.cells import cells_of, distinct_runs
 from normlab.analysis.keys import DEPTH
 from normlab.analysis.variants import variant_keys, variants_of, with_looks
 from normlab.errors import RecordError
+from normlab.measurement import by_block
 from normlab.runs import read_table
 from normlab.vocabulary import FINAL
 
@@ -19,7 +20,7 @@ _COLUMNS = (*_LOOKS, "place", "layer", "share")
 
 
 def gradient_shares(frame: DataFrame, depth: Any) -> DataFrame:
-    """δ of every hidden layer over δ of the last one, of the arms at one depth.
+    """δ of every hidden layer, or block, over δ of the last one, of the arms at one depth.
 
     A row for each variant, `place` (init or end) and layer; `share` is the geometric mean over the
     runs in which neither is 0. Without rows where no run's tables hold a gradient.
@@ -47,10 +48,10 @@ def _of_run(looks: dict[str, Any], folder: Path) -> list[DataFrame]:
     """The rows of one run, at init and at the end; none where its tables cannot be read."""
     try:
         table = read_table(folder, "layers")
-        measured = table.dropna(subset=["delta_rms"])
+        measured = by_block(table.dropna(subset=["delta_rms"]))
     except (RecordError, KeyError):
         return []
-    hidden = measured[measured["layer"] < table["layer"].max()]
+    hidden = measured[measured["layer"] < measured["layer"].max()]
     parts = []
     for place, step in (("init", hidden["step"].min()), ("end", hidden["step"].max())):
         rows = hidden[hidden["step"] == step].sort_values("layer")

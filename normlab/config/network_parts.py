@@ -186,6 +186,11 @@ class Model(Part):
         """The different numbers of its hidden layers' channels or units, from the input."""
         return (self.width,)
 
+    @property
+    def hidden_layers(self) -> int:
+        """How many layers stand one after the other before the output layer."""
+        return self.depth - 1
+
     def build(self, config: "Config", shape: tuple[int, int, int], classes: int) -> "nn.Module":
         """The network for images of a shape [C, H, W], with PyTorch's own initialization."""
         raise NotImplementedError

@@ -13,6 +13,9 @@ from normlab.config import PROBES
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
+# Where tokens are alike, an encoder's queries and keys get no gradient, whatever reaches the other
+# layers of their block: they have no part in its means.
+_ASIDE = ("query", "key")
 # Of all blocks, in which a role has to be.
 _MOST = 0.6
 
@@ -30,7 +33,7 @@ def by_block(layers: "DataFrame") -> "DataFrame":
     spans decades; blocks without one of those are left out. What lies outside of blocks, but for
     the last layer, is left out, too. A role that is exactly 0 in some block, such as what lies
     within a branch whose last weight begins at 0, is left out of a step's geometric means unless
-    all roles are.
+    all roles are. Of an encoder's queries and keys only what their attention shows is in it.
     """
     import pandas
 
@@ -38,6 +41,9 @@ def by_block(layers: "DataFrame") -> "DataFrame":
         return layers
     probes = [str(name) for name in layers if name in PROBES]
     inside = _comparable(layers[layers["block"].notna()])
+    of_layers = [name for name in probes if PROBES[name].role is None]
+    aside = inside["role"].isin(_ASIDE)
+    inside = inside.assign(**{name: inside[name].mask(aside) for name in of_layers})
     logarithmic = [name for name in probes if PROBES[name].logarithmic]
     inside = inside.assign(**{name: _logarithms(inside, name) for name in logarithmic})
     means = inside.groupby(["step", "block"], as_index=False)[probes].mean()

@@ -18,6 +18,7 @@ from normlab.measurement.figures import CLEAR_GAP, TRAINED_SKILL, Figure, Figure
 from normlab.measurement.states import (
     COLLAPSED_CENTRED_COSINE,
     COLLAPSED_COSINE,
+    COLLAPSED_DISTANCE,
     EXPLODING_RATIO,
     VANISHING_RATIO,
     State,
@@ -237,7 +238,7 @@ def _cropped(f: Figures) -> Iterable[Way]:
 
 def _ratio(f: Figures, state: State) -> Figure:
     if state.diagnosis is None:  # without a hidden layer there is nothing to measure
-        return None if f.config.model.depth > 1 else math.nan
+        return None if f.config.model.hidden_layers else math.nan
     if math.isnan(state.ratio):  # δ itself is not finite, or 0 in every layer
         return {"exploding": math.inf, "vanishing": 0.0}.get(state.diagnosis, math.nan)
     return state.ratio
@@ -256,12 +257,12 @@ def _end_above(f: Figures, ratio: float) -> Fact:
 
 
 def _exploding_at_init(f: Figures) -> Iterable[Way]:
-    if not f.config.norm.normalizes:
+    if not f.normalizes:
         yield (_init_above(f, EXPLODING_RATIO),)
 
 
 def _exploding_forward(f: Figures) -> Iterable[Way]:
-    if f.config.norm.normalizes:
+    if f.normalizes:
         return
     loss = _over(f.loss_init, f.chance_loss)
     yield (above("loss at init over that of chance", loss, EXPLODED_LOSS, PROBE_LOSS),)
@@ -273,7 +274,7 @@ def _vanishing_at_init(f: Figures) -> Iterable[Way]:
 
 def _alike(f: Figures) -> Fact:
     cosine = f.init.cosine
-    measured = cosine if not math.isnan(cosine) or f.config.model.depth == 1 else None
+    measured = cosine if not math.isnan(cosine) or not f.config.model.hidden_layers else None
     return above("samples' mean cosine at init", measured, COLLAPSED_COSINE, "sample_cosine")
 
 
@@ -281,6 +282,16 @@ def _alike_less(f: Figures, threshold: float) -> Fact:
     centred = None if math.isnan(f.init.centred_cosine) else f.init.centred_cosine
     less = "the same less what units have in common"
     return above(less, centred, threshold, "act_std")
+
+
+def _distance(f: Figures, when: str) -> tuple[str, Figure]:
+    distance = (f.init if when == "init" else f.end).distance
+    at = "at init" if when == "init" else "at the end"
+    return f"tokens' distance from rank 1 {at}", None if math.isnan(distance) else distance
+
+
+def _one_token(f: Figures, when: str) -> Fact:
+    return below(*_distance(f, when), COLLAPSED_DISTANCE, "rank_one_distance")
 
 
 def _deep(f: Figures, layers: int = DEEP) -> Fact:
@@ -297,6 +308,8 @@ def _collapsed_by_biases(f: Figures) -> Iterable[Way]:
 def _collapsed(f: Figures) -> Iterable[Way]:
     if f.config.norm.erases_channel_means:
         yield (below("what norm and pooling leave of a channel's mean", 0.0, 1.0),)
+    if f.config.model.of_tokens:
+        yield (_one_token(f, "init"),)
     yield _alike(f), _alike_less(f, FORGOTTEN_COSINE)
     yield _alike(f), _alike_less(f, COLLAPSED_CENTRED_COSINE), _deep(f, VERY_DEEP)
 
@@ -373,10 +386,10 @@ def _diverged_at_init(f: Figures) -> Iterable[Way]:
 
 
 def _rate_too_large(f: Figures) -> Iterable[Way]:
-    most = GROWN_BEFORE_NORM if f.config.norm.normalizes else GROWN
+    most = GROWN_BEFORE_NORM if f.normalizes else GROWN
     grown = "median ‖W‖ at the end over that at init or √width", f.weight_growth
     yield (above(*grown, most, "weight_norm"),)
-    if not f.config.norm.normalizes:
+    if not f.normalizes:
         yield (above(*_step(f), LARGE_STEP, "update_ratio"),)
     yield (
         above("dead units at the end", f.dead_end, DEAD, "dead_fraction"),
@@ -386,6 +399,9 @@ def _rate_too_large(f: Figures) -> Iterable[Way]:
         _init_above(f, FAINT_RATIO),
         below("first/last gradient at the end", _ratio(f, f.end), VANISHING_RATIO, "delta_rms"),
     )
+    if f.config.model.of_tokens:
+        apart = above(*_distance(f, "init"), COLLAPSED_DISTANCE, "rank_one_distance")
+        yield apart, _one_token(f, "end")
 
 
 def _fall(f: Figures) -> tuple[str, Figure]:
@@ -426,7 +442,7 @@ def _still_falling(f: Figures) -> Iterable[Way]:
 
 
 def _exploding_behind_norm(f: Figures) -> Iterable[Way]:
-    if f.config.norm.normalizes:
+    if f.normalizes:
         yield _deep(f), _init_above(f, EXPLODING_RATIO)
 
 

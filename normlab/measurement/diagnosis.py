@@ -15,6 +15,7 @@ from normlab.measurement.sentences import (
     sentence_of_cause,
     sentence_of_divergence,
     sentence_of_failure,
+    sentence_of_queries,
     sentence_of_success,
 )
 from normlab.measurement.states import NOTHING_MEASURED, State, snapshot_steps, state_at
@@ -86,6 +87,7 @@ def diagnose(
         *(scores["train_acc"], chance, ending.step, scores["test_acc"]), figures.label_noise
     )
     diagnosis, reason = _diagnosis_and_reason(ending, learned, init, end, found)
+    reason = f"{reason}{sentence_of_queries(init)}"
     return Diagnosed(
         *(diagnosis, reason, scores, init, first_epoch, end, found.cause),
         [fact.to_plain() for fact in found.evidence],

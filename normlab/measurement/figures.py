@@ -131,7 +131,12 @@ class Figures:
     @property
     def layers_without_skips(self) -> int:
         """How many hidden layers the gradient passes one after the other without a way around."""
-        return 1 if self.config.model.residual else self.config.model.depth - 1
+        return 1 if self.config.model.residual else self.config.model.hidden_layers
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether anything in the network normalizes activations."""
+        return self.config.norm.normalizes and self.config.model.uses_norm
 
 
 def figures_of(

@@ -29,6 +29,8 @@ USUAL_EPS = 1e-3
 # ‖W‖/√width at init of He's scheme is 1.4; 2.8 in a CNN, whose last stage is four times as wide.
 LARGE_GAIN = 6.0
 ENOUGH_FOR_A_MEAN = 16
+# Placements of an encoder's norms that want warm-up (Xiong et al. 2020), or have none.
+BEHIND_SKIPS = ("post", "none")
 
 
 def remedies(cause: str, figures: Figures) -> list[str]:
@@ -56,8 +58,13 @@ def to_measure(config: Config) -> str:
     """The override with which a run's cause can be told."""
     if not config.probes.measure:
         return "probes=verdict"
-    needed = _leaves(("probes=verdict",))["probes.measure"]
-    return f"probes.measure=[{','.join(dict.fromkeys([*config.probes.measure, *needed]))}]"
+    verdict, probes = _leaves(("probes=verdict",)), config.probes
+    layers = dict.fromkeys([*probes.measure, *verdict["probes.measure"]])
+    tokens = dict.fromkeys([*probes.tokens, *verdict["probes.tokens"]])
+    words = [f"probes.measure=[{','.join(layers)}]"]
+    if config.model.of_tokens and len(tokens) > len(probes.tokens):
+        words.append(f"probes.tokens=[{','.join(tokens)}]")
+    return " ".join(words)
 
 
 def _default(figures: Figures, key: str) -> Any:
@@ -117,7 +124,18 @@ def _slower(f: Figures) -> list[str]:
         return [*(back for name in raised for back in _back(f, f"schedule.{name}")), *rates]
     momentum = getattr(f.config.optimizer, "momentum", 0) > STABLE_MOMENTUM
     calmer = _back(f, "optimizer.momentum") if momentum else []
-    return [*_scaled_back(f), *([*rates, *calmer] if far else [*calmer, *rates])]
+    slower = [*rates, *calmer] if far else [*calmer, *rates]
+    return [*_norms_before(f), *_scaled_back(f), *slower, *_warmed_up(f)]
+
+
+def _warmed_up(f: Figures) -> list[str]:
+    """A rate that begins small, where an encoder's norms stand behind its skips: Xiong et al.
+    (2020) trace it to the last layers' gradients at init."""
+    long = f.ending.step // 2
+    warmup = getattr(f.config.schedule, "warmup_steps", long)
+    if not (f.config.model.of_tokens and _norms_before(f)) or warmup >= long:
+        return []
+    return [f"schedule.warmup_steps={long}"]
 
 
 def _scaled_back(f: Figures) -> list[str]:
@@ -216,12 +234,24 @@ def _around_layers(f: Figures) -> list[str]:
 def _skips(f: Figures) -> list[str]:
     # A skip leads around a hidden layer that follows another.
     model = f.config.model
-    return [] if model.residual or model.depth < 3 else ["model.residual=true"]
+    if model.residual or model.hidden_layers < 2:
+        return []
+    return [" ".join(["model.residual=true", *_norms_before(f)])]
+
+
+def _norms_before(f: Figures) -> list[str]:
+    """Pre-LN, which needs no warm-up, in an encoder whose norms stand behind skips, or nowhere."""
+    model = f.config.model
+    return ["model.placement=pre"] if getattr(model, "placement", "pre") in BEHIND_SKIPS else []
 
 
 def _normalized(f: Figures) -> list[str]:
     """BatchNorm, with skips where it alone would not do; LayerNorm where batches are too small."""
     config = f.config
+    if config.model.of_tokens:  # LayerNorm over a token is what encoders are made with
+        lacking = [] if config.norm.normalizes else ["norm=ln"]
+        placed = [] if config.model.uses_norm else _norms_before(f)
+        return [" ".join([*lacking, *placed])] if lacking or placed else []
     if config.norm.over_batch:
         return []
     if not config.model.spatial and config.training.batch_size < ENOUGH_FOR_A_MEAN:
@@ -249,6 +279,8 @@ def _against_exploding(f: Figures) -> list[str]:
     if model.residual:  # De & Smith 2020: branches scaled by 1/√L keep the stream's size
         gain = min(gain, math.ceil(10 / math.sqrt(model.depth)) / 10)
     gains = [f"model.init_gain={gain:g}"] if gain < model.init_gain else []
+    if model.of_tokens:
+        return [*norm, *gains, *_skips(f)]
     # A convolutional branch has two layers, whose gains multiply.
     return [*norm, *gains] if model.residual and model.spatial else [*gains, *norm, *_skips(f)]
 

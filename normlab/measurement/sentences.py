@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from normlab.measurement.figures import CLEAR_GAP, TRAINED_SKILL, skill
-from normlab.measurement.states import State
+from normlab.measurement.states import COLLAPSED_DISTANCE, VANISHING_RATIO, State
 from normlab.text import capitalized, percent, plural
 from normlab.vocabulary import CAUSES
 
@@ -112,39 +112,55 @@ def sentence_of_divergence(step: int, init: State, end: State) -> str:
     return f"{sentence}; at step {end.step} {described(end)}." if end.diagnosis else f"{sentence}."
 
 
+def sentence_of_queries(init: State) -> str:
+    """Of attention that does not learn where to look; empty where queries get their gradient."""
+    if not init.query_share < VANISHING_RATIO:
+        return ""
+    return (
+        f" Queries are starved of gradient at init: in block {init.query_block} ‖∂W_Q‖ is "
+        f"{init.query_share:.2g} of ‖∂W_V‖."
+    )
+
+
 def described(state: State) -> str:
     """A state as half a sentence with its figures."""
     # Fitted to the interior layers, it may point the other way than the ratio, and then explains
     # nothing.
     agrees = (state.factor > 1) == (state.ratio > 1) and state.ratio > 0
     agrees &= math.isfinite(state.factor) and math.isfinite(state.ratio)
-    factor = f", ×{state.factor:.3g} per layer towards the input" if agrees else ""
-    of_last = f"layer 1 gets {_multiple_of(state.ratio)} layer {state.last or state.hidden}'s"
-    beyond = f", and {_up_to_layer(state.worst)}" if state.worst else ""
+    factor = f", ×{state.factor:.3g} per {state.unit} towards the input" if agrees else ""
+    unit, multiple = state.unit, _multiple_of(state.ratio)
+    of_last = f"{unit} 1 gets {multiple} {unit} {state.last or state.hidden}'s"
+    beyond = f", and {_up_to(state.worst, unit)}" if state.worst else ""
     match state.diagnosis:
         case "vanishing" if state.worst == state.hidden:
-            return f"no gradient is left: it is 0 in all {state.hidden} hidden layers"
+            return f"no gradient is left: it is 0 in all {state.hidden} hidden {unit}s"
         case "vanishing" if math.isinf(state.ratio):
             return (
-                f"the last hidden layer, {state.hidden}, is dead: no gradient reaches it, "
-                "though some reaches layer 1"
+                f"the last hidden {unit}, {state.hidden}, is dead: no gradient reaches it, "
+                f"though some reaches {unit} 1"
             )
         case "vanishing":
             return f"the gradient vanishes{factor}: {of_last}{beyond and f'{beyond} less than 1%'}"
         case "exploding" if math.isnan(state.ratio):
-            return f"the gradient explodes: it is not finite up to layer {state.worst}"
+            return f"the gradient explodes: it is not finite up to {unit} {state.worst}"
         case "exploding":
             return (
                 f"the gradient explodes{factor}: {of_last}"
                 f"{beyond and f'{beyond} more than 100 times'}"
             )
+        case "collapsed" if state.distance < COLLAPSED_DISTANCE:
+            return (
+                f"attention forgets which token is which: from {unit} {state.worst} on, all tokens "
+                f"of a sample are next to the same (distance from rank 1 {state.distance:.2g})"
+            )
         case "collapsed":
             return (
-                f"the layers forget the input: from layer {state.worst} on, different samples' "
+                f"the layers forget the input: from {unit} {state.worst} on, different samples' "
                 f"activations are nearly parallel (mean cosine {state.cosine:.4f})"
             )
         case "healthy" if state.hidden == 1:
-            return "the gradient reaches the one hidden layer"
+            return f"the gradient reaches the one hidden {unit}"
     return f"the gradient neither vanishes nor explodes ({of_last})"
 
 
@@ -152,5 +168,5 @@ def _multiple_of(ratio: float) -> str:
     return f"{ratio:.2g} of" if ratio < 1 else f"{ratio:.{2 if ratio < 10 else 3}g} times"
 
 
-def _up_to_layer(worst: int) -> str:
-    return "layer 1" if worst == 1 else f"layers 1–{worst}"
+def _up_to(worst: int, unit: str) -> str:
+    return f"{unit} 1" if worst == 1 else f"{unit}s 1–{worst}"

@@ -118,6 +118,11 @@ class Encoder(Model):
         return f"{plain}{self.placed[self.placement]}"
 
     @property
+    def hidden_layers(self) -> int:
+        # The embedding; of each block value, attention output and the two of feed-forward.
+        return 1 + 4 * self.depth
+
+    @property
     def uses_norm(self) -> bool:
         return self.placement != "none"
 

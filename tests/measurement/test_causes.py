@@ -31,6 +31,13 @@ def alike(cosine: float, centred: float) -> Any:
 
 
 FAINT = state(ratio=0.009)
+ENCODER = ("model=encoder", "model.depth=12", "norm=ln")
+
+
+def tokens(distance: float, step: int = 0) -> Any:
+    return state(step=step, distance=distance, unit="block")
+
+
 NOISY, ONLY_NOISE = ("data.label_noise=0.5",), ("data.label_noise=1",)
 # Settings, the figures that show a cause, and figures just on the other side of its threshold.
 CASES: list[tuple[str, tuple[str, ...], dict[str, Any], dict[str, Any]]] = [
@@ -58,6 +65,15 @@ CASES: list[tuple[str, tuple[str, ...], dict[str, Any], dict[str, Any]]] = [
     (
         *("memorizes", ("data.label_noise=0.06",), {"train_skill": 1.0, "test_skill": 0.94}),
         {"train_skill": 1.0, "test_skill": 0.96},
+    ),
+    ("collapsed", ENCODER, {"init": tokens(0.9e-4)}, {"init": tokens(1.1e-4)}),
+    (
+        *("rate_too_large", ENCODER, {"init": tokens(0.02), "end": tokens(0.9e-4, 10)}),
+        {"init": tokens(0.02), "end": tokens(1.1e-4, 10)},
+    ),
+    (
+        *("exploding_at_init", (*ENCODER, "model.placement=none")),
+        *({"init": state(step=0, ratio=101.0)}, {"init": state(step=0, ratio=99.0)}),
     ),
     ("label_noise", NOISY, {"train_skill": 0.46}, {"train_skill": 0.24}),
     (

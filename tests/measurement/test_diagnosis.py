@@ -8,6 +8,7 @@ from pandas import DataFrame
 from normlab.config import Config, compose
 from normlab.measurement import TrainingEnd, diagnose
 from normlab.measurement.diagnosis import TRAINED_SKILL
+from normlab.measurement.remedies import to_measure
 from normlab.training import Measurement
 from tests.conftest import TINY
 from tests.measurement.layer_tables import snapshot
@@ -170,6 +171,13 @@ def test_what_was_not_measured_is_named() -> None:
     measured_all = compose([advice]).probes.measure
     assert set(compose(["probes=verdict"]).probes.measure) <= set(measured_all)
     assert set(DEFAULT.probes.measure) <= set(measured_all)
+
+
+def test_what_was_not_measured_of_tokens_is_named() -> None:
+    config = compose(["model=encoder", "norm=ln", "probes.tokens=[logit_std]"])
+    words = to_measure(config).split()
+    assert compose(["model=encoder", *words]).probes.tokens == compose([]).probes.tokens
+    assert not [w for w in to_measure(compose(["probes.tokens=[]"])).split() if "tokens" in w]
 
 
 def test_a_cause_its_evidence_and_advice() -> None:

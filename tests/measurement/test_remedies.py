@@ -10,6 +10,7 @@ from normlab.measurement.remedies import remedies
 from normlab.vocabulary import CAUSES
 from tests.measurement.failing import composed, figures
 
+ENCODER = "model=encoder model.depth=12 norm=ln optimizer=adam"
 SMALL = {"ending": TrainingEnd("finished", 165, 10, 1, 10_000)}  # two samples an epoch
 
 
@@ -31,6 +32,29 @@ SMALL = {"ending": TrainingEnd("finished", 165, 10, 1, 10_000)}  # two samples a
         ("rate_too_small", "schedule=onecycle schedule.rise=0.999", {}, "lr=1, lr=0.3"),
         ("rate_too_large", "optimizer.lr=5", {}, "lr=0.1, lr=0.03"),
         ("rate_too_large", "optimizer.lr=0.1", {}, "lr=0.01, lr=0.003"),
+        (
+            *("rate_too_large", f"{ENCODER} model.placement=post optimizer.lr=4e-3", {}),
+            "model.placement=pre, lr=0.001, lr=0.0003, schedule.warmup_steps=82",
+        ),
+        (
+            "rate_too_large",
+            f"{ENCODER} model.placement=post optimizer.lr=4e-3 schedule.warmup_steps=82",
+            *({}, "model.placement=pre, lr=0.001, lr=0.0003"),
+        ),
+        ("rate_too_large", f"{ENCODER} optimizer.lr=4e-3", {}, "lr=0.001, lr=0.0003"),
+        ("collapsed", f"{ENCODER} model.residual=false", {}, "model.residual=true"),
+        (
+            *("collapsed", f"{ENCODER} model.residual=false model.placement=post", {}),
+            "model.residual=true model.placement=pre",
+        ),
+        (
+            *("exploding_at_init", f"{ENCODER} norm=none model.placement=none", {}),
+            "norm=ln model.placement=pre, model.init_gain=0.3",
+        ),
+        (
+            *("exploding_at_init", f"{ENCODER} norm=none", {}),
+            "norm=ln, model.init_gain=0.3",
+        ),
         ("rate_too_large", "optimizer.momentum=0.995", {}, "optimizer.momentum=0.9, lr=0.01"),
         ("rate_too_large", "optimizer.momentum=0.995 optimizer.lr=5", {}, "lr=0.1, lr=0.03"),
         (
@@ -131,7 +155,14 @@ def test_advice(cause: str, overrides: str, changes: dict[str, Any], expected: s
     assert remedies(cause, figures(*overrides.split(), **changes))[: len(wanted)] == wanted
 
 
+def test_warm_up_is_advised_where_there_is_none() -> None:
+    warm = figures(*f"{ENCODER} model.placement=post schedule.warmup_steps=82".split())
+    assert not [words for words in remedies("rate_too_large", warm) if "warmup" in words]
+
+
 SETTINGS = [
+    "model=encoder norm=ln model.placement=post model.residual=false optimizer=adam",
+    "model=encoder norm=none model.placement=none model.init_gain=2",
     "",
     "norm=bn",
     "norm=ln model.residual=true",

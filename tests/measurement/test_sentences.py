@@ -10,6 +10,7 @@ from normlab.measurement.sentences import (
     described,
     sentence_of_divergence,
     sentence_of_failure,
+    sentence_of_queries,
     sentence_of_success,
 )
 from normlab.measurement.states import NOTHING_MEASURED, State
@@ -18,6 +19,7 @@ HEALTHY = State(10, "healthy", 0.9, 0.531, 0.5, 6, 0)
 VANISHING = State(10, "vanishing", 0.01, 1e-10, 0.5, 6, 4)
 EXPLODING = State(0, "exploding", 3.0, 1234.5, 0.5, 6, 1)
 COLLAPSED = State(10, "collapsed", 1.0, 1.0, 0.99912, 6, 3)
+ONE_TOKEN = replace(HEALTHY, diagnosis="collapsed", unit="block", worst=3, distance=1.52e-7)
 HALF = Learned(0.53, 0.1, 10)
 
 
@@ -30,6 +32,21 @@ HALF = Learned(0.53, 0.1, 10)
             VANISHING,
             "the gradient vanishes, ×0.01 per layer towards the input: layer 1 gets 1e-10 of layer "
             "6's, and layers 1–4 less than 1%",
+        ),
+        (
+            ONE_TOKEN,
+            "attention forgets which token is which: from block 3 on, all tokens of a sample are "
+            "next to the same (distance from rank 1 1.5e-07)",
+        ),
+        (
+            replace(COLLAPSED, unit="block", distance=0.2),
+            "the layers forget the input: from block 3 on, different samples' activations are "
+            "nearly parallel (mean cosine 0.9991)",
+        ),
+        (
+            replace(VANISHING, unit="block"),
+            "the gradient vanishes, ×0.01 per block towards the input: block 1 gets 1e-10 of block "
+            "6's, and blocks 1–4 less than 1%",
         ),
         (
             State(0, "vanishing", math.nan, math.nan, 0.5, 6, 6),
@@ -168,3 +185,12 @@ def test_skill_is_the_share_of_the_way_from_chance_to_perfect() -> None:
     assert Learned(0.1, 0.1, 1).skill == 0
     assert Learned(0.55, 0.1, 1).skill == pytest.approx(0.5)
     assert Learned(1.0, 0.1, 1).skill == 1
+
+
+def test_starved_queries_are_said() -> None:
+    said = sentence_of_queries(replace(HEALTHY, query_share=2.8e-4, query_block=12))
+    assert said == (
+        " Queries are starved of gradient at init: in block 12 ‖∂W_Q‖ is 0.00028 of ‖∂W_V‖."
+    )
+    for share in (0.0101, math.nan):
+        assert sentence_of_queries(replace(HEALTHY, query_share=share)) == ""

@@ -6,9 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas import DataFrame, concat
 
-from normlab.measurement import COLLAPSED_COSINE, EXPLODING_RATIO, VANISHING_RATIO
+from normlab.measurement import (
+    COLLAPSED_COSINE,
+    EXPLODING_RATIO,
+    VANISHING_RATIO,
+    by_block,
+)
 from normlab.measurement.states import gradient_factor, gradient_ratio, snapshot_steps, state_at
-from tests.measurement.layer_tables import snapshot
+from tests.measurement.layer_tables import blocks, snapshot
 
 
 @given(
@@ -152,3 +157,58 @@ def test_the_thresholds_are_a_hundredth_a_hundred_and_99_percent(
     first: float, cosine: float, expected: str
 ) -> None:
     assert state_at(snapshot(0, [first, 1.0], cosine), 0).diagnosis == expected
+
+
+# --------------------------------------------------------------------------------- blocks
+
+
+def test_an_encoder_is_judged_by_its_blocks() -> None:
+    """The embedding, the output layer and queries that get nothing have no part."""
+    layers = blocks(0, [1e-3, 0.1, 1.0, 1.0], [0.5, 0.4, 0.3, 0.2], share=1e-9)
+    state = state_at(layers, 0, residual=True)
+    assert (state.unit, state.hidden, state.last) == ("block", 4, 4)
+    assert (state.diagnosis, state.worst) == ("vanishing", 1)
+    assert state.ratio == pytest.approx(1e-3)
+    assert state.distance == 0.2
+    assert state.cosine == 0.5
+
+
+@pytest.mark.parametrize(
+    ("distances", "diagnosis", "worst"),
+    [
+        ([0.5, 0.1, 1e-2, 1.1e-4], "healthy", 0),
+        ([0.5, 0.1, 1e-2, 0.9e-4], "collapsed", 4),
+        ([0.5, 1e-7, 1e-7, 1e-7], "collapsed", 2),
+        ([1e-7, 1e-7, 1e-7, 0.1], "healthy", 0),
+        ([math.nan] * 4, "healthy", 0),  # of samples of a single token
+    ],
+)
+def test_tokens_that_became_one_are_collapsed(
+    distances: list[float], diagnosis: str, worst: int
+) -> None:
+    state = state_at(blocks(0, [1.0, 2.0, 1.0, 1.0], distances), 0)
+    assert (state.diagnosis, state.worst) == (diagnosis, worst)
+
+
+def test_a_gradient_that_is_lost_comes_before_tokens() -> None:
+    state = state_at(blocks(0, [1e-3, 1.0, 1.0], [1e-7] * 3), 0)
+    assert state.diagnosis == "vanishing"
+
+
+def test_the_block_whose_queries_are_starved_most() -> None:
+    layers = blocks(0, [1.0, 1.0, 1.0], [0.5] * 3, share=0.1)
+    layers.loc[(layers["block"] == 2) & (layers["role"] == "query"), "grad_norm"] = 1e-4
+    state = state_at(layers, 0)
+    assert (state.query_share, state.query_block) == (pytest.approx(1e-4), 2)
+    for other in (layers.drop(columns="grad_norm"), snapshot(0, [1.0, 1.0])):
+        assert math.isnan(state_at(other, 0).query_share)
+
+
+def test_what_attention_shows_is_in_a_blocks_row() -> None:
+    layers = blocks(0, [1.0, 2.0], [0.5, 0.25])
+    asks = layers["role"] == "query"
+    layers["attention_entropy"] = layers["block"].where(asks) / 10
+    path = by_block(layers)
+    assert path["attention_entropy"].tolist()[:2] == [0.1, 0.2]
+    assert path["rank_one_distance"].tolist()[:2] == [0.5, 0.25]
+    assert path["delta_rms"].tolist() == pytest.approx([1.0, 2.0, 123.0])

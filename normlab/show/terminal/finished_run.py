@@ -11,6 +11,7 @@ from rich.text import Text
 from normlab.measurement import predict
 from normlab.plugins import command
 from normlab.runs import Run, WatchedRun, short_id, why_no_trials
+from normlab.show.terminal.block_table import block_table
 from normlab.show.terminal.layer_table import layer_table
 from normlab.show.terminal.plain_tables import diagnosis_style, facts_table
 from normlab.show.terminal.strips import gradient_strips
@@ -38,8 +39,11 @@ def run_report(run: Run | WatchedRun, width: int) -> Group:
     """A run's layers, diagnosis, accuracy, where its files lie, and what to try next."""
     summary = run.summary
     parts: list[RenderableType] = [*gradient_strips(run.layers, width)]
-    measured = run.config.probed if isinstance(run, Run) else ()
-    table = layer_table(run.layers, width, measured)
+    if isinstance(run, Run):
+        tabled = block_table if run.config.model.of_tokens else layer_table
+        table = tabled(run.layers, width, run.config.probed)
+    else:
+        table = layer_table(run.layers, width)
     if table is not None:
         parts += [table, Text()]
     facts = facts_table()

@@ -27,6 +27,14 @@ class Column(NamedTuple):
     when: Literal["first", "last"] = "last"
 
 
+class Kind(NamedTuple):
+    """What a table is of: the word for what it numbers, its columns, and a note on them."""
+
+    unit: str
+    columns: Sequence[Column]
+    about: str
+
+
 # In order of importance; other probes that were measured come after these.
 COLUMNS = (
     Column("δ init", "delta_rms", "first"),
@@ -50,42 +58,60 @@ def layer_table(layers: "DataFrame", width: int, measured: Sequence[str] = ()) -
     Of the probes `measured` those of a plugin that is not loaded are told to be left out.
     None where nothing was measured.
     """
-    columns = _measured_columns(layers)
+    about = (
+        "δ: root mean square gradient at a layer's linear output; blue below 1% of the last hidden "
+        "layer's, red above 100 times it; other columns as last measured"
+    )
+    return tabulated(layers, Kind("layer", COLUMNS, about), width, measured)
+
+
+def tabulated(
+    layers: "DataFrame", kind: Kind, width: int, measured: Sequence[str] = ()
+) -> Group | None:
+    """The same of what `kind` says: layers, or blocks in their place."""
+    columns = _measured_columns(layers, kind.columns)
     if not columns or layers.empty:
         return None
     names = layers.drop_duplicates("layer").set_index("layer")["name"].sort_index()
-    rows = _folded(len(names))
-    room = width - 7 - max(len(name) for name in names) - 2
+    rows = folded(len(names))
+    longest = max(len(name) for name in names) if kind.unit == "layer" else 0
+    room = width - 7 - longest - 2
     shown = columns[: max(2, room // COLUMN_WIDTH)]
-    notes = [
-        "δ: root mean square gradient at a layer's linear output; blue below 1% of the last hidden "
-        "layer's, red above 100 times it; other columns as last measured",
-    ]
+    notes = [kind.about]
     if len(rows) < len(names):
-        notes.append(f"{len(rows)} of {len(names)} layers shown, all are in layers.parquet")
+        notes.append(f"{len(rows)} of {len(names)} {kind.unit}s shown, all are in layers.parquet")
     if len(shown) < len(columns):
         left_out = ", ".join(column.head for column in columns[len(shown) :])
         notes.append(f"left out for width: {left_out}")
     if absent := [probe for probe in measured if probe not in PROBES]:
         notes.append(f"left out without its plugin (--plugin FILE_OR_MODULE): {', '.join(absent)}")
-    return Group(_drawn(layers, names, shown, rows), *dimmed(notes))
+    return Group(_drawn(layers, names, shown, (kind.unit, rows)), *dimmed(notes))
 
 
-def _measured_columns(layers: "DataFrame") -> list[Column]:
+def _measured_columns(layers: "DataFrame", ordered: Sequence[Column]) -> list[Column]:
     """The columns for what was measured; one snapshot has no end."""
-    known = {column.probe for column in COLUMNS}
+    known = {column.probe for column in ordered}
     others = [Column(p.label, name) for name, p in PROBES.items() if name not in known]
-    several = "delta_rms" in layers and layers.dropna(subset=["delta_rms"])["step"].nunique() > 1
-    end_of = None if several else Column("δ end", "delta_rms")
-    return [column for column in (*COLUMNS, *others) if column.probe in layers and column != end_of]
+    begun = {c.probe for c in ordered if c.when == "first" and c.probe in layers}
+    once = {name for name in begun if layers.dropna(subset=[name])["step"].nunique() < 2}
+    return [
+        column
+        for column in (*ordered, *others)
+        if column.probe in layers and not (column.probe in once and column.when == "last")
+    ]
 
 
 def _drawn(
-    layers: "DataFrame", names: "Values[str]", columns: Sequence[Column], rows: Sequence[int]
+    layers: "DataFrame",
+    names: "Values[str]",
+    columns: Sequence[Column],
+    numbered: tuple[str, Sequence[int]],
 ) -> Table:
+    unit, rows = numbered
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column("layer", justify="right")
-    table.add_column("", no_wrap=True)
+    table.add_column(unit, justify="right")
+    if unit == "layer":
+        table.add_column("", no_wrap=True)
     for column in columns:
         table.add_column(Text(column.head), justify="right", no_wrap=True)
     values = [_values(layers, column).reindex(names.index) for column in columns]
@@ -99,7 +125,9 @@ def _drawn(
                 of_last = found.loc[compared.get(layer, last_hidden)]
                 style = ratio_style(value / of_last) if of_last else "blue"
             cells.append(Text(number(value), style=style))
-        table.add_row(str(layer), Text(names.loc[layer]), *cells)
+        name = names.loc[layer]
+        number_ = [str(layer)] if unit == "layer" else []  # a block's name has its number
+        table.add_row(*number_, Text(name.removeprefix(f"{unit} ")), *cells)
     return table
 
 
@@ -119,7 +147,7 @@ def _values(layers: "DataFrame", column: Column) -> Any:
     return by_layer.first() if column.when == "first" else by_layer.last()
 
 
-def _folded(count: int) -> list[int]:
+def folded(count: int) -> list[int]:
     """The layers to show: all, or the first and last few and evenly spread ones between."""
     if count <= FOLDED_ROWS + 4:
         return list(range(1, count + 1))
