@@ -9,7 +9,7 @@ import torch
 from normlab.config import compose
 from normlab.training import Checkpoint, Ended, Evaluation, Measurement, Started, train
 from normlab.training import session as sessions
-from tests.conftest import TINY
+from tests.conftest import TINY, TINY_DATA
 
 CNN = (*TINY, "data.size=8", "model=cnn", "model.depth=8", "model.width=4")
 
@@ -21,6 +21,10 @@ CONFIGS = {
     "weight norm": (*TINY, "norm=wn", "optimizer.momentum=0"),
     "noise": (*TINY, "norm.noise=0.5"),
     "clipped": (*TINY, "training.clip_norm=0.1"),
+    "encoder": (
+        *(*TINY_DATA, "data.padding=0.5", "optimizer=adam", "training.epochs=1"),
+        *("model=encoder", "model.depth=1", "model.width=8", "model.heads=2"),
+    ),
     "cnn": (*CNN, "model.residual=true", "model.shortcut=B"),
     "augmented": (
         *(*CNN, "data=digits", "data.crop_padding=1", "data.flip=true"),

@@ -11,6 +11,10 @@ from tests.conftest import TINY_DATA
 
 CPU = torch.device("cpu")
 TINY_CNN = (*TINY_DATA, "data.size=8", "model=cnn", "model.depth=8", "model.width=4")
+TINY_ENCODER = (
+    *(*TINY_DATA, "data.padding=0.5", "data.padding_content=noise"),
+    *("model=encoder", "model.depth=2", "model.width=8", "model.heads=2"),
+)
 
 
 def events_of(config: Config) -> tuple[list[Any], Ended]:

@@ -17,6 +17,7 @@ from tests.conftest import TINY
 from tests.training.small_trainings import (
     CPU,
     TINY_CNN,
+    TINY_ENCODER,
     equal_weights,
     evaluations,
     events_of,
@@ -70,7 +71,9 @@ def test_equals_the_textbook_loop(overrides: tuple[str, ...]) -> None:
     assert logged[0] == pytest.approx(norms[0], rel=1e-12)
 
 
-@pytest.mark.parametrize("overrides", [TINY, TINY_CNN, (*TINY_CNN, "model.residual=true")])
+@pytest.mark.parametrize(
+    "overrides", [TINY, TINY_CNN, (*TINY_CNN, "model.residual=true"), TINY_ENCODER]
+)
 def test_equals_the_textbook_loop_bit_for_bit_where_its_update_is_fused(
     overrides: tuple[str, ...],
 ) -> None:
@@ -82,7 +85,7 @@ def test_equals_the_textbook_loop_bit_for_bit_where_its_update_is_fused(
         assert values == pytest.approx(norms[step], rel=1e-14)
 
 
-@pytest.mark.parametrize("overrides", [TINY, TINY_CNN, (*TINY, "norm=wn")])
+@pytest.mark.parametrize("overrides", [TINY, TINY_CNN, (*TINY, "norm=wn"), TINY_ENCODER])
 def test_measuring_does_not_change_training(overrides: tuple[str, ...]) -> None:
     _, bare = events_of(compose([*overrides, "probes=none"]))
     everything = ["probes.snapshots=99", "probes.grad_norm_steps=99"]
@@ -126,8 +129,8 @@ def test_progress_comes_between_measurements() -> None:
     assert all(math.isfinite(event.batch_loss) for event in progress)
 
 
-@pytest.mark.parametrize("norm", ["none", "bn", "ln", "gn", "in", "rms", "wn"])
-@pytest.mark.parametrize("model", [TINY, TINY_CNN, (*TINY_CNN, "model.block=pre")])
+@pytest.mark.parametrize("norm", ["none", "bn", "ln", "gn", "in", "rms", "wn", "dyt"])
+@pytest.mark.parametrize("model", [TINY, TINY_CNN, (*TINY_CNN, "model.block=pre"), TINY_ENCODER])
 def test_every_norm_learns(norm: str, model: tuple[str, ...]) -> None:
     """A few steps on one full batch lower its loss."""
     config = compose(
