@@ -13,6 +13,7 @@ NETS: dict[str, tuple[str, ...]] = {
         *("model=resnet", "model.depth=20", "model.width=16"),
         *("data=gaussian", "data.size=28", "data.train_size=1024", "data.test_size=128"),
     ),
+    "encoder-6": ("model=encoder", "norm=ln"),
 }
 QUICK_NETS = ("mlp-30", "cnn-20")
 # Of a benched training, which nobody waits for.

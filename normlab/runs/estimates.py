@@ -26,6 +26,7 @@ class Work(NamedTuple):
     epochs: float
     samples: int  # of an epoch; 0 where only the data know
     batch_size: int
+    tokens: int  # of a sample that is cut into some; 1 otherwise, or where only the data know
 
     @classmethod
     def of(cls, config: Config) -> Self:
@@ -38,12 +39,13 @@ class Work(NamedTuple):
         return cls(
             *(config.model.name, config.data.name, config.norm.name),
             *(config.model.width, config.model.depth, max(1.0, epochs)),
-            *(samples, training.batch_size),
+            *(samples, training.batch_size, _tokens(config)),
         )
 
     def times(self, other: Self) -> float:
-        """How many times as long as another run it takes, by depth, epochs and samples."""
+        """How many times as long as another run it takes, by depth, epochs, samples and tokens."""
         samples = self.samples / other.samples if self.samples and other.samples else 1.0
+        samples *= self.tokens / other.tokens
         return samples * self.epochs / other.epochs * self.depth / other.depth
 
     def tells_of(self, other: Self) -> bool:
@@ -65,8 +67,16 @@ class Work(NamedTuple):
             + apart(self.epochs, other.epochs)
             + apart(self.samples, other.samples)
             + apart(self.batch_size, other.batch_size)
+            + apart(self.tokens, other.tokens)
             + (self.norm != other.norm)
         )
+
+
+def _tokens(config: Config) -> int:
+    shape = config.data.image_shape
+    if not (config.model.of_tokens and shape):
+        return 1
+    return math.prod(config.model.feature_maps(*shape[1:])[0])
 
 
 Known = Mapping[Work, float]  # the seconds that a run of such work took

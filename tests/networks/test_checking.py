@@ -155,6 +155,26 @@ def test_statistics_are_as_before_the_look() -> None:
     assert all(norm.num_batches_tracked == 0 and not norm.running_mean.any() for norm in norms)
 
 
+@pytest.mark.parametrize("padding", [0.0, 0.5])
+def test_a_norm_from_outside_normalizes_the_tokens_of_an_encoder(padding: float) -> None:
+    class Halved(Norm):
+        label = "halved"
+
+        def build(self, channels: int, *, spatial: bool) -> nn.Module:  # noqa: ARG002
+            return nn.LayerNorm(channels)
+
+    NORMS.add("halved", Halved)
+    overrides = [*TINY[:-3], "model=encoder", "model.depth=2", f"data.padding={padding}"]
+    shape = (SHAPE[0] + bool(padding), *SHAPE[1:])
+    try:
+        config = compose([*overrides, "norm=halved"])
+        network = build_model(config, shape, CLASSES, torch.Generator())
+    finally:
+        NORMS.remove("halved")
+    assert len([m for m in network.modules() if isinstance(m, nn.LayerNorm)]) == 5
+    assert len(weight_layers(network)) == 14
+
+
 def test_a_norm_that_builds_nothing_says_so() -> None:
     class Nothing(Norm):
         label = "nothing"

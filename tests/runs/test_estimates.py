@@ -114,3 +114,13 @@ def test_an_estimate_is_that_of_the_run_most_alike_scaled() -> None:
     assert estimate(work("model.depth=4", "data.train_size=1000"), known) == pytest.approx(4.0)
     assert estimate(work("model.depth=10", "model.width=99"), known) == pytest.approx(25.0)
     assert math.isnan(estimate(work(), {}))
+
+
+def test_an_encoder_takes_as_long_as_it_has_tokens() -> None:
+    def work(*overrides: str) -> Work:
+        return Work.of(compose(["model=encoder", "norm=ln", *overrides]))
+
+    rows = {work(): 3.0}
+    assert estimate(work("model.patch=2"), rows) == pytest.approx(6.0)  # 16 patches, 8 rows
+    assert estimate(work("model.patch=2", "model.depth=12"), rows) == pytest.approx(12.0)
+    assert estimate(work("model.placement=post", "model.patch=8"), rows) == pytest.approx(3 / 8)

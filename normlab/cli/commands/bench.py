@@ -19,7 +19,8 @@ def bench(
     nets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NETS", help="Of mlp-30, cnn-20, resnet-56 and resnet-20-28; without, all."
+            metavar="NETS",
+            help="Of mlp-30, cnn-20, resnet-56, resnet-20-28 and encoder-6; without, all.",
         ),
     ] = None,
     threads: Annotated[
