@@ -111,6 +111,8 @@ class Runtime(Settings):
 
     device: str
     threads: Annotated[int, Field(ge=1, le=1024)]
+    deterministic: bool
+    graph: Literal["auto", "on", "off"]
     checkpoint_seconds: NonNegative
 
     @field_validator("device")

@@ -178,8 +178,13 @@ class Optimizer(Part):
     def remember(self, group: ParameterGroup) -> None:
         """Give a group of parameters what the optimizer remembers before its first step."""
 
-    def update(self, group: ParameterGroup, gradients: "list[Tensor]", lr: float) -> None:
-        """One step of a group's parameters, in place."""
+    def update(
+        self, group: ParameterGroup, gradients: "list[Tensor]", lr: "float | Tensor"
+    ) -> None:
+        """One step of a group's parameters, in place.
+
+        With `runtime.graph=on` the learning rate is a scalar on the GPU, which changes in place.
+        """
         raise NotImplementedError
 
 

@@ -1,5 +1,7 @@
 """Modules of normalizations that PyTorch does not have."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,22 +28,64 @@ class UnsteadyNoise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x * (1 + self.noise / 4)
-        # A model moves it to its device, where a look at it would wait for a GPU at every step.
-        self.steps = self.steps.cpu()
-        # On the CPU, so that a seed means the same noise on every device.
-        generator = torch.Generator().manual_seed((self.seed + int(self.steps)) % 2**63)
+        n, channels, samples = self.noise, self.channels, len(x)
+        # On the device, so that a step on a GPU neither waits nor differs from the one before.
+        draw = HashedNumbers(self.seed + self.steps)
         self.steps += 1
-        n = self.noise
-
-        def uniform(low: float, high: float, *shape: int) -> Tensor:
-            return torch.rand(shape, generator=generator) * (high - low) + low
-
-        shift = uniform(-n, n, self.channels) + uniform(-n / 5, n / 5, len(x), self.channels)
-        spread = torch.randn(len(x), self.channels, generator=generator)
-        scale = uniform(1, 1 + n / 2, self.channels) + n / 5 * spread
+        low, high = 1, 1 + n / 2
+        shift = draw.uniform(channels) * 2 * n - n
+        shift = shift + (draw.uniform(samples, channels) * 2 - 1) * n / 5
+        scale = draw.uniform(channels) * (high - low) + low
+        scale = scale + n / 5 * draw.normal(samples, channels)
         shape = (*x.shape[:2], *[1] * (x.ndim - 2))
-        scale, shift = (drawn.to(x, non_blocking=x.is_cuda).view(shape) for drawn in (scale, shift))
-        return x * scale + shift
+        return x * scale.to(x.dtype).view(shape) + shift.to(x.dtype).view(shape)
+
+
+class HashedNumbers:
+    """Random numbers that are a pure function of a key, an int64 scalar, and of how many were drawn
+    before: no state, and nothing that a device would have to be waited for.
+
+    The bits are splitmix64's (Steele et al. 2014), of a counter that begins at the key's own hash.
+    """
+
+    def __init__(self, key: Tensor):
+        self._start = _mixed(key.to(torch.int64))
+        self._drawn = 0
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Independent numbers from U(0, 1), of which there are 2²⁴, float32."""
+        count = math.prod(shape)
+        places = torch.arange(self._drawn + 1, self._drawn + count + 1, device=self._start.device)
+        self._drawn += count
+        bits = _mixed(self._start + places * _GOLDEN)
+        numbers: Tensor = (_shifted(bits, 40).float() + 0.5) * 2**-24
+        return numbers.view(shape)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Independent numbers from N(0, 1), by Box and Muller (1958), float32."""
+        radius: Tensor = (-2 * self.uniform(*shape).log()).sqrt()
+        return radius * (2 * math.pi * self.uniform(*shape)).cos()
+
+
+def _mixed(x: Tensor) -> Tensor:
+    """splitmix64's mixing of 64 bits; products wrap."""
+    x = (x ^ _shifted(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shifted(x, 27)) * _signed(0x94D049BB133111EB)
+    return x ^ _shifted(x, 31)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """x moved right with zeros in front, as an unsigned number is."""
+    moved: Tensor = (x >> bits) & (2 ** (64 - bits) - 1)
+    return moved
+
+
+def _signed(x: int) -> int:
+    """The int64 of the same 64 bits."""
+    return x - 2**64 if x >= 2**63 else x
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):

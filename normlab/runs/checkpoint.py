@@ -120,6 +120,7 @@ def checkpoint_maker(config: Config, device: str) -> dict[str, Any]:
         "device": device.partition(":")[0],  # any of a machine's equal GPUs
         "processor": processor(device),
         "threads": config.runtime.threads,
+        "deterministic": config.runtime.deterministic,
         "data_sha256": config.data.content(),
     }
 

@@ -5,6 +5,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ def environment(config: Config, device: str, command: Sequence[str]) -> dict[str
         **git_state(),
         "device": device,
         "processor": processor(device),
+        **gpu_versions(device),
         "threads": config.runtime.threads,
         "data_sha256": config.data.content(),
         **_plugins_of(config),
@@ -91,6 +93,23 @@ def processor(device: str) -> str | None:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine() or None
+
+
+@functools.cache
+def gpu_versions(device: str) -> dict[str, str | None]:
+    """The versions of an NVIDIA GPU's driver, CUDA and cuDNN; empty of another device."""
+    torch = sys.modules.get("torch")
+    if torch is None or not device.startswith("cuda"):
+        return {}
+    driver = None
+    with contextlib.suppress(OSError):
+        told = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
+        driver = next(iter(re.findall(r"\b\d{3,}\.[\d.]+\b", told)), None)
+    return {
+        "driver": driver,
+        "cuda": torch.version.cuda,
+        "cudnn": str(torch.backends.cudnn.version()),
+    }
 
 
 def command_line() -> list[str]:

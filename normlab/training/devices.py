@@ -41,6 +41,25 @@ def check_precision(precision: str, device: torch.device) -> None:
         )
 
 
+def make_current(device: torch.device) -> None:
+    """Make a GPU the one of this process, which else opens a context on the first one, too."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
+@contextmanager
+def cudnn_algorithms(*, deterministic: bool) -> Iterator[None]:
+    """cuDNN takes only algorithms that give the same bits every time, if `deterministic`, and never
+    chooses by timing, which may choose differently every time; undone on leaving."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = deterministic, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
+
+
 @contextmanager
 def matrix_products(precision: str) -> Iterator[None]:
     """Products and convolutions in TF32 where `precision` is tf32, else exact; undone on leaving.

@@ -35,9 +35,11 @@ def train(
         return
     for step in range(session.first_step, steps + 1):
         evaluating = session.cadence.evaluates(step)
-        if (evaluating or step in session.cadence.snapshots) and session.has_diverged(step):
-            yield from session.end_diverged(step)
-            return
+        if evaluating or step in session.cadence.snapshots:
+            yield from session.read()
+            if session.has_diverged(step):
+                yield from session.end_diverged(step)
+                return
         if evaluating:
             evaluation = session.evaluate(step)
             if evaluation is None:
@@ -47,15 +49,14 @@ def train(
             if session.has_come_to_value(step, evaluation):
                 yield from session.end_early(step)
                 return
-        measured, ending = session.snapshot(step), None
+        measured, stepped, ending = session.snapshot(step), None, None
         if step < steps:
-            measured |= session.train(step)
+            stepped = session.train(step)
             ending = session.ending(step + 1)
-            if not (ending or session.must_read(step, measured)):
-                continue
-            session.read_losses(step + 1)
-        if measured and session.broken_step in (None, step):
-            yield session.measurement(step, measured)
+        session.keep(step, measured, stepped)
+        if not (ending or session.must_read(step)):
+            continue
+        yield from session.read()
         if session.broken_step is not None:
             yield from session.end_diverged(step + 1)
             return

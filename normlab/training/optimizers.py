@@ -32,7 +32,9 @@ class SGD(Optimizer):
             raise ValueError("optimizer.nesterov=true: needs optimizer.momentum above 0")
         return self
 
-    def update(self, group: ParameterGroup, gradients: "list[Tensor]", lr: float) -> None:
+    def update(
+        self, group: ParameterGroup, gradients: "list[Tensor]", lr: "float | Tensor"
+    ) -> None:
         from torch.optim.sgd import sgd
 
         sgd(
@@ -43,7 +45,7 @@ class SGD(Optimizer):
             foreach=not group.fused,
             weight_decay=group.weight_decay,
             momentum=self.momentum,
-            lr=lr,
+            lr=lr,  # type: ignore[arg-type]  # a scalar tensor as well
             dampening=0.0,
             nesterov=self.nesterov,
             maximize=False,
@@ -67,7 +69,9 @@ class Adam(Optimizer):
         group.squares = [torch.zeros_like(p) for p in group.parameters]
         group.steps = [torch.zeros((), device=p.device) for p in group.parameters]
 
-    def update(self, group: ParameterGroup, gradients: "list[Tensor]", lr: float) -> None:
+    def update(
+        self, group: ParameterGroup, gradients: "list[Tensor]", lr: "float | Tensor"
+    ) -> None:
         from torch.optim.adam import adam
 
         adam(
@@ -118,7 +122,7 @@ def parameter_groups(
     return groups
 
 
-def update(optimizer: Optimizer, groups: Sequence[ParameterGroup], lr: float) -> None:
+def update(optimizer: Optimizer, groups: Sequence[ParameterGroup], lr: "float | Tensor") -> None:
     """One step of learning rate `lr` along the parameters' `.grad`."""
     import torch
 

@@ -1,9 +1,11 @@
 """A training in progress: its state, and the actions of which the loop is made."""
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,13 @@ from torch import Tensor, nn
 from normlab.config import PROBES, Config
 from normlab.measurement import ProbeBatch, eval_mode_loss, snapshot, train_mode_loss
 from normlab.training.cadence import plan_cadence
-from normlab.training.devices import check_precision, matrix_products, select_device
+from normlab.training.devices import (
+    check_precision,
+    cudnn_algorithms,
+    make_current,
+    matrix_products,
+    select_device,
+)
 from normlab.training.evaluation import Scores, evaluate
 from normlab.training.events import (
     Checkpoint,
@@ -23,12 +31,13 @@ from normlab.training.events import (
     Progress,
     Started,
 )
+from normlab.training.graphs import Step, recorder_for
 from normlab.training.schedules import learning_rate
-from normlab.training.step import build_network, checkpoint_state, restore, training_step
-from normlab.training.streams import batches_from, draw_probe_batch
+from normlab.training.step import Stepped, build_network, checkpoint_state, restore
+from normlab.training.streams import batches_from, draw_probe_batch, load_data
 from normlab.vocabulary import METRICS
 
-# Training steps between two readings of the loss: at each one the CPU waits for the GPU.
+# Training steps between two readings of what they measured: at each one the CPU waits for the GPU.
 READ_EVERY = {"cpu": 1, "gpu": 50}
 
 # Samples of a snapshot's part, however small the batches of training are: fewer would be slow.
@@ -36,6 +45,23 @@ LEAST_PART = 32
 
 # A probe's values of all layers, by the probe's name, still on the device.
 Columns = dict[str, Tensor]
+
+
+class Unread(NamedTuple):
+    """What was measured at a step and is still on the device."""
+
+    step: int
+    columns: Columns
+    stepped: Stepped | None  # by the training step from there; None behind the last one
+
+    def tensors(self) -> Columns:
+        """All of it, by name: the loss as well, and what clipping left of the gradient."""
+        found = dict(self.columns)
+        if self.stepped is not None:
+            found["loss"] = self.stepped.loss
+            if self.stepped.clip_factor is not None:
+                found["clip_factor"] = self.stepped.clip_factor
+        return found
 
 
 def probe_part(config: Config) -> int | None:
@@ -60,10 +86,11 @@ class Session:
         progress_seconds: float,
     ):
         device = select_device(config.runtime.device)
+        make_current(device)
         check_precision(config.training.precision, device)
         torch.set_num_threads(config.runtime.threads)
         self.config, self.stop, self.progress_seconds = config, stop, progress_seconds
-        self.dataset = config.data.load(device)
+        self.dataset = load_data(config.data, device)
         self.cadence = plan_cadence(config, self.dataset)
         self.network = build_network(config, self.dataset)
         self.probe_batch = draw_probe_batch(config, self.dataset)
@@ -79,9 +106,8 @@ class Session:
         self.batch_loss: float = resume["batch_loss"] if resume else math.nan
         self.clip_factor: float = resume["clip_factor"] if resume else math.nan
         self.seconds_before: float = resume["seconds"] if resume else 0.0
-        # Losses still on the device; NaN where the gradient was not finite.
-        self.unread: list[Tensor] = []
-        self.unread_clip_factor: Tensor | None = None  # of the last step
+        self.step = Step(config, self.network, recorder_for(config.runtime.graph, device))
+        self.unread: list[Unread] = []
         self.read_every = READ_EVERY["cpu" if device.type == "cpu" else "gpu"]
         # The training step whose loss or gradient was found not to be finite.
         self.broken_step: int | None = None
@@ -99,6 +125,10 @@ class Session:
             resumed=self.first_step,
         )
 
+    def repeatably(self) -> AbstractContextManager[None]:
+        """Within, a GPU gives the same bits every time, where runtime.deterministic asks for it."""
+        return cudnn_algorithms(deterministic=self.config.runtime.deterministic)
+
     def start_clock(self) -> None:
         """Count the time from now on: what the receiver of `Started` took to prepare is no part."""
         self.began = time.perf_counter()
@@ -112,24 +142,13 @@ class Session:
     # ------------------------------------------------------------------------ diverging
 
     def has_diverged(self, step: int) -> bool:
-        """Whether a training step before this one left a loss or gradient that is not finite."""
-        self.read_losses(step)
+        """Whether a training step before this one left a loss or gradient that is not finite, as
+        far as they were read."""
         if self.broken_step is None and step == self.cadence.steps:
             # The last update has no training step after it whose loss would show it.
             last = self.probe_loss(train_mode_loss)
             self.broken_step = None if math.isfinite(last) else step
         return self.broken_step is not None
-
-    def read_losses(self, steps_done: int) -> None:
-        """Bring the unread losses from the device, for which the CPU waits; find a broken step."""
-        losses = torch.stack(self.unread).tolist() if self.unread else []
-        self.batch_loss = losses[-1] if losses else self.batch_loss
-        self.unread.clear()
-        if self.unread_clip_factor is not None:
-            self.clip_factor = self.unread_clip_factor.item()
-            self.unread_clip_factor = None
-        broken = (age for age, loss in enumerate(losses) if not math.isfinite(loss))
-        self.broken_step = next((steps_done - len(losses) + age for age in broken), None)
 
     def end_diverged(self, step: int) -> Iterator[Evaluation | Ended]:
         """The last events of a training that has diverged: its broken weights' scores, its end.
@@ -147,7 +166,8 @@ class Session:
     def evaluate(self, step: int) -> Evaluation | None:
         """Loss and accuracy of the weights after so many steps; None where it is stopped."""
         config, steps = self.config, self.cadence.steps
-        scores = evaluate(self.network.model, self.dataset, config.training, self.stopping)
+        with self.repeatably():
+            scores = evaluate(self.network.model, self.dataset, config.training, self.stopping)
         if scores is None:
             return None
         # Wherever there is a snapshot, that of an early end too.
@@ -167,14 +187,14 @@ class Session:
 
     def probe_loss(self, measure: Callable[[nn.Module, ProbeBatch], Tensor]) -> float:
         """The loss of the probe batch in train or in eval mode, brought from the device."""
-        with matrix_products("fp32"):
+        with matrix_products("fp32"), self.repeatably():
             return measure(self.network.model, self.probe_batch).item()
 
     def snapshot(self, step: int, *, due: bool = False) -> Columns:
         """What the layers do with the probe batch, if a snapshot is due."""
         if not (due or step in self.cadence.snapshots) or not self.probes:
             return {}
-        with matrix_products("fp32"):
+        with matrix_products("fp32"), self.repeatably():
             measured = snapshot(
                 self.network.model,
                 self.network.layers,
@@ -184,31 +204,44 @@ class Session:
             )
         return dict(zip(self.probes, measured.unbind(dim=1), strict=True))
 
-    def measurement(self, step: int, columns: Columns) -> Measurement:
-        """What was measured of all layers, brought from the device."""
-        probes = {name: column.tolist() for name, column in columns.items()}
-        return Measurement(step, self.layer_names, probes)
-
     # ------------------------------------------------------------------------- training
 
-    def train(self, step: int) -> Columns:
-        """One optimizer step, and what is kept of what it measures of itself."""
+    def train(self, step: int) -> Stepped:
+        """One optimizer step."""
         batch = next(self.batches)
         rate = learning_rate(self.config, step, self.cadence.steps)
-        ratios = step in self.cadence.updates
-        stepped = training_step(self.config, self.network, batch, rate, ratios=ratios)
-        self.unread.append(stepped.loss)
-        self.unread_clip_factor = stepped.clip_factor
-        columns: Columns = {}
-        if step in self.cadence.gradients:
-            columns["grad_norm"] = stepped.norms
-        if stepped.ratios is not None:
-            columns["update_ratio"] = stepped.ratios
-        return columns
+        with self.repeatably():
+            return self.step(batch, rate, ratios=step in self.cadence.updates)
 
-    def must_read(self, step: int, columns: Columns) -> bool:
-        """Whether losses and measurements are brought from the device after this step."""
-        return bool(columns) or (step + 1) % self.read_every == 0 or step + 1 == self.cadence.steps
+    def keep(self, step: int, columns: Columns, stepped: Stepped | None) -> None:
+        """Keep what was measured at a step, and by the training step from there, to be read."""
+        if stepped is not None and step in self.cadence.gradients:
+            columns = columns | {"grad_norm": stepped.norms}
+        if stepped is not None and stepped.ratios is not None:
+            columns = columns | {"update_ratio": stepped.ratios}
+        self.unread.append(Unread(step, columns, stepped))
+
+    def must_read(self, step: int) -> bool:
+        """Whether what is unread is brought from the device after this step."""
+        return (step + 1) % self.read_every == 0 or step + 1 >= self.cadence.steps
+
+    def read(self) -> list[Measurement]:
+        """Bring what is unread from the device in one copy, for which the CPU waits.
+
+        What was measured of the layers comes back, up to the first step whose loss or gradient was
+        not finite.
+        """
+        unread, self.unread = self.unread, []
+        found = []
+        for seen, values in zip(unread, _brought([seen.tensors() for seen in unread]), strict=True):
+            (self.batch_loss,) = values.pop("loss", [self.batch_loss])
+            (self.clip_factor,) = values.pop("clip_factor", [self.clip_factor])
+            if values:
+                found.append(Measurement(seen.step, self.layer_names, values))
+            if seen.stepped is not None and not math.isfinite(self.batch_loss):
+                self.broken_step = seen.step
+                break
+        return found
 
     def progress_due(self) -> bool:
         """Whether it is time for a sign of life; if so, it is given."""
@@ -271,7 +304,8 @@ class Session:
     def end_early(self, step: int) -> Iterator[Measurement | Ended]:
         """The last events of a training that has come to its value: the layers' state, its end."""
         if columns := self.snapshot(step, due=True):
-            yield self.measurement(step, columns)
+            self.keep(step, columns, None)
+            yield from self.read()
         yield Ended("stopped", step, self.network.model)
 
     def end_late(self, steps_done: int) -> Iterator[Progress | Checkpoint | Ended]:
@@ -284,3 +318,13 @@ class Session:
         yield self.progress(steps_done)
         if self.config.runtime.checkpoint_seconds:
             yield self.checkpoint(steps_done)
+
+
+def _brought(parts: Sequence[Columns]) -> list[dict[str, list[float]]]:
+    """Tensors on one device as lists of their numbers."""
+    tensors = [tensor.flatten() for part in parts for tensor in part.values()]
+    numbers = iter(torch.cat(tensors).tolist() if tensors else ())
+    return [
+        {name: list(itertools.islice(numbers, tensor.numel())) for name, tensor in part.items()}
+        for part in parts
+    ]

@@ -1,8 +1,8 @@
 """A network in training, and one step of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,11 @@ class Stepped:
     norms: Tensor  # [layers] ‖∂L/∂W‖, before clipping
     ratios: Tensor | None  # [layers] ‖ΔW‖/‖W‖, where asked for
     clip_factor: Tensor | None  # min(1, clip_norm/‖g‖), where the gradient is clipped
+
+    def copy(self) -> Self:
+        """The same in memory of its own."""
+        tensors = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(self, **{name: value.clone() for name, value in tensors.items()})
 
 
 def build_network(config: Config, dataset: ImageTensors) -> Network:
@@ -74,10 +79,16 @@ def restore(network: Network, state: Mapping[str, Any]) -> int:
 
 
 def training_step(
-    config: Config, network: Network, batch: tuple[Tensor, Tensor], lr: float, *, ratios: bool
+    config: Config,
+    network: Network,
+    batch: tuple[Tensor, Tensor],
+    lr: float | Tensor,
+    *,
+    ratios: bool,
 ) -> Stepped:
     """One optimizer step on images and labels, which measures every layer's gradient on the way.
 
+    Nothing is read back from the device, and only from its second time on every time the same.
     Relative updates cost a copy of all weights and are measured only with `ratios`.
     """
     images, labels = batch
@@ -96,7 +107,9 @@ def training_step(
         # PyTorch's own total norm overflows float32 just where clipping is needed most.
         total = gradient_norms(parameters).norm()
         clip_factor = (config.training.clip_norm / total).clamp(max=1)
-        nn.utils.clip_grads_with_norm_(parameters, config.training.clip_norm, total)
+        # A GPU multiplies all gradients in one kernel by a number of their own type only.
+        norm = total if device.type == "cpu" else total.to(parameters[0].dtype)
+        nn.utils.clip_grads_with_norm_(parameters, config.training.clip_norm, norm)
     before = [w.detach().clone() for w in weights] if ratios else []
     update(config.optimizer, network.groups, lr)
     after = [layer.module.weight for layer in layers] if ratios else []

@@ -1,5 +1,6 @@
 """What is random in a training, each a pure function of the seed, its purpose and the epoch."""
 
+import functools
 import hashlib
 import itertools
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from normlab.config import Config, ImageTensors
+from normlab.config import Config, DataSet, ImageTensors
 from normlab.data import batches
 from normlab.measurement import ProbeBatch
 
@@ -19,6 +20,19 @@ def random_stream(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
     """
     digest = hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+
+
+def load_data(data: DataSet, device: torch.device) -> ImageTensors:
+    """A data set on a device; on a GPU it stays there for the process's next run of the same data.
+
+    Raises DataError where its files are damaged or missing.
+    """
+    return data.load(device) if device.type == "cpu" else _kept_on_device(data, device)
+
+
+@functools.lru_cache(maxsize=1)
+def _kept_on_device(data: DataSet, device: torch.device) -> ImageTensors:
+    return data.load(device)
 
 
 def batches_from(

@@ -48,7 +48,7 @@ def test_a_run_that_fails_has_a_last_line(tmp_path: Path, monkeypatch: pytest.Mo
     def broken(*_: object) -> None:
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr("normlab.training.session.training_step", broken)
+    monkeypatch.setattr("normlab.training.graphs.training_step", broken)
     monkeypatch.setattr("normlab.training.session.snapshot", broken)
     done = normlab("run", *TINY, "--jsonl", "-", cwd=tmp_path)
     assert done.returncode == 3

@@ -206,6 +206,8 @@ OUTSIDE = {
     "training.max_seconds": 60.0,
     "runtime.device": "cpu",
     "runtime.threads": 2,
+    "runtime.deterministic": False,
+    "runtime.graph": "on",
     "runtime.checkpoint_seconds": 5,
     "output.root": "/elsewhere",
     "output.experiment": "other",
@@ -256,7 +258,7 @@ def test_runtime_and_output_do_not_change_the_id(
     device: str, threads: int, root: str, experiment: str
 ) -> None:
     values = DEFAULT.model_dump()
-    values["runtime"] = {"device": device, "threads": threads, "checkpoint_seconds": 0}
+    values["runtime"] |= {"device": device, "threads": threads, "checkpoint_seconds": 0}
     values["output"] |= {"root": root, "experiment": experiment}
     values["data"]["root"] = root
     assert run_id(Config.model_validate(values)) == run_id(DEFAULT)

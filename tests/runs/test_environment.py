@@ -51,3 +51,16 @@ def test_a_commit_is_of_changed_files_only(tmp_path: Path, monkeypatch: pytest.M
 def test_the_processor_of_a_device_that_is_not_here_is_not_known() -> None:
     assert processor("cuda:99") is None
     assert processor("auto") is None
+
+
+def test_a_gpu_s_run_says_with_which_driver_it_was_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024"
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: f"{line}\nGCC version: gcc 11.4.0\n")
+    versions = environments.gpu_versions.__wrapped__
+    found = versions("cuda:0")
+    assert found["driver"] == "550.54.15"
+    assert found.keys() == {"driver", "cuda", "cudnn"}
+    assert versions("cpu") == {}
+    json.dumps(found)

@@ -3,10 +3,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from normlab.config import compose
 from normlab.networks import weight_layers
-from normlab.training import evaluate
+from normlab.training import evaluate, evaluation
+from normlab.training.step import build_network
 from tests.conftest import TINY
 from tests.training.small_trainings import CPU, TINY_CNN, evaluations, events_of, measured
 
@@ -66,3 +68,29 @@ def test_a_bf16_training_is_evaluated_in_bf16() -> None:
         losses[precision] = F.cross_entropy(logits, dataset.test_labels).item()
     assert abs(losses[torch.bfloat16] - losses[torch.float32]) > 1e-4
     assert found.test_loss == pytest.approx(losses[torch.bfloat16], rel=1e-6)
+
+
+def test_where_memory_is_short_evaluation_goes_on_in_smaller_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = compose([*TINY_CNN, "data.train_size=1203", "training.steps=1"])
+    dataset = config.data.load(CPU)
+    model = build_network(config, dataset).model
+    whole, sizes = evaluate(model, dataset, config.training), []
+
+    def refuse(_: nn.Module, args: tuple[Tensor]) -> None:
+        sizes.append(len(args[0]))
+        if len(args[0]) > 600:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    handle = model.register_forward_pre_hook(refuse)
+    monkeypatch.setitem(evaluation.EVALUATION_BATCH, "cpu", 100)
+    monkeypatch.setattr(evaluation, "_usual_batch", lambda _: 2000)
+    assert evaluate(model, dataset, config.training) == pytest.approx(whole, rel=1e-6)
+    assert sizes[:3] == [1203, 1000, 500]
+    assert model.training
+    handle.remove()
+    model.register_forward_pre_hook(lambda *_: refuse(model, (torch.zeros(601),)))
+    with pytest.raises(torch.OutOfMemoryError):
+        evaluate(model, dataset, config.training)
+    assert model.training

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from normlab.config import compose
-from normlab.training import Checkpoint, Progress, Started, train
+from normlab.training import Checkpoint, Measurement, Progress, Started, graphs, train
 from normlab.training import session as sessions
 from normlab.training.step import training_step
 from tests.conftest import TINY
@@ -51,7 +51,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         return training_step(*args, **options)
 
     monkeypatch.setattr(sessions, "time", made)
-    monkeypatch.setattr(sessions, "training_step", taking_a_second)
+    monkeypatch.setattr(graphs, "training_step", taking_a_second)
     return made
 
 
@@ -103,3 +103,35 @@ def test_an_evaluations_learning_rate_is_that_of_its_step() -> None:
     steps = {0: 0, 4: 4, 8: 7}
     expected = {row: 0.25 * (1 + math.cos(math.pi * step / 8)) for row, step in steps.items()}
     assert rates == pytest.approx(expected)
+
+
+def test_measurements_of_several_steps_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU a step that logs its norms does not wait for it."""
+    overrides = [
+        *TINY,
+        "training.epochs=5",
+        "probes.grad_norm_steps=1000",
+        "optimizer.nesterov=true",
+    ]
+    config = compose([*overrides, "training.clip_norm=0.5", "probes.snapshots=3"])
+    each, _ = events_of(config)
+    copies = 0
+
+    def counted(parts: Any) -> Any:
+        nonlocal copies
+        copies += 1
+        return brought(parts)
+
+    brought = sessions._brought
+    monkeypatch.setattr(sessions, "_brought", counted)
+    monkeypatch.setitem(sessions.READ_EVERY, "cpu", 50)
+    late, _ = events_of(config)
+    rows = [[m for m in events if isinstance(m, Measurement)] for events in (each, late)]
+    assert str(rows[0]) == str(rows[1])
+    assert [m.step for m in rows[1]] == list(range(21))
+    evaluated = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in evaluations(events)]
+        for events in (each, late)
+    ]
+    assert str(evaluated[0]) == str(evaluated[1])
+    assert copies < 12  # where something is evaluated or a snapshot taken, not at 21 steps

@@ -42,6 +42,7 @@ class SlurmLauncher(Launcher):
     minutes: Count
     cpus_per_job: Count
     gpus_per_job: Whole
+    runs_per_device: Count
     memory_gb: Positive | None
     jobs: Count
     array_parallelism: Count
@@ -131,10 +132,15 @@ class SlurmLauncher(Launcher):
         return executor
 
     def _workers(self, config: Config, device: str) -> LocalLauncher:
-        """A job's worker processes: one a GPU, or as many as its cores allow."""
+        """A job's worker processes: `runs_per_device` a GPU, or as many as its cores allow."""
         cores = max(1, self.cpus_per_job // config.runtime.threads)
         workers = None if device == "cuda" else cores
-        return LocalLauncher(name="local", workers=workers, runs_per_device=1, timeout_seconds=None)
+        return LocalLauncher(
+            name="local",
+            workers=workers,
+            runs_per_device=self.runs_per_device,
+            timeout_seconds=None,
+        )
 
 
 def submit(executor: Any, jobs: Sequence[Job]) -> list[Any]:

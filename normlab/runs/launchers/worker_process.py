@@ -34,6 +34,7 @@ class State(Enum):
 
     READY = "ready"
     BEGUN = "begun"
+    ENDING = "ending"  # its device is of no more use to it, though to another process
 
 
 class Failed(NamedTuple):
@@ -75,7 +76,25 @@ def work(link: "Connection", terms: Terms) -> None:
             result: Outcome | Failed = _make_run(pickle.loads(run), terms)
         except Exception as error:  # one while it is unpickled is of a part from outside
             result = Failed(error_line(error))
+        broken = device_is_broken()
+        if broken:
+            link.send(State.ENDING)  # before the result, upon which it would get another run
         link.send(result)
+        if broken:
+            return
+
+
+def device_is_broken() -> bool:
+    """Whether this process can do nothing more on its GPU, as after a failed assertion in a kernel
+    or an illegal access, which every later call of CUDA in it repeats."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:  # out of memory is none
+        return True
+    return False
 
 
 def _make_run(config: Config, terms: Terms) -> Outcome:

@@ -71,6 +71,7 @@ class Worker:
     ready: bool = False
     config: Config | None = None  # of the run that it was given
     begun: float | None = None  # when it began that run
+    ending: bool = False  # by itself, to be started again
     vain_starts: int = 0  # since it last began a run
     fault: str = ""  # why it is not started any more
 
@@ -82,7 +83,7 @@ class Worker:
         self.process.join()
         self.process.close()
         self.link.close()
-        self.process, self.link, self.ready = None, None, False
+        self.process, self.link, self.ready, self.ending = None, None, False, False
         self.config, self.begun = None, None
 
 
@@ -122,7 +123,9 @@ class Workers:
         for worker in self.workers:
             if waiting and worker.ready and worker.config is None:
                 self._give(worker, waiting.popleft())
-        coming = sum(w.process is not None and w.config is None for w in self.workers)
+        coming = sum(
+            w.process is not None and w.config is None and not w.ending for w in self.workers
+        )
         for worker in self.workers:
             if coming < len(waiting) and worker.process is None and not worker.fault:
                 coming += self._start(worker)
@@ -200,6 +203,8 @@ class Workers:
                 said = worker.link.recv()
                 if said is State.READY:
                     worker.ready = True
+                elif said is State.ENDING:
+                    worker.ready, worker.ending = False, True
                 elif said is State.BEGUN:
                     worker.begun, worker.vain_starts = time.monotonic(), 0
                 elif config is None:
@@ -220,10 +225,13 @@ class Workers:
         assert worker.process is not None
         worker.process.join(TERMINATION_SECONDS)
         code, config, begun = worker.process.exitcode, worker.config, worker.begun
+        ending = worker.ending
         worker.forget()
         cause = _cause_of_death(code)
         if begun is not None and config is not None:
             return Made(config, Lost(cause))
+        if ending:
+            return None
         worker.vain_starts += 1
         if code == UNGUARDED:
             worker.fault = (

@@ -1,6 +1,7 @@
 import contextlib
 import errno
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from normlab.analysis import counts, read_results
 from normlab.config import Config, compose, run_id
 from normlab.errors import RunError
 from normlab.runs import CHECKPOINT_FILE, Outcome, read_lock, read_run, run_folder, sweep
-from normlab.runs.launchers import local, workers
+from normlab.runs.launchers import local, worker_process, workers
 from normlab.runs.launchers.local import LocalLauncher
+from normlab.runs.launchers.worker_process import State, Terms
 from normlab.runs.launchers.workers import (
     MOST_STARTS,
     Failed,
@@ -31,6 +33,7 @@ from normlab.show import run_report
 from tests.conftest import TINY
 from tests.runs.support import ENDLESS, assert_same, make, planned, running
 from tests.show.terminal.printing import text_of
+from tests.tools import ending_worker
 from tests.tools.processes import NEVER_SECONDS, wait_for
 
 
@@ -243,6 +246,55 @@ def test_a_run_that_its_worker_did_not_begin_is_given_to_another(tmp_path: Path)
         workers.hand_out(waiting)
         assert workers.wait() == [Made(config, None)]
         assert not workers.busy
+
+
+def test_a_worker_that_ends_by_itself_is_followed_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More often than one that dies as it starts would be."""
+    monkeypatch.setattr(workers, "work", ending_worker.work)
+    configs = planned(tmp_path, "seed=range(5)", "launcher.workers=1").configs
+    assert len(configs) > MOST_STARTS
+    found = list(configs[0].launcher.launch(configs, force=False))
+    assert [outcome.run_id for outcome in found] == [run_id(config) for config in configs]
+    assert {outcome.status for outcome in found} == {"finished"}
+    assert len({outcome.reason for outcome in found}) == len(configs)  # a process each
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_worker_ends_where_its_run_has_broken_its_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    link = Link([pickle.dumps(compose(TINY))] * 2)
+    made = Outcome("1", "failed", "CUDA error: device-side assert triggered")
+    monkeypatch.setattr(worker_process, "OF_THE_TERMINAL", [])
+    monkeypatch.setattr(worker_process, "_make_run", lambda *_: made)
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+
+    def synchronize() -> None:
+        if broken:
+            raise RuntimeError(made.reason)
+
+    monkeypatch.setattr("torch.cuda.synchronize", synchronize)
+    terms = Terms(tmp_path / "stop", os.getpid(), force=False, plugins=())
+    worker_process.work(link, terms)  # type: ignore[arg-type]  # what it needs of one
+    one = [State.BEGUN, State.ENDING, made] if broken else [State.BEGUN, made]
+    assert link.sent == [State.READY, *one * (1 if broken else 2)]
+
+
+class Link:
+    """A worker's end of its link to a parent that has sent some runs, and is gone then."""
+
+    def __init__(self, runs: list[bytes]):
+        self.runs, self.sent = runs, list[object]()
+
+    def send(self, said: object) -> None:
+        self.sent.append(said)
+
+    def recv_bytes(self) -> bytes:
+        if not self.runs:
+            raise EOFError
+        return self.runs.pop()
 
 
 def test_a_run_that_no_worker_can_be_given_is_not_waited_for(
