@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from normlab.config import PROBES, InParts, Probe
 from normlab.measurement.norms import accumulator
 from normlab.measurement.tokens import recorded_tokens
-from normlab.networks import WeightLayer, cross_entropy
+from normlab.networks import EncoderNetwork, WeightLayer, cross_entropy
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Observation:
     delta: Tensor  # ∂L/∂z [B, ...]: L the mean loss, z the linear output before normalization
     activation: Tensor  # [B, ...] what the next layer receives; the logits for the output layer
     slope: Tensor | None  # φ′ [B, ...] of the nonlinearity behind z; None for the output layer
+    # Which tokens are no padding [B, T], where the others are [B, T, units]; None where all are.
+    real: Tensor | None = None
 
 
 class ProbeBatch(NamedTuple):
@@ -137,6 +139,7 @@ def _over_layers(
     observations are never in memory together.
     """
     found: dict[int, Any] = {}
+    real = model.tokens(batch.images)[1] if isinstance(model, EncoderNetwork) else None
     with torch.enable_grad(), _recording(layers) as recorded:
         logits = _logits(model, batch.images)
         loss = cross_entropy(logits, batch.labels, batch.loss) * share
@@ -144,7 +147,7 @@ def _over_layers(
         def look_at(layer: WeightLayer, delta: Tensor) -> None:
             activation = recorded.received(layer) if layer.receiver else logits.detach()
             slope = recorded.slope(layer) if layer.activation else None
-            seen = Observation(layer.module.weight.detach(), delta, activation, slope)
+            seen = Observation(layer.module.weight.detach(), delta, activation, slope, real)
             with torch.no_grad():
                 found[layer.index] = look(seen)
 

@@ -39,6 +39,17 @@ def _enter(name: str, label: str, parts: InParts, **facts: Any) -> None:
 
 PROBES.add("grad_norm", Probe("grad_norm", "‖∂L/∂W‖", None, logarithmic=True, gradient=True))
 
+
+def _real_entries(seen: "Observation", x: "Tensor") -> "Tensor":
+    """Of a layer's [B, T, units] those of real tokens; all of what knows no padding."""
+    return x if seen.real is None or x.ndim < 3 else x[seen.real]
+
+
+def _without_padding(seen: "Observation", x: "Tensor", filled: float) -> "Tensor":
+    """The same in the shape that it has, with a number in padding."""
+    return x if seen.real is None or x.ndim < 3 else x.masked_fill(~seen.real[:, :, None], filled)
+
+
 # ------------------------------------------------------------------------------- gradients
 
 
@@ -46,8 +57,9 @@ def _delta_norm(seen: "Observation") -> "Gathered":
     """‖∂L/∂z‖ over samples and units, and how many samples and entries it is of."""
     from normlab.measurement.norms import norm
 
-    found = norm(seen.delta)
-    return found, found.new_tensor(len(seen.delta)), found.new_tensor(seen.delta.numel())
+    delta = _real_entries(seen, seen.delta)
+    found = norm(delta)
+    return found, found.new_tensor(len(seen.delta)), found.new_tensor(delta.numel())
 
 
 def _joined_norms(one: "Gathered", other: "Gathered") -> "Gathered":
@@ -57,7 +69,8 @@ def _joined_norms(one: "Gathered", other: "Gathered") -> "Gathered":
 
 
 def delta_rms(gathered: "Gathered") -> "Tensor":
-    """sqrt(Σᵢ ‖B·∂L/∂zᵢ‖² / (B·n)) over B samples and n units (C·H·W of a convolution).
+    """sqrt(Σᵢ ‖B·∂L/∂zᵢ‖² / (B·n)) over B samples and n units (C·H·W of a convolution, T·C of T
+    tokens; of padded samples their mean).
 
     The root mean square of a sample's own ∂ℓᵢ/∂z: independent of width and batch size, and what
     mean field theory predicts (Schoenholz et al. 2017). Under BatchNorm, where samples are coupled,
@@ -128,7 +141,7 @@ def _moments(seen: "Observation") -> "Gathered":
     """How many entries the activations have, their mean, and their deviation with that divisor."""
     from normlab.measurement.norms import accumulator
 
-    a = seen.activation.to(accumulator(seen.activation))
+    a = _real_entries(seen, seen.activation).to(accumulator(seen.activation))
     return a.new_tensor(a.numel()), a.mean(), a.std(correction=0)
 
 
@@ -160,12 +173,13 @@ _enter(
 
 
 def _steepest(seen: "Observation") -> "Gathered":
-    """The largest |φ′| of every unit, NaN where any is."""
+    """The largest |φ′| of every unit, NaN where any is; −1 of those of tokens that are padding in
+    every sample."""
     import torch
 
     if seen.slope is None:
         return (seen.delta.new_full((), torch.nan),)
-    return (seen.slope.abs().amax(dim=0),)
+    return (_without_padding(seen, seen.slope.abs(), -1).amax(dim=0),)
 
 
 def _larger(one: "Gathered", other: "Gathered") -> "Gathered":
@@ -184,7 +198,8 @@ def dead_fraction(gathered: "Gathered") -> "Tensor":
     from normlab.measurement.norms import accumulator
 
     (steepest,) = gathered
-    dead = (steepest < DEAD_SLOPE).to(accumulator(steepest)).mean()
+    counted = steepest >= 0
+    dead = (counted & (steepest < DEAD_SLOPE)).sum(dtype=accumulator(steepest)) / counted.sum()
     return torch.where(steepest.isnan().any(), torch.nan, dead)
 
 
@@ -197,7 +212,7 @@ def _directions(seen: "Observation") -> "Gathered":
 
     from normlab.measurement.norms import accumulator
 
-    a = seen.activation.flatten(1).to(accumulator(seen.activation))
+    a = _without_padding(seen, seen.activation, 0).flatten(1).to(accumulator(seen.activation))
     norms = torch.linalg.vector_norm(a, dim=1)
     return torch.where(norms == 0, 0, 1 / norms) @ a, (norms == 0).sum(), norms.new_tensor(len(a))
 

@@ -100,10 +100,11 @@ class Encoder(Model):
     def _check_blocks(self) -> Self:
         if self.width % self.heads:
             fitting = [n for n in range(1, self.width + 1) if self.width % n == 0]
-            nearest = sorted(sorted(fitting, key=lambda n: abs(n - self.heads))[:2])
+            below = max(n for n in fitting if n < self.heads)
+            above = [min(n for n in fitting if n > self.heads)] if self.heads < self.width else []
             raise ValueError(
                 f"model.heads={self.heads}: must divide model.width={self.width}; "
-                f"nearest are {' and '.join(map(str, nearest))}"
+                f"use {' or '.join(map(str, (below, *above)))}"
             )
         if self.placement == "deepnorm" and not self.residual:
             raise ValueError(

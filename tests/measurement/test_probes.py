@@ -116,3 +116,60 @@ def test_the_slope_of_leaky_relu_is_alive_in_float32(configure):
             layer.module.bias.fill_(-100)
     dead = snapshot(model, weight_layers(model), *probe_batch(torch.float32), ["dead_fraction"])
     assert dead[:-1].tolist() == [[0], [0]]
+
+
+# ------------------------------------------------------------------------------- padding
+
+
+def of_tokens(real=None, fill=0.0):
+    """Three samples of four tokens of five units, with other numbers where `real` says padding."""
+    drawn = torch.Generator().manual_seed(0)
+    x, delta, slope = torch.randn(3, 3, 4, 5, generator=drawn, dtype=torch.float64) + 0.5
+    slope[:, :, 2] = 0  # a unit that is dead in every sample and token
+    padding = torch.zeros(3, 4, 1, dtype=bool) if real is None else ~real[:, :, None]
+    x, delta, slope = (t.masked_fill(padding, fill) for t in (x, delta, slope))
+    return Observation(torch.ones(2, 1), delta, x, slope, real)
+
+
+REAL = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 0, 0]], dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    "name", ["delta_rms", "act_mean", "act_std", "sample_cosine", "dead_fraction"]
+)
+def test_what_lies_in_padding_is_not_measured(name):
+    probe = SNAPSHOT_PROBES[name]
+    assert probe(of_tokens(REAL, 7.0)) == probe(of_tokens(REAL, 0.0))
+    assert probe(of_tokens(torch.ones(3, 4, dtype=bool))) == probe(of_tokens())
+
+
+def test_measurements_of_padded_samples_are_those_of_their_real_tokens():
+    seen = of_tokens(REAL, 7.0)
+    x, delta = ([t[i, : REAL[i].sum()] for i in range(3)] for t in (seen.activation, seen.delta))
+    entries, sent = torch.cat(x).flatten(), torch.cat(delta).flatten()
+    measured = {name: probe(seen).item() for name, probe in SNAPSHOT_PROBES.items()}
+    assert measured["delta_rms"] == pytest.approx((9 * sent.square().sum() / 30).sqrt().item())
+    assert measured["act_mean"] == pytest.approx(entries.mean().item())
+    assert measured["act_std"] == pytest.approx(entries.std(correction=0).item())
+    # Tokens of one sample that are padding in the other have no part in their product.
+    cosines = [
+        sum(a @ b for a, b in zip(x[i], x[j], strict=False)) / (x[i].norm() * x[j].norm())
+        for i, j in ((0, 1), (0, 2), (1, 2))
+    ]
+    assert measured["sample_cosine"] == pytest.approx(sum(cosines).item() / 3)
+    assert measured["dead_fraction"] == pytest.approx(3 / 15)  # the fourth token is never real
+
+
+def test_parts_of_a_padded_batch_join_to_the_whole():
+    from normlab.config import PROBES
+
+    whole = of_tokens(REAL, 7.0)
+    tensors = whole.delta, whole.activation, whole.slope, REAL
+    parts = [
+        Observation(whole.weight, *(tensor[rows] for tensor in tensors))
+        for rows in (slice(0, 1), slice(1, 3))
+    ]
+    for name in ("delta_rms", "act_mean", "act_std", "sample_cosine", "dead_fraction"):
+        how = PROBES[name].parts
+        joined = how.finish(how.join(*(how.gather(part) for part in parts)))
+        assert joined.item() == pytest.approx(SNAPSHOT_PROBES[name](whole).item(), rel=1e-12), name

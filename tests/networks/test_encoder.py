@@ -342,8 +342,8 @@ def test_positions_begin_small(configure):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"heads": 3}, r"model.heads=3: must divide model.width=8; nearest are 2 and 4"),
-        ({"heads": 9}, r"model.heads=9: must divide model.width=8; nearest are 4 and 8"),
+        ({"heads": 3}, r"model.heads=3: must divide model.width=8; use 2 or 4 "),
+        ({"heads": 9}, r"model.heads=9: must divide model.width=8; use 8 "),
         (
             {"placement": "deepnorm", "residual": False},
             r"model.residual=false: model.placement=deep",
