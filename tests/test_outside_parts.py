@@ -93,8 +93,8 @@ for registry, name, part in outside_parts.PARTS:
     registry.add(name, part)
 
 if __name__ == "__main__":
-    for outcome in normlab.sweep(*sys.argv[1:], config_dir=Path("mine")):
-        print(outcome.status, outcome.reason)
+    for run in normlab.sweep(*sys.argv[1:], config_dir=Path("mine")):
+        print(run.summary.status, run.diagnosis.reason)
 """
 
 
