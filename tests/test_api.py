@@ -41,13 +41,13 @@ watch(model, probe=None, every=1, select=None, out=None, settings=None, overwrit
 """
 METHODS = """
 Comparison.to(self, form, caption=None)
-Results.compare(self, rows=None, cols=None, metric='train_acc', best=(), by=None, sort=None, \
+Results.compare(self, rows=None, cols=None, metric=None, best=(), by=None, sort=None, \
 spread='interval')
 Results.export(self, kind='csv', output=None, rows='runs', on_problem=ignore)
 Results.findings(self)
 Results.layers(self)
 Results.metrics(self)
-Results.paired(self, baseline, rows=None, cols=None, metric='train_acc', sort=None)
+Results.paired(self, baseline, rows=None, cols=None, metric=None, sort=None)
 Results.plot(self, picture='gradients', *keys, probe=None, metric=None, x=None, title=None, \
 size=None)
 Results.report(self, output='report.html', on_progress=None)

@@ -21,7 +21,7 @@ class Request:
 
     rows: Sequence[str] | None = None
     cols: Sequence[str] | None = None
-    metrics: Sequence[str] = ("train_acc",)
+    metrics: Sequence[str] = ()  # by default train_acc, or gradient ratios where no run has it
     sort: str | None = None  # a column, with - for descending
     baseline: str | None = None  # such as norm=none: paired differences from it
     best: Sequence[str] = ()  # keys of which each cell has the best value only
@@ -38,6 +38,7 @@ class Arranged:
     cols: list[str]
     best: list[str]
     by: str  # the metric that chose them
+    metrics: Sequence[str]
 
 
 def arrange(frame: DataFrame, request: Request) -> Arranged:
@@ -56,13 +57,23 @@ def arrange(frame: DataFrame, request: Request) -> Arranged:
         cells = list(dict.fromkeys([*rows, *cols, *against]))
         chosen = at_best(frame, best, request.by or BY, cells)
         frame = chosen.runs
+    metrics = request.metrics or _usual_metrics(frame)
     if request.baseline is None:
-        table = summarize(frame, rows, cols, request.metrics)
+        table = summarize(frame, rows, cols, metrics)
     else:
-        table = paired(frame, request.baseline, request.metrics, rows, cols)
+        table = paired(frame, request.baseline, metrics, rows, cols)
     table = chosen.with_values(table) if chosen else table
     if request.sort is not None and request.baseline is None:
         table = sorted_summary(table, rows, cols, request.sort)
     elif request.sort is not None:
         table = sorted_pairs(table, request.sort)
-    return Arranged(table, frame, rows, cols, best, request.by or BY)
+    return Arranged(table, frame, rows, cols, best, request.by or BY, metrics)
+
+
+def _usual_metrics(frame: DataFrame) -> tuple[str, ...]:
+    """What runs are compared by where nothing is said; watched ones may have been told no score."""
+    if "train_acc" in frame and not frame["train_acc"].notna().any():
+        ratios = ("gradient_ratio_init", "gradient_ratio_end")
+        if any(frame[name].notna().any() for name in ratios if name in frame):
+            return ratios
+    return ("train_acc",)

@@ -99,7 +99,7 @@ class Results(Shown):
         self,
         rows: str | Sequence[str] | None = None,
         cols: str | Sequence[str] | None = None,
-        metric: str | Sequence[str] = "train_acc",
+        metric: str | Sequence[str] | None = None,
         *,
         best: str | Sequence[str] = (),
         by: str | None = None,
@@ -109,9 +109,9 @@ class Results(Shown):
         """Mean and 95 % confidence interval over seeds, a row a cell of `rows` × `cols` and metric.
 
         Keys and metrics are names, one by one or with commas between them; without keys whatever
-        varies. Of the `best` keys, such as `optimizer.lr`, each cell has the value with the best
-        mean of `by` only, by default of test_acc. Raises ConfigError where there is no run, or no
-        such key or metric.
+        varies; without metrics train_acc, or gradient ratios where no run has it. Of the `best`
+        keys, such as `optimizer.lr`, each cell has the value with the best mean of `by` only, by
+        default of test_acc. Raises ConfigError where there is no run, or no such key or metric.
         """
         options = show.ComparisonOptions(
             *(names_in(rows), names_in(cols), names_in(metric) or ()),
@@ -128,7 +128,7 @@ class Results(Shown):
         baseline: str,
         rows: str | Sequence[str] | None = None,
         cols: str | Sequence[str] | None = None,
-        metric: str | Sequence[str] = "train_acc",
+        metric: str | Sequence[str] | None = None,
         *,
         sort: str | None = None,
     ) -> Comparison:

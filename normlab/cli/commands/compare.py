@@ -89,7 +89,7 @@ def compare(
     problems: list[str] = []
     places = api.places_to_compare(folders or (), where or (), on_choice=print_beside)
     frame = api.read_results(*places, where=where or (), on_problem=problems.append)
-    metrics = [name for part in metric or ["train_acc"] for name in part.split(",")]
+    metrics = [name for part in metric or () for name in part.split(",")]
     options = ComparisonOptions(
         rows=api.names_in(rows),
         cols=api.names_in(cols),

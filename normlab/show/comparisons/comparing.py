@@ -108,7 +108,7 @@ def compare(frame: "DataFrame", options: ComparisonOptions) -> Comparison | Pair
     if found.best:
         names = ", ".join(found.best)
         notes.append(f"each cell at its best {names}, chosen on the mean {METRICS[found.by].label}")
-    mixed = pooled(found.runs, keys, options.metrics)
+    mixed = pooled(found.runs, keys, found.metrics)
     cautions = origin_notes(found.runs, keys)
     if mixed:
         names = ", ".join(mixed)
