@@ -1,5 +1,6 @@
 """Overrides to Configs: Hydra composes once per choice of groups, and the rest is patched in."""
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from normlab import plugins
 from normlab.config.axes import Grid, Setting, axes_of, refuse_repeated
 from normlab.config.blocks import block_grids
-from normlab.config.files import group_choices
-from normlab.config.hydra_loading import hydra_in, plain
+from normlab.config.files import config_folder, group_choices
+from normlab.config.hydra_loading import has_others, hydra_in, plain
 from normlab.config.messages import validate
 from normlab.config.schema import GROUPS, Config
 from normlab.config.training_parts import DataSet
@@ -148,13 +149,29 @@ def size(several: Sequence[Grid]) -> int:
     return sum(math.prod(len(axis.points) for axis in grid) for grid in several)
 
 
+# What Hydra composed, by the words it was given; None where it interpolates.
+Bases = dict[tuple[str, ...], dict[str, Any] | None]
+
+
+@functools.lru_cache(maxsize=1)
+def _own_bases(folder: Path) -> Bases:  # noqa: ARG001  # of which they are
+    """Those of normlab's own YAML, which stays as it is while a process lives."""
+    return {}
+
+
+# A sweep of settings that only Hydra can put in place has as many as runs.
+_MOST_BASES = 500
+
+
 def compose_grids(several: Sequence[Grid], config_dir: Path | None = None) -> Iterator[Config]:
     """The Config of every point of some grids, in order; Hydra composes once per group choices.
 
     Raises ConfigError that names the point where a combination cannot be.
     """
     number, total = 0, size(several)
-    bases: dict[tuple[str, ...], dict[str, Any] | None] = {}
+    bases = {} if has_others(config_dir) else _own_bases(config_folder())
+    if len(bases) > _MOST_BASES:
+        bases.clear()
     pinned: dict[DataSet, DataSet] = {}  # files are looked at once, however many runs they have
     with hydra_in(config_dir) as load:
         for grid in several:
@@ -187,7 +204,7 @@ def leaves(config_dir: Path | None = None, groups: Sequence[str] = ()) -> dict[s
 
 def _compose_point(
     settings: Sequence[Setting],
-    bases: dict[tuple[str, ...], dict[str, Any] | None],
+    bases: Bases,
     load: Callable[[Sequence[str]], "DictConfig"],
 ) -> Config:
     """Compose what only Hydra can and patch the rest; `bases` keeps what was composed.

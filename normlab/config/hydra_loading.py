@@ -56,6 +56,11 @@ def hydra_in(config_dir: Path | None) -> Iterator[Load]:
         yield load
 
 
+def has_others(config_dir: Path | None) -> bool:
+    """Whether there is YAML beside normlab's own: plugins', a person's, or of parts without any."""
+    return bool(_search_paths(config_dir))
+
+
 def _search_paths(config_dir: Path | None) -> list[str]:
     """What is searched behind normlab's own YAML: plugins', a person's, and parts without any."""
     folders = [*plugin_folders(), *([config_dir] if config_dir else [])]

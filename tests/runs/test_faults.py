@@ -77,7 +77,8 @@ def place():
 # ------------------------------------------------------------------------ files and disks
 
 
-@pytest.mark.parametrize("size", [20_000, *(slow(size) for size in (500, 100_000))])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [500, 20_000, 100_000])
 def test_a_full_disk(tmp_path, size):
     """A limit on the size of files fails as a full disk does, in the middle of a write."""
 
@@ -113,7 +114,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(place)], check=False)
 
 
-@pytest.mark.parametrize("left", [0, slow(4096), 40_960, slow(150_000)])
+@pytest.mark.parametrize("left", [slow(0), slow(4096), 40_960, slow(150_000)])
 def test_a_real_full_disk(small_disk, tmp_path, left):
     """With so many bytes left: a run that was finished stays whole, and room lets it go on."""
     words = [*TINY, f"output.root={small_disk}", "output.weights=true", "model.depth=60"]
@@ -189,6 +190,7 @@ def test_a_folder_that_is_deleted_under_a_run(tmp_path):
     assert not run_folder(config).exists()
 
 
+@pytest.mark.slow
 def test_out_of_memory_in_the_process(tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
@@ -361,6 +363,7 @@ def test_extremes_that_work(tmp_path, name):
     assert last.summary.status == "finished"
 
 
+@pytest.mark.slow
 def test_a_thousand_layers(tmp_path):
     config = config_in(tmp_path, "model.depth=1000", "training.steps=1", "norm=none")
     events = list(runs.execute(config))
