@@ -11,19 +11,19 @@ from normlab.analysis.cells import cells_of, distinct_runs
 from normlab.analysis.keys import DEPTH
 from normlab.analysis.variants import variant_keys, variants_of, with_looks
 from normlab.errors import RecordError
-from normlab.measurement import by_block
+from normlab.measurement import by_block, unit_of
 from normlab.runs import read_table
 from normlab.vocabulary import FINAL
 
 _LOOKS = ("variant", "residual", "hue", "rest", "ordered")
-_COLUMNS = (*_LOOKS, "place", "layer", "share")
+_COLUMNS = (*_LOOKS, "place", "unit", "layer", "share")
 
 
 def gradient_shares(frame: DataFrame, depth: Any) -> DataFrame:
     """δ of every hidden layer, or block, over δ of the last one, of the arms at one depth.
 
-    A row for each variant, `place` (init or end) and layer; `share` is the geometric mean over the
-    runs in which neither is 0. Without rows where no run's tables hold a gradient.
+    A row for each variant, `place` (init or end), `unit` and layer; `share` is the geometric mean
+    over the runs in which neither is 0. Without rows where no run's tables hold a gradient.
     """
     frame = frame[frame["status"].isin(FINAL)]
     keys = variant_keys(frame)
@@ -48,6 +48,7 @@ def _of_run(looks: dict[str, Any], folder: Path) -> list[DataFrame]:
     """The rows of one run, at init and at the end; none where its tables cannot be read."""
     try:
         table = read_table(folder, "layers")
+        unit = unit_of(table)
         measured = by_block(table.dropna(subset=["delta_rms"]))
     except (RecordError, KeyError):
         return []
@@ -60,5 +61,5 @@ def _of_run(looks: dict[str, Any], folder: Path) -> list[DataFrame]:
             share = delta / delta[-1] if len(delta) else delta
         sound = np.isfinite(share) & (share > 0)
         part = DataFrame({"layer": rows["layer"].to_numpy()[sound], "share": share[sound]})
-        parts.append(part.assign(**looks, place=place))
+        parts.append(part.assign(**looks, place=place, unit=unit))
     return parts

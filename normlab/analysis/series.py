@@ -19,7 +19,7 @@ from normlab.analysis.keys import DEPTH, NORM, RESIDUAL, rank
 from normlab.analysis.variants import variant_keys, variants_of, with_looks
 from normlab.config import PROBES, from_plain
 from normlab.errors import ConfigError, RecordError
-from normlab.measurement import by_block, predict
+from normlab.measurement import by_block, has_blocks, predict, unit_of
 from normlab.runs import read_summary, read_table
 from normlab.vocabulary import DIAGNOSES, FINAL, METRICS
 
@@ -58,19 +58,19 @@ def profiles(
     *,
     by: Literal["place", "step"] = "place",
 ) -> DataFrame:
-    """A probe by layer: variant, depth, hidden, layer, and value, low, high, n over the seeds.
+    """A probe by layer: variant, depth, hidden, layer, unit, and value, low, high, n over seeds.
 
     By `place`, at init and at the end, whenever a run's end is, or by every `step` that more than
     half of a net's runs have. `hidden` is the number of hidden layers; the output layer is left
-    out, and of a network with blocks a layer is a block. `zeros` and `broken` count the seeds whose
-    value is 0 or not finite, which have no logarithm and are left out of a geometric mean. Raises
-    ConfigError where no run has the probe.
+    out, and of a network with blocks a layer is a block, as `unit` says where any has. `zeros` and
+    `broken` count the seeds whose value is 0 or not finite, which have no logarithm and are left
+    out of a geometric mean. Raises ConfigError where no run has the probe.
     """
     parts: list[DataFrame] = []
     lines: list[_Line] = []
     for line, _, layers in _tables(runs, "layers", progress, needed=probe):
-        layers = by_block(layers)
-        parts.append(layers[["step", "layer", probe]].assign(run=len(lines)))
+        unit, layers = unit_of(layers), by_block(layers)
+        parts.append(layers[["step", "layer", probe]].assign(run=len(lines), unit=unit))
         lines.append(line)
     found = pandas.concat(parts, ignore_index=True) if parts else DataFrame({probe: []})
     if not found[probe].notna().any():
@@ -90,7 +90,9 @@ def profiles(
         found = found[found["place"] != "between"]
     measure = PROBES.get(probe)
     table = _over_seeds(
-        found, ["hidden", by, "layer"], log=measure is not None and measure.logarithmic
+        found,
+        ["hidden", by, "layer", *_units(found)],
+        log=measure is not None and measure.logarithmic,
     )
     if by == "place":
         return table
@@ -98,6 +100,11 @@ def profiles(
     most = seeds.groupby([table["variant"], table["depth"]]).transform("max")
     common: DataFrame = table[2 * seeds > most]
     return common
+
+
+def _units(found: DataFrame) -> list[str]:
+    """The column that tells blocks from layers, where there are blocks."""
+    return ["unit"] if (found["unit"] == "block").any() else []
 
 
 def _measuring(probe: str) -> str:
@@ -177,18 +184,19 @@ def phases(runs: DataFrame, keys: Sequence[str]) -> DataFrame:
 
 
 def history(folder: Path, probe: str) -> DataFrame:
-    """One run's whole history of a probe, by layer or block: step, layer, name, value; the output
-    layer left out.
+    """One run's whole history of a probe, by layer or block: step, layer, name, value, unit; the
+    output layer left out.
 
     Raises ConfigError where it was not measured.
     """
     layers = read_table(folder, "layers")
     if probe not in layers or layers[probe].isna().all():
         raise ConfigError(f"{probe}: was not measured in {folder}; {_measuring(probe)}")
+    units = {"unit": "block"} if has_blocks(layers) else {}
     layers = by_block(layers[layers["step"].isin(layers.loc[layers[probe].notna(), "step"])])
     hidden = layers["layer"] < layers["layer"].max()
     found: DataFrame = layers.loc[hidden, ["step", "layer", "name", probe]]
-    return found.rename(columns={probe: "value"})
+    return found.rename(columns={probe: "value"}).assign(**units)
 
 
 def predicted(runs: DataFrame, progress: Progress | None = None) -> DataFrame:

@@ -1,5 +1,6 @@
 from .block_profiles import by_block as by_block
 from .block_profiles import has_blocks as has_blocks
+from .block_profiles import unit_of as unit_of
 from .causes import DEAD as DEAD
 from .causes import DECAYED as DECAYED
 from .causes import FORGOTTEN_COSINE as FORGOTTEN_COSINE

@@ -25,6 +25,11 @@ def has_blocks(layers: "DataFrame") -> bool:
     return "role" in layers and bool((layers["role"] != "").any())
 
 
+def unit_of(layers: "DataFrame") -> str:
+    """What `by_block` has a row for: block, or layer."""
+    return "block" if has_blocks(layers) else "layer"
+
+
 def by_block(layers: "DataFrame") -> "DataFrame":
     """Rows of layers.parquet as a row a block and step, from 1 at the input, and the output layer's
     behind them; the table itself where its layers are in no blocks.
@@ -62,7 +67,8 @@ def _logarithms(inside: "DataFrame", probe: str) -> "Series[float]":
     exp of it gives 0 back where all are."""
     zero = inside[probe] == 0
     shut = zero.groupby([inside["step"], inside["role"]]).transform("any")
-    all_shut = shut.groupby(inside["step"]).transform("all")
+    unmeasured = inside[probe].isna()  # of what tokens show, in all roles but one
+    all_shut = (shut | unmeasured).groupby(inside["step"]).transform("all")
     with np.errstate(divide="ignore"):
         found: Series[float] = np.log(inside[probe]).where(~shut | all_shut)
     return found

@@ -289,6 +289,8 @@ def _against_collapse(f: Figures) -> list[str]:
     # The pooling that follows keeps nothing of a channel but its mean.
     if f.config.norm.erases_channel_means:
         return ["norm=bn", "norm.position=before"]
+    if f.config.model.of_tokens:
+        return _skips(f) or _norms_before(f)
     return [*_without_biases(f), *_normalized(f), *_skips(f)]
 
 

@@ -56,6 +56,8 @@ def sentence_of_failure(
     stays = init.diagnosis in (None, "healthy", end.diagnosis)
     said = not stays and cause in CAUSES and CAUSES[cause].state_at_init is not None
     why = _sentence_of_noise(cause, learned) or sentence_of_cause(cause, missing)
+    if cause == "collapsed" and init.distance < COLLAPSED_DISTANCE:
+        why = " It forgets that at init already."
     return f"{_failure(learned, init, end)}{'' if said else why}"
 
 
@@ -130,14 +132,15 @@ def described(state: State) -> str:
     agrees &= math.isfinite(state.factor) and math.isfinite(state.ratio)
     factor = f", ×{state.factor:.3g} per {state.unit} towards the input" if agrees else ""
     unit, multiple = state.unit, _multiple_of(state.ratio)
+    hidden = "hidden layer" if unit == "layer" else unit
     of_last = f"{unit} 1 gets {multiple} {unit} {state.last or state.hidden}'s"
     beyond = f", and {_up_to(state.worst, unit)}" if state.worst else ""
     match state.diagnosis:
         case "vanishing" if state.worst == state.hidden:
-            return f"no gradient is left: it is 0 in all {state.hidden} hidden {unit}s"
+            return f"no gradient is left: it is 0 in all {state.hidden} {hidden}s"
         case "vanishing" if math.isinf(state.ratio):
             return (
-                f"the last hidden {unit}, {state.hidden}, is dead: no gradient reaches it, "
+                f"the last {hidden}, {state.hidden}, is dead: no gradient reaches it, "
                 f"though some reaches {unit} 1"
             )
         case "vanishing":
@@ -160,7 +163,7 @@ def described(state: State) -> str:
                 f"activations are nearly parallel (mean cosine {state.cosine:.4f})"
             )
         case "healthy" if state.hidden == 1:
-            return f"the gradient reaches the one hidden {unit}"
+            return f"the gradient reaches the one {hidden}"
     return f"the gradient neither vanishes nor explodes ({of_last})"
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from normlab.measurement.block_profiles import by_block, has_blocks
+from normlab.measurement.block_profiles import by_block, has_blocks, unit_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -88,11 +88,9 @@ def state_at(layers: "DataFrame", step: int, *, residual: bool = False) -> State
         worst = count - _count_leading(alike[::-1]) + 1
     if diagnosis == "exploding" and not np.isfinite(deltas).all():
         ratio = math.nan
-    unit = "block" if has_blocks(rows) else "layer"
-    starved = _query_share(rows)
     return State(
-        *(step, diagnosis, factor, ratio, cosine, count, worst, centred, last, unit, distance),
-        *starved,
+        *(step, diagnosis, factor, ratio, cosine, count, worst, centred, last, unit_of(rows)),
+        *(distance, *_query_share(rows)),
     )
 
 

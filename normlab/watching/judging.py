@@ -26,10 +26,10 @@ from normlab.measurement import (
     by_block,
     decide,
     growth,
-    has_blocks,
     mean_update,
     snapshot_steps,
     state_at,
+    unit_of,
     values_at,
 )
 from normlab.runs import Summary
@@ -106,7 +106,7 @@ def judge(layers: "DataFrame", seen: Seen) -> WatchDiagnosis:
     measured = layers.loc[layers["delta_rms"].notna(), "layer"].unique()
     path = by_block(layers[layers["layer"].isin(measured)])
     init, end = (state_at(path, step, residual=residual) for step in (steps[0], steps[-1]))
-    noun = "block" if has_blocks(layers) else "layer"
+    noun = unit_of(layers)
     verdict = _verdict(seen, init, end)
     candidates = {"learns": _stale(seen), "healthy": _little_motion(layers, seen)}
     found = decide(candidates.get(verdict, _causes(layers, seen, init, end)))

@@ -17,6 +17,7 @@ from normlab.errors import ConfigError
 from normlab.measurement import predict
 from normlab.runs import Summary
 from tests.analysis import sample
+from tests.measurement.layer_tables import blocks
 from tests.tools.synthetic_results import SNAPSHOTS, write_runs
 
 
@@ -193,6 +194,25 @@ def test_a_run_that_ended_early_has_its_end_among_the_ends(tmp_path, runs_in):
     assert set(ends["n"]) == {3}
     steps = series.profiles(runs, "delta_rms", by="step").query(chosen)
     assert set(steps["step"]) == set(SNAPSHOTS)  # not its own last step
+
+
+def test_an_encoders_layers_are_its_blocks(tmp_path, runs_in):
+    runs = runs_in(tmp_path, 120)
+    mine = runs[(runs["variant"] == "bn plain") & (runs["model.depth"] == 8)]
+    for folder in mine["folder"]:
+        table = blocks(0, [0.5, 2.0], [0.5, 0.25])
+        to_parquet = pandas.concat([table, table.assign(step=7)], ignore_index=True)
+        to_parquet.to_parquet(f"{folder}/layers.parquet")
+    found = series.profiles(mine, "rank_one_distance")
+    assert found["layer"].tolist() == [1, 2, 1, 2]
+    assert set(found["unit"]) == {"block"}
+    assert found["value"].tolist() == pytest.approx([0.5, 0.25, 0.5, 0.25])
+    assert set(series.history(Path(mine["folder"].iloc[0]), "token_cosine")["unit"]) == {"block"}
+    both = series.profiles(runs, "delta_rms")
+    assert set(both["unit"]) == {"block", "layer"}
+    assert "unit" not in series.profiles(runs.drop(mine.index), "delta_rms")
+    with pytest.raises(ConfigError, match=r"'probes.tokens=\[logit_std\]' measures it of model=e"):
+        series.profiles(runs, "logit_std")
 
 
 def test_data_drawn_with_the_seed_are_no_variant(tmp_path, runs_in):

@@ -42,5 +42,5 @@ def blocks(step: int, deltas: list[float], distances: list[float], share: float 
                 }
             )
     rows.append({"name": "output", "delta_rms": 123.0, "grad_norm": 123.0, "sample_cosine": 1.0})
-    table = DataFrame(rows).assign(step=step, layer=range(1, len(rows) + 1))
+    table = DataFrame(rows).assign(step=step, layer=range(1, len(rows) + 1), kind="linear")
     return table.assign(role=table["role"].fillna(""))

@@ -5,7 +5,7 @@ from typing import Any
 
 from pandas import DataFrame
 
-from normlab.analysis import DEPTH, RESIDUAL
+from normlab.analysis import DEPTH
 from normlab.config import MODELS
 from normlab.text import plural
 
@@ -16,10 +16,24 @@ def about(runs: DataFrame) -> str:
     """What runs are, such as `CNN and ResNet on digits, 110 steps`; a depth that all have too."""
     depths = runs[DEPTH].unique()
     depth = f"-{depths[0]}" if len(depths) == 1 else ""
-    nets = runs.drop_duplicates(["model", RESIDUAL]).to_dict("records")
+    settings = [str(name) for name in runs if str(name).startswith("model")]
+    nets = runs.drop_duplicates(settings).to_dict("records")
     networks = _named([f"{_family(net)}{depth}" for net in nets], "network")
     data = _named(map(str, runs["data"].unique()), "data set")
     return ", ".join(part for part in (f"{networks} on {data}", _length(runs)) if part)
+
+
+def unit_of(table: DataFrame) -> str:
+    """What a table by layer numbers: layers, or blocks."""
+    units = list(dict.fromkeys(table["unit"])) if "unit" in table else ["layer"]
+    return str(units[0]) if len(units) == 1 else "layer or block"
+
+
+def depth_axis(runs: DataFrame) -> str:
+    """What the axis of depth counts: weight layers, or blocks."""
+    parts = [MODELS.get(name) for name in runs["model"].unique()]
+    counted = {"blocks" if part and part.of_tokens else "weight layers" for part in parts}
+    return f"depth ({' or '.join(sorted(counted, reverse=True))})"
 
 
 def seeds_note(table: DataFrame, *, log: bool, band: bool = True) -> str:

@@ -7,7 +7,7 @@ import altair as alt
 import numpy as np
 from pandas import DataFrame
 
-from normlab.analysis import DEPTH, label
+from normlab.analysis import label
 from normlab.show.charts.domains import check_any, is_logarithmic, log_domain
 
 
@@ -24,20 +24,19 @@ def value_scale(table: DataFrame, *, log: bool) -> Any:
     return alt.Scale(type="log", domain=list(domain), nice=False)
 
 
-def layer_x(layers: int) -> Any:
-    """So many layers from left to right."""
+def layer_x(layers: int, unit: str = "layer") -> Any:
+    """So many layers, or blocks, from left to right."""
     return alt.X(
         "layer:Q",
-        title="layer, from the input",
+        title=f"{unit}, from the input",
         scale=alt.Scale(domain=[1, max(2, layers)], nice=False),
         axis=alt.Axis(values=layer_ticks(layers, most=12), format="d"),
     )
 
 
-def key_x(values: Iterable[Any], key: str) -> Any:
+def key_x(values: Iterable[Any], title: str, key: str) -> Any:
     """The values of a key from left to right: numbers by their size, others beside each other."""
     found = list(dict.fromkeys(values))
-    title = "depth (weight layers)" if key == DEPTH else key
     numbers = [v for v in found if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) < len(found):
         words = alt.Axis(labelAngle=0)

@@ -74,7 +74,8 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
     log = metric.logarithmic
     scale = alt.Scale(domain=[0, 1]) if metric.share else scales.value_scale(table, log=log)
     axis = alt.Axis(format="%") if metric.share else scales.value_axis(log=log)
-    base = alt.Chart(table).encode(x=scales.key_x(table["x"], key), color=looks.color)
+    title = captions.depth_axis(subject.runs) if key == _X else key
+    base = alt.Chart(table).encode(x=scales.key_x(table["x"], title, key), color=looks.color)
     y = alt.Y("value:Q", title=f"final {name}" if metric.share else name, scale=scale, axis=axis)
     bars = base.mark_rule(strokeWidth=1.2).encode(
         y=alt.Y("low:Q", scale=scale), y2="high:Q", opacity=looks.opacity()

@@ -49,7 +49,7 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
         points = points.mark_point(size=22, filled=True)
         layers.append(
             points.encode(
-                x=scales.layer_x(int(table["hidden"].max())),
+                x=scales.layer_x(int(table["hidden"].max()), captions.unit_of(table)),
                 y=alt.Y("value:Q", title=probe.label),
                 shape=scales.edge_shape(),
                 color=looks.color,
@@ -64,7 +64,8 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
     drawn = alt.layer(*layers, data=both).add_params(looks.picked)
     drawn = drawn.properties(width=330, height=190 if several else 250).facet(**facet)
     seeds = captions.seeds_note(table, log=probe.logarithmic)
-    return styling.styled(drawn, subject, f"{_title(subject)} by layer", seeds + left_out)
+    title = f"{_title(subject)} by {captions.unit_of(table)}"
+    return styling.styled(drawn, subject, title, seeds + left_out)
 
 
 def _title(subject: Subject) -> str:
@@ -81,11 +82,11 @@ def _line_layers(
     import altair as alt
 
     from normlab.config import PROBES
-    from normlab.show.charts import marks, scales
+    from normlab.show.charts import captions, marks, scales
 
-    probe = PROBES[figure]
+    probe, unit = PROBES[figure], captions.unit_of(placed)
     scale = scales.value_scale(placed, log=probe.logarithmic)
-    base = base.encode(x=scales.layer_x(int(placed["hidden"].max())), color=looks.color)
+    base = base.encode(x=scales.layer_x(int(placed["hidden"].max()), unit), color=looks.color)
     y = alt.Y(
         "value:Q", title=probe.label, scale=scale, axis=scales.value_axis(log=probe.logarithmic)
     )
@@ -124,7 +125,7 @@ def history_chart(table: "DataFrame", subject: Subject) -> Any:
     drawn = alt.layer(*layers, data=placed).add_params(chosen, looks.picked)
     drawn = panels.side_by_side(drawn, table, 420, 230).properties(usermeta={"snapshots": names})
     seeds = captions.seeds_note(table, log=log)
-    title = f"{_title(subject)} by layer, through training"
+    title = f"{_title(subject)} by {captions.unit_of(table)}, through training"
     return styling.styled(drawn, subject, title, seeds + left_out)
 
 
@@ -179,9 +180,10 @@ def sketch(table: "DataFrame", subject: Subject, screen: Screen) -> "Group":
         if len(mine):
             name = f"depth {depth}, {when}" if len(depths) > 1 else when
             panels.append(Panel(name, sketching.variant_lines(mine, subject, "layer")))
-    axes = Axis("layer", whole=True), Axis(probe.label, probe.logarithmic, low=low, high=high)
+    unit = captions.unit_of(table)
+    axes = Axis(unit, whole=True), Axis(probe.label, probe.logarithmic, low=low, high=high)
     note = captions.seeds_note(table, log=probe.logarithmic, band=False)
-    heading = sketching.heading(subject, f"{_title(subject)} by layer", note, screen.width)
+    heading = sketching.heading(subject, f"{_title(subject)} by {unit}", note, screen.width)
     return line_panels(heading, panels, axes, screen)
 
 

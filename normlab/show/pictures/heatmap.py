@@ -54,7 +54,7 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
     import altair as alt
 
     from normlab.config import PROBES
-    from normlab.show.charts import styling
+    from normlab.show.charts import captions, styling
 
     probe = PROBES[subject.figure]
     steps = sorted(table["step"].unique())
@@ -64,9 +64,10 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
         .encode(**_cell_encodings(table, steps, subject.figure))
         .properties(width=max(260, min(560, 26 * len(steps))), height=340)
     )
+    what = "block" if captions.unit_of(table) == "block" else "hidden layer"
     red = "; red: 0 or not finite" if (table["note"] != "").any() else ""
     return styling.styled(
-        cells, subject, title(subject), f"{probe.label} of every hidden layer by step{red}"
+        cells, subject, title(subject), f"{probe.label} of every {what} by step{red}"
     )
 
 
@@ -74,7 +75,7 @@ def _cell_encodings(table: "DataFrame", steps: list[int], figure: str) -> dict[s
     import altair as alt
 
     from normlab.config import PROBES
-    from normlab.show.charts import scales
+    from normlab.show.charts import captions, scales
 
     probe = PROBES[figure]
     log = probe.logarithmic
@@ -88,7 +89,7 @@ def _cell_encodings(table: "DataFrame", steps: list[int], figure: str) -> dict[s
     )
     return {
         "x": alt.X("step:O", sort=steps, title="step", axis=step_axis),
-        "y": alt.Y("layer:O", title="layer, from the input", axis=layer_axis),
+        "y": alt.Y("layer:O", title=f"{captions.unit_of(table)}, from the input", axis=layer_axis),
         "color": alt.condition("datum.note == ''", colour, alt.value("#d62728")),
         "tooltip": [
             "step:O",

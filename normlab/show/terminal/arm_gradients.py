@@ -6,6 +6,7 @@ from rich.console import Group
 from rich.text import Text
 
 from normlab.analysis import DEPTH, gradient_shares
+from normlab.show.charts.captions import unit_of
 from normlab.show.charts.variants import looks
 from normlab.show.terminal.line_charts import Axis, Line
 from normlab.show.terminal.line_panels import Panel, line_panels
@@ -38,8 +39,10 @@ def arm_gradients(frame: "DataFrame", width: int) -> Group | None:
         shown = table[table["place"] == place]
         lines = [Line(arm, _points(shown[shown["variant"] == arm]), styles[arm]) for arm in arms]
         panels.append(Panel(title, lines))
-    heading = f"Gradient by layer at depth {depth}, as a multiple of the last hidden layer's"
-    axes = Axis("layer", whole=True), Axis(log=True)
+    unit = unit_of(table)
+    last = "hidden layer" if unit == "layer" else unit
+    heading = f"Gradient by {unit} at depth {depth}, as a multiple of the last {last}'s"
+    axes = Axis(unit, whole=True), Axis(log=True)
     return line_panels([Text(heading, "bold")], panels, axes, (width, ROWS))
 
 

@@ -39,6 +39,17 @@ def test_gradients_stand_on_a_log_scale_of_at_least_four_decades():
             assert math.log10(high / low) >= 4 - 1e-9
 
 
+def test_blocks_are_called_so_in_picture_and_sketch():
+    table = profile(depths=(8,)).assign(unit="block")
+    found = drawn(table, "token_cosine")
+    assert found["title"]["text"] == "Cosine between tokens by block"
+    titles = {e["x"]["title"] for e in encodings(found) if "title" in e.get("x", {})}
+    assert titles == {"block, from the input"}
+    assert "by block" in sketched(table, figure="token_cosine")[0]
+    mixed = pandas.concat([table, profile(depths=(20,)).assign(unit="layer")])
+    assert drawn(mixed)["title"]["text"] == "Gradient by layer or block"
+
+
 def test_gradients_show_init_and_end_a_panel_a_depth():
     found = drawn(profile())
     assert found["facet"]["column"]["sort"] == ["at init", "at the end"]

@@ -36,6 +36,14 @@ def test_a_heatmap_marks_what_has_no_logarithm():
     assert set(heatmap.marked(table.assign(value=0.0), "act_mean")["note"]) == {""}
 
 
+def test_blocks_are_called_so():
+    table = heatmap.marked(history(20, 4).assign(unit="block"), "delta_rms")
+    drawn = heatmap.chart(table, run_subject()).to_dict()
+    (encoding,) = encodings(drawn)
+    assert encoding["y"]["title"] == "block, from the input"
+    assert "of every block by step" in drawn["title"]["subtitle"][-1]
+
+
 def test_a_sketch_marks_it_too():
     table = history(20, 3)
     table.loc[table["layer"] == 2, "value"] = 0.0
