@@ -80,9 +80,10 @@ def test_causes_in_the_order_of_the_rules_with_their_thresholds() -> None:
     deep = ("norm=bn", "model=mlp", "model.depth=20", "model.activation=identity")
     clipped = ("norm=none", "model=mlp", "training.clip_norm=1", "model.bias_std=1")
     erased = ("norm=in", "norm.position=after", "model=cnn")
+    encoder = ("model=encoder", "norm=ln")
     ended = TrainingEnd("diverged", 7, 10, 11, 10_000)
     for rule, (_, when) in zip(RULES, rows, strict=False):
-        for overrides in (deep, clipped, erased):
+        for overrides in (deep, clipped, erased, encoder):
             for way in rule.ways(figures(*overrides, ending=ended)):
                 for fact in way:
                     told = f"{fact.threshold:g}"
