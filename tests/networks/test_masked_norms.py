@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from normlab.config import compose
-from normlab.networks import build_model
+from normlab.networks import build_model, weight_layers
 from normlab.networks.norm_modules import DynamicTanh, MaskedBatchNorm
 from tests.networks.test_models import built as built_as_shaped
 
@@ -181,6 +181,23 @@ def test_it_does_where_batch_norm_is_not_masked(placement):
 
 
 @pytest.mark.parametrize("norm", ["bn", "ln"])
+def test_a_snapshot_does_not_see_what_lies_in_padding(norm):
+    from normlab.measurement.observation import ProbeBatch, snapshot
+
+    config = padded(f"norm={norm}")
+    images = config.data.load(torch.device("cpu")).train_images.double()
+    network = build_model(config, (2, 8, 8), 10, torch.Generator().manual_seed(0)).double()
+    other = torch.cat([torch.where(images[:, -1:] > 0, images[:, :-1], 9), images[:, -1:]], dim=1)
+    names = ["delta_rms", "act_mean", "act_std", "dead_fraction", "sample_cosine"]
+    labels = torch.arange(16) % 10
+    found = [
+        snapshot(network, weight_layers(network), ProbeBatch(x, labels, "softmax"), names)
+        for x in (images, other)
+    ]
+    torch.testing.assert_close(*found, rtol=1e-12, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("norm", ["bn", "ln"])
 def test_of_samples_without_a_real_token_the_logits_are_the_output_layers_bias(norm):
     config = padded(f"norm={norm}")
     images = config.data.load(torch.device("cpu")).train_images
@@ -242,3 +259,5 @@ def test_a_run_says_that_padding_reaches_real_tokens(tmp_path):
         "What lies in padding reaches real tokens, which unmasked bn normalizes with it."
     )
     assert describe(config) == "pre-norm encoder-2 unmasked bn on padded gaussian"
+    without = padded("norm=bn", "norm.masked=false", "model.placement=none")
+    assert describe(without) == "encoder-2 without norm on padded gaussian"
