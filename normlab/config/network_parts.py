@@ -233,6 +233,7 @@ class Probe:
     diagnosed: bool = False  # by it a vanishing gradient is told from an exploding one
     parts: InParts | None = None
     role: str | None = None  # of a block's layer, in whose row stands what its tokens show
+    replaces_padding: bool = False  # looks at `Tokens.replaced`
 
     @property
     def key(self) -> str:

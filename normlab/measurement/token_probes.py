@@ -1,7 +1,8 @@
 """Measurements of a block's tokens: how alike they have become, and what its attention sees.
 
-Each is a mean over samples, and stands in the row of the layer whose `role` it names. Padding has
-no part in any, nor have samples of fewer than two real tokens; where there are no others it is NaN.
+Each stands in the row of the layer whose `role` it names. All but the last are means over samples,
+in which padding has no part, nor have samples of fewer than two real tokens; where there are no
+others they are NaN.
 """
 
 from collections.abc import Callable
@@ -37,15 +38,14 @@ def _enter(
     role: str,
     gather: "Callable[[Tokens], Gathered]",
     finish: "Callable[[Gathered], Tensor]" = mean,
-    *,
-    logarithmic: bool = False,
+    **facts: bool,
 ) -> None:
     def measure(seen: "Tokens") -> "Tensor":
         return finish(gather(seen))
 
     measure.__doc__ = gather.__doc__
     parts = InParts(gather, added, finish)
-    PROBES.add(name, Probe(name, label, measure, logarithmic, parts=parts, role=role))
+    PROBES.add(name, Probe(name, label, measure, parts=parts, role=role, **facts))
 
 
 def _counted(values: "Tensor", counts: "Tensor") -> "Gathered":
@@ -105,6 +105,7 @@ _enter(
     "rank_one_distance", "tokens' distance from rank 1", STREAM, rank_one_distance, logarithmic=True
 )
 
+
 # ------------------------------------------------------------------------------- attention
 
 
@@ -160,3 +161,30 @@ _enter(
     logarithmic=True,
 )
 _enter("attention_entropy", "attention's entropy H/ln n", QUERY, attention_entropy)
+
+# --------------------------------------------------------------------------------- padding
+
+
+def padding_leak(seen: "Tokens") -> "Gathered":
+    """‖X′ − X‖/‖X‖ over all real tokens X behind a block, X′ where other content lies in padding.
+
+    0 where attention and norms are masked; NaN of data without padding.
+    """
+    import torch
+
+    x, _ = _stream(seen)
+    if seen.replaced is None:
+        return x.new_tensor(torch.nan), x.new_tensor(torch.nan)
+    change = torch.where(seen.mask[..., None], seen.replaced.to(x) - x, 0)
+    return change.square().sum(), x.square().sum()
+
+
+_enter(
+    "padding_leak",
+    "change of real tokens by what lies in padding",
+    STREAM,
+    padding_leak,
+    root_mean,
+    logarithmic=True,
+    replaces_padding=True,
+)

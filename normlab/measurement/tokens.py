@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from normlab.config import Probe
-from normlab.networks import EncoderBlock, WeightLayer
+from normlab.networks import EncoderBlock, EncoderNetwork, WeightLayer
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Tokens:
     stream: Tensor  # [B, T, C]
     logits: Tensor  # [B, heads, T, T], as softmax receives them where nothing is masked
     mask: Tensor  # [B, T]: true at a real token, false in padding
+    # The stream where other content lies in padding; None where there is none, or nobody asks.
+    replaced: Tensor | None = None
 
 
 class RecordedTokens:
@@ -28,6 +30,8 @@ class RecordedTokens:
     def __init__(self, probes: Sequence[Probe]):
         self._probes = [(probe.role, parts) for probe in probes if (parts := probe.parts)]
         self._gathered: dict[int, list[tuple[Tensor, ...]]] = {}  # by block, from 1
+        self.replacing = False
+        self.replaced: dict[int, Tensor] = {}  # by block, until the pass that follows comes to it
 
     def look_at(self, block: int, seen: Tokens) -> None:
         """Gather what the probes need of a block's tokens."""
@@ -53,6 +57,9 @@ def recorded_tokens(model: nn.Module, probes: Sequence[Probe]) -> Iterator[Recor
     """Within, every forward pass of a network is looked at by probes of tokens."""
     recorded = RecordedTokens(probes)
     handles: list[Any] = []
+    compares = any(probe.replaces_padding for probe in probes)
+    if compares and isinstance(model, EncoderNetwork) and model.padded:
+        handles.append(model.register_forward_pre_hook(partial(_replace, recorded)))
     blocks = [module for module in model.modules() if isinstance(module, EncoderBlock)]
     for number, block in enumerate(blocks if probes else (), start=1):
         sent: dict[str, Tensor] = {}
@@ -69,6 +76,23 @@ def recorded_tokens(model: nn.Module, probes: Sequence[Probe]) -> Iterator[Recor
             handle.remove()
 
 
+def _replace(recorded: RecordedTokens, model: nn.Module, args: tuple[Tensor]) -> None:
+    """Before a forward pass, another one with N(0, 1), drawn anew, in padding."""
+    if recorded.replacing:
+        return
+    (images,) = args
+    content, real = images[:, :-1], images[:, -1:]
+    noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(0)).to(content)
+    other = torch.cat([torch.where(real > 0, content, noise), real], dim=1)
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    recorded.replacing = True
+    try:
+        with torch.no_grad():
+            torch.func.functional_call(model, buffers, (other,))
+    finally:
+        recorded.replacing = False
+
+
 def _keep(sent: dict[str, Tensor], name: str, _: nn.Module, __: Any, output: Tensor) -> None:
     sent[name] = output.detach()
 
@@ -81,8 +105,12 @@ def _look(
     args: tuple[Tensor, Tensor | None],
     output: Tensor,
 ) -> None:
+    if recorded.replacing:
+        recorded.replaced[number] = output
+        return
     x, mask = args
     real = torch.ones_like(x[..., 0], dtype=torch.bool) if mask is None else mask
     with torch.no_grad():
         logits = block.attention.logits(sent.pop("query"), sent.pop("key"))
-        recorded.look_at(number, Tokens(output.detach(), logits, real))
+        replaced = recorded.replaced.pop(number, None)
+        recorded.look_at(number, Tokens(output.detach(), logits, real, replaced))

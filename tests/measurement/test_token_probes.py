@@ -285,6 +285,61 @@ def test_tokens_alone_can_be_measured(network):
     assert not [module for module in model.modules() if module._forward_hooks]
 
 
+def padded_images():
+    """Five of nine samples with padding in their last rows; the last channel says where."""
+    images = torch.randn(9, 1, 5, 4, generator=torch.Generator().manual_seed(1)).double()
+    lengths = torch.tensor([5, 3, 4, 2, 5, 5, 1, 4, 5])[:, None]
+    real = (torch.arange(5) < lengths)[:, None, :, None].expand(9, 1, 5, 4)
+    return torch.cat([images, real.double()], dim=1)
+
+
+def leaks(*overrides, part_size=None):
+    config = compose(["model=encoder", "model.depth=2", "model.width=8", *PADDED, *overrides])
+    model = build_model(config, (2, 5, 4), 3, torch.Generator().manual_seed(0)).double()
+    layers = weight_layers(model)
+    batch = ProbeBatch(padded_images(), torch.arange(9) % 3, "softmax")
+    names = ("delta_rms", *NAMES, "padding_leak")
+    found = snapshot(model, layers, batch, names, part_size)
+    without = snapshot(model, layers, batch, names[:-1], part_size)
+    assert torch.equal(found[:, :-1].nan_to_num(-1), without.nan_to_num(-1))
+    ends = [layer.index - 1 for layer in layers if layer.role == "feed-forward 2"]
+    return model, batch.images, found[ends, -1].tolist()
+
+
+PADDED = ("data.padding=0.5",)
+
+
+@pytest.mark.parametrize("norm", ["norm=ln", "norm=rms", "norm=bn norm.masked=true"])
+def test_what_is_masked_leaks_nothing(norm):
+    assert leaks(*norm.split())[2] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("norm", ["norm=bn norm.masked=false", "norm=ln"])
+def test_the_leak_is_how_real_tokens_change(norm):
+    model, images, found = leaks(*norm.split())
+    noise = torch.randn(9, 1, 5, 4, generator=torch.Generator().manual_seed(0)).double()
+    real = images[:, 1:] > 0
+    other = torch.cat([torch.where(real, images[:, :1], noise), images[:, 1:]], dim=1)
+    streams = []
+    for given in (images, other):
+        cut, mask = model.tokens(given)
+        x, seen = model.positions(model.embedding(cut)), []
+        for block in model.body.values():
+            x = block(x, mask)
+            seen.append(x[mask].detach())
+        streams.append(seen)
+    expected = [((b - a).norm() / a.norm()).item() for a, b in zip(*streams, strict=True)]
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert (min(found) > 0.05) == (norm != "norm=ln")
+
+
+def test_the_leak_of_a_batch_in_parts_and_of_data_without_padding(network):
+    assert leaks("norm=ln", part_size=4)[2] == [0.0, 0.0]
+    model, batch = network
+    found = snapshot(model, weight_layers(model), batch, ["padding_leak"])
+    assert found.isnan().all()
+
+
 def test_a_probe_of_tokens_says_how_its_parts_are_joined():
     with pytest.raises(ConfigError, match=r"probe mine: of tokens, needs parts=InParts"):
         Probe("mine", "my own", lambda seen: seen.stream.mean(), role="query")

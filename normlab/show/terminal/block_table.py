@@ -23,6 +23,7 @@ _COLUMNS = (
     Column("rank 1", "rank_one_distance"),
     Column("entropy", "attention_entropy"),
     Column("logit std", "logit_std"),
+    Column("leak", "padding_leak"),
     *COLUMNS[2:],
 )
 _ABOUT = (
