@@ -31,7 +31,7 @@ class ImageTensors:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an image."""
+        """Channels, that of a mask too, height and width of an image."""
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
 

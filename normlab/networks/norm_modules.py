@@ -105,7 +105,9 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         if mask is None or not self.training:
             y = super().forward(x)
         else:
-            y = self._normalized(x.to(torch.promote_types(x.dtype, torch.float32)), mask).to(x)
+            wide = x.to(torch.promote_types(x.dtype, torch.float32))
+            with torch.autocast(x.device.type, enabled=False):  # which would sum in half precision
+                y = self._normalized(wide, mask).to(x)
         z: Tensor = self.noise(y)
         return z
 

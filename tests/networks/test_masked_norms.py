@@ -102,6 +102,15 @@ def test_half_precision_is_summed_in_single():
     assert norm.running_mean.dtype == torch.float32
 
 
+def test_autocast_leaves_its_sums_alone():
+    norms = [MaskedBatchNorm(CHANNELS, EPS, MOMENTUM, True, 0.0) for _ in range(2)]
+    x, mask = rows(4000).float(), masks(4000)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = norms[0](x, mask)
+    assert torch.equal(found, norms[1](x, mask))
+    assert torch.equal(norms[0].running_var, norms[1].running_var)
+
+
 def test_noise_stands_behind_it():
     quiet, noisy = masked_norm(), masked_norm(noise=0.5)
     noisy.load_state_dict(quiet.state_dict(), strict=False)
