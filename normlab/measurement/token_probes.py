@@ -181,10 +181,9 @@ def padding_leak(seen: "Tokens") -> "Gathered":
 
 _enter(
     "padding_leak",
-    "change of real tokens by what lies in padding",
+    "leak from padding",
     STREAM,
     padding_leak,
     root_mean,
-    logarithmic=True,
     replaces_padding=True,
 )
