@@ -228,7 +228,14 @@ def test_demonstrations_fail_outside_their_gates(name):
                     assert judged(inside | {keys[measure.name]: outside}) == "FAIL", measure
 
 
-@pytest.mark.parametrize("name", [c for c in CLAIMS if CLAIMS[c].small.demonstration])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if claim.small.seconds > 5 else ())
+        for name, claim in CLAIMS.items()
+        if claim.small.demonstration
+    ],
+)
 def test_demonstrations_hold(name):
     assert judge_runs(CLAIMS[name], "small", []).verdict == "PASS"
 
