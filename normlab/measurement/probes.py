@@ -40,14 +40,23 @@ def _enter(name: str, label: str, parts: InParts, **facts: Any) -> None:
 PROBES.add("grad_norm", Probe("grad_norm", "‖∂L/∂W‖", None, logarithmic=True, gradient=True))
 
 
-def _real_entries(seen: "Observation", x: "Tensor") -> "Tensor":
-    """Of a layer's [B, T, units] those of real tokens; all of what knows no padding."""
-    return x if seen.real is None or x.ndim < 3 else x[seen.real]
+def _is_padded(seen: "Observation", x: "Tensor") -> bool:
+    """Whether a layer's tensor is of tokens [B, T, units] some of which are padding."""
+    return seen.real is not None and x.ndim == 3
 
 
 def _without_padding(seen: "Observation", x: "Tensor", filled: float) -> "Tensor":
-    """The same in the shape that it has, with a number in padding."""
-    return x if seen.real is None or x.ndim < 3 else x.masked_fill(~seen.real[:, :, None], filled)
+    """A layer's tensor with a number in padding; no shape depends on how much there is."""
+    if seen.real is None or not _is_padded(seen, x):
+        return x
+    return x.masked_fill(~seen.real[:, :, None], filled)
+
+
+def _entries(seen: "Observation", x: "Tensor", like: "Tensor") -> "Tensor":
+    """How many numbers of a layer's tensor are of no padding, in the dtype of `like`."""
+    if seen.real is None or not _is_padded(seen, x):
+        return like.new_tensor(x.numel())
+    return seen.real.sum() * like.new_tensor(x.shape[2])
 
 
 # ------------------------------------------------------------------------------- gradients
@@ -57,9 +66,8 @@ def _delta_norm(seen: "Observation") -> "Gathered":
     """‖∂L/∂z‖ over samples and units, and how many samples and entries it is of."""
     from normlab.measurement.norms import norm
 
-    delta = _real_entries(seen, seen.delta)
-    found = norm(delta)
-    return found, found.new_tensor(len(seen.delta)), found.new_tensor(delta.numel())
+    found = norm(_without_padding(seen, seen.delta, 0))
+    return found, found.new_tensor(len(seen.delta)), _entries(seen, seen.delta, found)
 
 
 def _joined_norms(one: "Gathered", other: "Gathered") -> "Gathered":
@@ -141,8 +149,13 @@ def _moments(seen: "Observation") -> "Gathered":
     """How many entries the activations have, their mean, and their deviation with that divisor."""
     from normlab.measurement.norms import accumulator
 
-    a = _real_entries(seen, seen.activation).to(accumulator(seen.activation))
-    return a.new_tensor(a.numel()), a.mean(), a.std(correction=0)
+    a = seen.activation.to(accumulator(seen.activation))
+    count = _entries(seen, a, a)
+    if not _is_padded(seen, a):
+        return count, a.mean(), a.std(correction=0)
+    mean = _without_padding(seen, a, 0).sum() / count
+    squares = _without_padding(seen, a - mean, 0).square().sum()
+    return count, mean, (squares / count).sqrt()
 
 
 def _joined_moments(one: "Gathered", other: "Gathered") -> "Gathered":

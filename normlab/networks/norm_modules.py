@@ -1,6 +1,7 @@
 """Modules of normalizations that PyTorch does not have."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -106,7 +107,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
             y = super().forward(x)
         else:
             wide = x.to(torch.promote_types(x.dtype, torch.float32))
-            with torch.autocast(x.device.type, enabled=False):  # which would sum in half precision
+            with _without_autocast(x.device.type):  # which would sum in half precision
                 y = self._normalized(wide, mask).to(x)
         z: Tensor = self.noise(y)
         return z
@@ -133,6 +134,11 @@ class MaskedBatchNorm(nn.BatchNorm1d):
             running.copy_(torch.where(count > 0, learned, running))
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
+
+
+def _without_autocast(device: str) -> AbstractContextManager[None]:
+    known = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if known else nullcontext()
 
 
 class DynamicTanh(nn.Module):

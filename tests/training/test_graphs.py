@@ -202,6 +202,10 @@ BLOCKS = {
     "resnet pre": ("model=resnet", "model.depth=8", "model.width=4", "model.block=pre"),
     "resnet B": ("model=resnet", "model.depth=8", "model.width=4", "model.shortcut=B"),
     "encoder": ("model=encoder", "model.depth=2", "model.width=8", "model.heads=2"),
+    "padded encoder": (
+        *("model=encoder", "model.depth=2", "model.width=8", "model.heads=2"),
+        *("data.padding=0.5", "data.padding_content=noise"),
+    ),
 }
 MEASURES = "probes.measure=[delta_rms,mean_delta,weight_norm,act_std,dead_fraction,sample_cosine]"
 
