@@ -84,7 +84,8 @@ def complete_probes(incomplete: str) -> list[str]:
     """The probes that begin so."""
     from normlab.config import value_choices
 
-    return [name for name in value_choices("probes.measure") if name.startswith(incomplete)]
+    names = [*value_choices("probes.measure"), *value_choices("probes.tokens")]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def _by_commas(incomplete: str, choices: Callable[[str], Iterable[str]]) -> list[str]:

@@ -1,6 +1,6 @@
 """What a person sees while a run goes on: a live view in a terminal, plain lines elsewhere."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console, Group
 from rich.progress import (
@@ -11,6 +11,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from normlab.measurement import by_block
 from normlab.runs import Finished, Note
 from normlab.show.terminal.live import can_be_live, live_view
 from normlab.show.terminal.strips import gradient_strip
@@ -111,7 +112,7 @@ class RunView:
                 self._advance(step)
             case Measurement() if "delta_rms" in event.probes:
                 label = f"δ at step {event.step}"
-                strip = gradient_strip(label, event.probes["delta_rms"], self._console.width)
+                strip = gradient_strip(label, deltas_of(event), self._console.width)
                 self._strips = [*self._strips[:1], strip]  # the first and the latest
             case _:  # nothing to be seen
                 pass
@@ -119,6 +120,16 @@ class RunView:
     def _advance(self, step: int) -> None:
         rate = self._bar.tasks[0].speed
         self._bar.update(self._task, completed=step, speed=f"{rate:.3g}/s" if rate else "")
+
+
+def deltas_of(event: Measurement) -> Sequence[float]:
+    """δ of every layer, or of every block where there are."""
+    if not any(layer.role for layer in event.layers):
+        return event.probes["delta_rms"]
+    from pandas import DataFrame
+
+    found: list[float] = by_block(DataFrame(event.rows()))["delta_rms"].tolist()
+    return found
 
 
 def evaluation_line(event: Evaluation) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 from normlab.config import compose
 from normlab.runs import Finished, Run, Summary
 from normlab.show import watch
-from normlab.show.terminal.run_views import RunView
+from normlab.show.terminal.run_views import RunView, deltas_of
 from normlab.training import Evaluation, Event, LayerName, Measurement, Progress, Started
 from tests.show.terminal.printing import printed
 
@@ -119,3 +119,15 @@ def test_an_interrupted_display_gives_the_cursor_back() -> None:
     with pytest.raises(KeyboardInterrupt):
         watch(interrupted(), console, "MLP-3")
     assert stream.getvalue().rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in stream.getvalue()
+
+
+def test_the_strip_of_an_encoder_has_a_bar_a_block() -> None:
+    """Without the embedding, and without queries, whose gradient may have gone."""
+    places = [(None, "")]
+    places += [(n, role) for n in (1, 2, 3) for role in ("query", "value", "feed-forward 2")]
+    places += [(None, "")]
+    layers = [LayerName(i, f"l{i}", "linear", *place) for i, place in enumerate(places, start=1)]
+    deltas = [0.0 if role == "query" else float(block or 9) for block, role in places]
+    assert deltas_of(Measurement(0, layers, {"delta_rms": deltas})) == pytest.approx([1, 2, 3, 9])
+    plain = [LayerName(i, f"l{i}", "linear") for i in (1, 2)]
+    assert deltas_of(Measurement(0, plain, {"delta_rms": [0.5, 1.0]})) == [0.5, 1.0]
