@@ -208,6 +208,7 @@ def test_of_one_depth_none_is_named(
     assert [arm.sentence for arm in arms_in_words(frame)] == [sentence]
 
 
+@pytest.mark.slow
 def test_no_sentence_is_ill_formed() -> None:
     """Of every verdict with every cause and state at init: one sentence, in which nothing is nan,
     and nothing at odds with anything else."""

@@ -214,10 +214,10 @@ def test_bad_grids(overrides: list[str], message: str) -> None:
         list(compose_grids(grids(overrides)))
 
 
-def test_planning_ten_thousand_is_done_without_composing_each(
+def test_planning_thousands_is_done_without_composing_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Hydra alone would take ten minutes."""
+    """Hydra alone would take minutes."""
     composing._own_bases.cache_clear()
     loads: list[Any] = []
 
@@ -232,8 +232,8 @@ def test_planning_ten_thousand_is_done_without_composing_each(
             yield counting
 
     monkeypatch.setattr(composing, "hydra_in", counted)
-    found = grids(["model=cnn,resnet", "model.depth=8,20,56", "norm=none,bn,ln", "seed=range(556)"])
-    assert size(found) == 10_008
+    found = grids(["model=cnn,resnet", "model.depth=8,20,56", "norm=none,bn,ln", "seed=range(120)"])
+    assert size(found) == 2160
     ids = {run_id(config) for config in compose_grids(found)}
-    assert len(ids) == 10_008
+    assert len(ids) == 2160
     assert len(loads) == 6  # of model and norm, which bring keys of their own

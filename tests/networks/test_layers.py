@@ -484,11 +484,11 @@ def test_hashed_numbers_are_independent_of_each_other_and_of_other_keys():
 
 def test_noise_has_the_moments_that_its_docstring_says():
     """E m = 0, Var m = n²/3 + (n/5)²/3, E s = 1 + n/4, Var s = (n/2)²/12 + (n/5)²."""
-    n, noise = 0.5, noisy()
-    shifts = torch.stack([noise(torch.zeros(1, 3)) for _ in range(4000)]).double()
-    scales = torch.stack([noise(torch.ones(1, 3) * 1e6) for _ in range(4000)]).double() / 1e6
+    n, noise = 0.5, UnsteadyNoise(30, 0.5)
+    shifts = torch.stack([noise(torch.zeros(1, 30)) for _ in range(400)]).double()
+    scales = torch.stack([noise(torch.ones(1, 30) * 1e6) for _ in range(400)]).double() / 1e6
     assert shifts.mean().item() == pytest.approx(0, abs=0.02)
     assert shifts.var().item() == pytest.approx(n**2 / 3 + n**2 / 75, rel=0.05)
     assert scales.mean().item() == pytest.approx(1 + n / 4, abs=0.01)
     assert scales.var().item() == pytest.approx(n**2 / 48 + n**2 / 25, rel=0.06)
-    assert torch.equal(noise.eval()(torch.ones(2, 3)), torch.full((2, 3), 1 + n / 4))
+    assert torch.equal(noise.eval()(torch.ones(2, 30)), torch.full((2, 30), 1 + n / 4))
