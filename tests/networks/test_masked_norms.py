@@ -1,5 +1,7 @@
 """Batch normalization of real rows alone, DyT, and what of padding reaches real tokens."""
 
+import functools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -151,6 +153,7 @@ def test_dyt_begins_with_its_alpha_and_without_affine_has_nothing_else(configure
 # -------------------------------------------------------------- what padding does to a network
 
 
+@functools.cache
 def padded(*overrides):
     return compose(
         [
@@ -158,6 +161,12 @@ def padded(*overrides):
             *("data.padding=0.6", "model.depth=2", "model.width=8", "model.heads=2"),
             *("data.padding_content=noise", "training.batch_size=16", *overrides),
         ]
+    )
+
+
+def placed(config, placement):
+    return config.model_copy(
+        update={"model": config.model.model_copy(update={"placement": placement})}
     )
 
 
@@ -177,14 +186,14 @@ def outputs(config):
 @pytest.mark.parametrize("placement", ["post", "pre", "peri", "deepnorm", "none"])
 @pytest.mark.parametrize("norm", ["none", "bn", "ln", "gn", "in", "rms", "wn", "dyt"])
 def test_padding_does_not_reach_real_tokens(norm, placement):
-    one, other = outputs(padded(f"norm={norm}", f"model.placement={placement}"))
+    one, other = outputs(placed(padded(f"norm={norm}"), placement))
     assert torch.equal(one[0], other[0])
     assert torch.equal(one[1], other[1])
 
 
 @pytest.mark.parametrize("placement", ["post", "pre", "peri", "deepnorm"])
 def test_it_does_where_batch_norm_is_not_masked(placement):
-    config = padded("norm=bn", "norm.masked=false", f"model.placement={placement}")
+    config = placed(padded("norm=bn", "norm.masked=false"), placement)
     (one, _), (other, _) = outputs(config)
     assert (one - other).norm() / one.norm() > 0.05
 
