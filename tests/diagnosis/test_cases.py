@@ -9,6 +9,7 @@ from normlab.bench import LabelledCase, judge_case
 from normlab.runs import Finished, execute
 
 FILE = Path(__file__).with_name("cases.yaml")
+ENCODERS = FILE.with_name("encoder_cases.yaml")
 # A case of each cause, the cheapest, by its number in the file.
 CHEAP = {
     3: "none",
@@ -55,3 +56,10 @@ def test_of_all_causes_nine_in_ten_are_named_and_three_in_four_first_tries_recov
     assert counted.harms.part <= 0.05 * counted.harms.of
     planned = plan_cases(read_cases(FILE, tmp_path))
     assert (len(planned.pending), planned.failed) == (0, 0)
+
+
+def test_of_encoders_every_cause_is_named_and_every_first_try_recovers(tmp_path: Path) -> None:
+    counted = benchmark_diagnosis(ENCODERS, tmp_path).tally
+    assert (counted.named.of, counted.sound_given_cause) == (9, (0, 1))
+    assert counted.named.part == counted.recovers.part == 9
+    assert counted.harms.part == 0
