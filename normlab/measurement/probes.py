@@ -89,7 +89,7 @@ def delta_rms(gathered: "Gathered") -> "Tensor":
 
 
 def _delta_sum(seen: "Observation") -> "Gathered":
-    return (seen.delta.sum(dim=0),)
+    return (_without_padding(seen, seen.delta, 0).sum(dim=0),)
 
 
 def mean_delta(gathered: "Gathered") -> "Tensor":
@@ -220,12 +220,20 @@ _enter("dead_fraction", "dead units", InParts(_steepest, _larger, dead_fraction)
 
 
 def _directions(seen: "Observation") -> "Gathered":
-    """Σᵢ aᵢ/‖aᵢ‖ over samples whose activations are not all zero, how many others, and all, are."""
+    """Σᵢ aᵢ/‖aᵢ‖ over samples whose activations are not all zero, how many others, and all, are;
+    of padded samples [B, T, units] for each of the T positions, over samples in which it is real.
+    """
     import torch
 
     from normlab.measurement.norms import accumulator
 
-    a = _without_padding(seen, seen.activation, 0).flatten(1).to(accumulator(seen.activation))
+    a = seen.activation.to(accumulator(seen.activation))
+    if seen.real is not None and _is_padded(seen, a):
+        a = _without_padding(seen, a, 0)
+        norms = torch.linalg.vector_norm(a, dim=2)
+        total = (torch.where(norms == 0, 0, 1 / norms)[:, :, None] * a).sum(dim=0)
+        return total, (seen.real & (norms == 0)).sum(dim=0), seen.real.sum(dim=0).to(norms)
+    a = a.flatten(1)
     norms = torch.linalg.vector_norm(a, dim=1)
     return torch.where(norms == 0, 0, 1 / norms) @ a, (norms == 0).sum(), norms.new_tensor(len(a))
 
@@ -234,11 +242,16 @@ def sample_cosine(gathered: "Gathered") -> "Tensor":
     """Mean cosine between different samples' activations a: mean over i ≠ j of aᵢ·aⱼ/(‖aᵢ‖‖aⱼ‖).
 
     Near 1 the layers up to here have forgotten the input. Two zero vectors, being alike, count 1;
-    a zero and another vector count 0.
+    a zero and another vector count 0. Of padded samples the mean over t, too, a the t-th token,
+    where it is real in both. NaN without a pair.
     """
+    import torch
+
     total, zeros, samples = gathered
-    pairs: Tensor = total.square().sum() - (samples - zeros) + zeros * (zeros - 1)
-    return pairs / (samples * (samples - 1))
+    same = (samples - zeros).sum()
+    products = total.square().sum() - same + (zeros * (zeros - 1)).sum()
+    pairs = (samples * (samples - 1)).sum()
+    return torch.where(pairs > 0, products / pairs, torch.nan)
 
 
 _enter("sample_cosine", "cosine between samples", InParts(_directions, added, sample_cosine))

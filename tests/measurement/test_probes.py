@@ -5,7 +5,10 @@ import math
 import pytest
 import torch
 
+from normlab.config import compose
 from normlab.measurement import Observation
+from normlab.measurement.observation import ProbeBatch
+from normlab.measurement.observation import snapshot as snapshot_of
 from normlab.measurement.probes import DEAD_SLOPE
 from normlab.networks import build_model, weight_layers
 from tests.measurement.devices import every_device
@@ -121,6 +124,9 @@ def test_the_slope_of_leaky_relu_is_alive_in_float32(configure):
 # ------------------------------------------------------------------------------- padding
 
 
+LEFT_OUT = ["delta_rms", "mean_delta", "act_mean", "act_std", "sample_cosine", "dead_fraction"]
+
+
 def of_tokens(real=None, fill=0.0):
     """Three samples of four tokens of five units, with other numbers where `real` says padding."""
     drawn = torch.Generator().manual_seed(0)
@@ -134,12 +140,12 @@ def of_tokens(real=None, fill=0.0):
 REAL = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 0, 0]], dtype=torch.bool)
 
 
-@pytest.mark.parametrize(
-    "name", ["delta_rms", "act_mean", "act_std", "sample_cosine", "dead_fraction"]
-)
+@pytest.mark.parametrize("name", LEFT_OUT)
 def test_what_lies_in_padding_is_not_measured(name):
     probe = SNAPSHOT_PROBES[name]
     assert probe(of_tokens(REAL, 7.0)) == probe(of_tokens(REAL, 0.0))
+    if name == "sample_cosine":
+        return  # of padded samples it is token by token
     everything = probe(of_tokens(torch.ones(3, 4, dtype=bool)))
     assert everything.item() == pytest.approx(probe(of_tokens()).item(), rel=1e-14)
 
@@ -152,12 +158,15 @@ def test_measurements_of_padded_samples_are_those_of_their_real_tokens():
     assert measured["delta_rms"] == pytest.approx((9 * sent.square().sum() / 30).sqrt().item())
     assert measured["act_mean"] == pytest.approx(entries.mean().item())
     assert measured["act_std"] == pytest.approx(entries.std(correction=0).item())
-    # Tokens of one sample that are padding in the other have no part in their product.
+    total = torch.where(REAL[:, :, None], seen.delta, 0).sum(dim=0)
+    assert measured["mean_delta"] == pytest.approx(total.norm().item())
     cosines = [
-        sum(a @ b for a, b in zip(x[i], x[j], strict=False)) / (x[i].norm() * x[j].norm())
+        torch.cosine_similarity(a, b, dim=0)
         for i, j in ((0, 1), (0, 2), (1, 2))
+        for a, b in zip(x[i], x[j], strict=False)  # positions that are real in both
     ]
-    assert measured["sample_cosine"] == pytest.approx(sum(cosines).item() / 3)
+    assert len(cosines) == 4
+    assert measured["sample_cosine"] == pytest.approx(sum(cosines).item() / 4)
     assert measured["dead_fraction"] == pytest.approx(3 / 15)  # the fourth token is never real
 
 
@@ -170,7 +179,60 @@ def test_parts_of_a_padded_batch_join_to_the_whole():
         Observation(whole.weight, *(tensor[rows] for tensor in tensors))
         for rows in (slice(0, 1), slice(1, 3))
     ]
-    for name in ("delta_rms", "act_mean", "act_std", "sample_cosine", "dead_fraction"):
+    for name in LEFT_OUT:
         how = PROBES[name].parts
         joined = how.finish(how.join(*(how.gather(part) for part in parts)))
         assert joined.item() == pytest.approx(SNAPSHOT_PROBES[name](whole).item(), rel=1e-12), name
+
+
+@every_device
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("alike", ["at a position", "in a sample"])
+def test_samples_of_equal_tokens_are_alike_whatever_their_lengths(alike, dtype, device):
+    drawn = torch.Generator().manual_seed(3)
+    token = torch.randn(1, 8 if alike == "at a position" else 1, 5, generator=drawn, dtype=dtype)
+    scale = torch.tensor([1.0, 0.5, 3.0, 2.0, 7.0], dtype=dtype)[:, None, None]
+    real = torch.arange(8) < torch.tensor([4, 8, 5, 6, 7])[:, None]
+    x = (scale * token).expand(5, 8, 5).to(device)
+    seen = Observation(x, x, x, None, real.to(device))
+    assert SNAPSHOT_PROBES["sample_cosine"](seen).item() == pytest.approx(1, abs=1e-6)
+
+
+def test_zero_tokens_are_alike_and_padding_is_none_of_them():
+    x = torch.zeros(3, 4, 5, dtype=torch.float64)
+    cosine = SNAPSHOT_PROBES["sample_cosine"]
+    assert cosine(Observation(x, x, x, None, REAL)) == 1
+    x[0] = 1
+    # Of the pairs at the first position one of three, at the second that of a zero and another.
+    assert cosine(Observation(x, x, x, None, REAL)).item() == pytest.approx(1 / 4)
+    assert cosine(Observation(x, x, x, None, torch.eye(3, 4, dtype=bool))).isnan()  # no pair
+
+
+def test_under_unmasked_batch_norm_only_the_gradient_of_real_tokens_is_measured():
+    """There ∂L/∂z is not 0 in padding."""
+    config = compose(
+        [
+            *("model=encoder", "norm=bn", "norm.masked=false", "data=gaussian", "model.depth=2"),
+            *("data.train_size=12", "data.test_size=4", "data.padding=0.6", "model.width=8"),
+            *("model.heads=2", "data.padding_content=noise", "training.batch_size=12"),
+        ]
+    )
+    images = config.data.load(torch.device("cpu")).train_images.double()
+    network = build_model(config, (2, 8, 8), 10, stream()).double()
+    layers, labels = weight_layers(network), torch.arange(12) % 10
+    _, real = network.tokens(images)
+    names = ["delta_rms", "mean_delta"]
+    measured = snapshot_of(network, layers, ProbeBatch(images, labels, "softmax"), names)
+    outputs = {}
+    for layer in layers:
+        layer.module.register_forward_hook(lambda module, _, z: outputs.update({module: z}))
+    loss = torch.nn.functional.cross_entropy(network(images), labels)
+    deltas = torch.autograd.grad(loss, [outputs[layer.module] for layer in layers])
+    leaking = 0
+    for delta, (rms, mean) in zip(deltas, measured.tolist(), strict=True):
+        if delta.ndim == 3:
+            leaking += bool(delta[~real].any())
+            assert rms == pytest.approx((12 * delta[real]).square().mean().sqrt().item(), rel=1e-9)
+            delta = torch.where(real[:, :, None], delta, 0)
+        assert mean == pytest.approx(delta.sum(dim=0).norm().item(), rel=1e-9)
+    assert leaking > 5
