@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 # Where tokens are alike, an encoder's queries and keys get no gradient, whatever reaches the other
-# layers of their block: they have no part in its means.
+# layers of their block: they have no part in its means. Names of normlab's encoder alone: the roles
+# of a watched transformer are parts of its modules' paths, which often hold all three in one layer.
 _ASIDE = ("query", "key")
 # Of all blocks, in which a role has to be.
 _MOST = 0.6

@@ -31,6 +31,9 @@ LARGE_GAIN = 6.0
 ENOUGH_FOR_A_MEAN = 16
 # Placements of an encoder's norms that want warm-up (Xiong et al. 2020), or have none.
 BEHIND_SKIPS = ("post", "none")
+# Times the default rate up to which norms before the branches do. Pilot on digits, Adam, 200 steps,
+# pre-LN: an encoder-12 came to a train accuracy of .95 at 10 times, an encoder-6 to .52 at 100.
+RATE_OF_PRE_LN = 10.0
 
 
 def remedies(cause: str, figures: Figures) -> list[str]:
@@ -125,7 +128,10 @@ def _slower(f: Figures) -> list[str]:
     momentum = getattr(f.config.optimizer, "momentum", 0) > STABLE_MOMENTUM
     calmer = _back(f, "optimizer.momentum") if momentum else []
     slower = [*rates, *calmer] if far else [*calmer, *rates]
-    return [*_norms_before(f), *_scaled_back(f), *slower, *_warmed_up(f)]
+    before = _norms_before(f)
+    if default < rate / RATE_OF_PRE_LN:
+        return [*_scaled_back(f), *slower, *before, *_warmed_up(f)]
+    return [*before, *_scaled_back(f), *slower, *_warmed_up(f)]
 
 
 def _warmed_up(f: Figures) -> list[str]:
@@ -240,7 +246,12 @@ def _skips(f: Figures) -> list[str]:
 
 
 def _norms_before(f: Figures) -> list[str]:
-    """Pre-LN, which needs no warm-up, in an encoder whose norms stand behind skips, or nowhere."""
+    """Pre-LN, which needs no warm-up, in an encoder whose norms stand behind skips, or nowhere;
+    nothing where the norm does not normalize, whatever its place."""
+    return _placed_before(f) if f.config.norm.normalizes else []
+
+
+def _placed_before(f: Figures) -> list[str]:
     model = f.config.model
     return ["model.placement=pre"] if getattr(model, "placement", "pre") in BEHIND_SKIPS else []
 
@@ -250,8 +261,7 @@ def _normalized(f: Figures) -> list[str]:
     config = f.config
     if config.model.of_tokens:  # LayerNorm over a token is what encoders are made with
         lacking = [] if config.norm.normalizes else ["norm=ln"]
-        placed = [] if config.model.uses_norm else _norms_before(f)
-        return [" ".join([*lacking, *placed])] if lacking or placed else []
+        return [] if f.normalizes else [" ".join([*lacking, *_placed_before(f)])]
     if config.norm.over_batch:
         return []
     if not config.model.spatial and config.training.batch_size < ENOUGH_FOR_A_MEAN:
@@ -290,7 +300,7 @@ def _against_collapse(f: Figures) -> list[str]:
     if f.config.norm.erases_channel_means:
         return ["norm=bn", "norm.position=before"]
     if f.config.model.of_tokens:
-        return _skips(f) or _norms_before(f)
+        return _skips(f) or _norms_before(f) or _normalized(f)
     return [*_without_biases(f), *_normalized(f), *_skips(f)]
 
 

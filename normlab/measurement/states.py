@@ -82,9 +82,11 @@ def state_at(layers: "DataFrame", step: int, *, residual: bool = False) -> State
     diagnosis, worst = _judged(deltas, last, ratio)
     collapsed = cosine > COLLAPSED_COSINE and not centred <= COLLAPSED_CENTRED_COSINE
     distance = float(distances[-1]) if len(distances) else math.nan
-    if diagnosis in (None, "healthy") and (collapsed or distance < COLLAPSED_DISTANCE):
+    one_token = distance < COLLAPSED_DISTANCE
+    if diagnosis in (None, "healthy") and (collapsed or one_token):
         diagnosis = "collapsed"
-        alike = cosines > COLLAPSED_COSINE if collapsed else distances < COLLAPSED_DISTANCE
+        # Of tokens that are one the sentence speaks first.
+        alike = distances < COLLAPSED_DISTANCE if one_token else cosines > COLLAPSED_COSINE
         worst = count - _count_leading(alike[::-1]) + 1
     if diagnosis == "exploding" and not np.isfinite(deltas).all():
         ratio = math.nan

@@ -47,6 +47,36 @@ SMALL = {"ending": TrainingEnd("finished", 165, 10, 1, 10_000)}  # two samples a
             *("collapsed", f"{ENCODER} model.residual=false model.placement=post", {}),
             "model.residual=true model.placement=pre",
         ),
+        # Pre-LN alone does not do at a hundred times the default rate.
+        (
+            *("rate_too_large", f"{ENCODER} model.placement=post optimizer.lr=0.1", {}),
+            "lr=0.001, lr=0.0003, model.placement=pre, schedule.warmup_steps=82",
+        ),
+        (
+            *("rate_too_large", f"{ENCODER} model.placement=post optimizer.lr=9e-3", {}),
+            "model.placement=pre, lr=0.001",
+        ),
+        (
+            *("rate_too_large", f"{ENCODER} model.placement=post optimizer.lr=0.011", {}),
+            "lr=0.001, lr=0.0003",
+        ),
+        # Where a norm stands is all the same if it does not normalize.
+        (
+            *("rate_too_large", f"{ENCODER} norm=none model.placement=post optimizer.lr=4e-3", {}),
+            "lr=0.001, lr=0.0003",
+        ),
+        (
+            *("collapsed", f"{ENCODER} norm=none model.residual=false model.placement=post", {}),
+            "model.residual=true",
+        ),
+        (
+            *("collapsed", f"{ENCODER} norm=none model.placement=post", {}),
+            "norm=ln model.placement=pre",
+        ),
+        (
+            *("exploding_at_init", f"{ENCODER} norm=none model.placement=post", {}),
+            "norm=ln model.placement=pre, model.init_gain=0.3",
+        ),
         (
             *("exploding_at_init", f"{ENCODER} norm=none model.placement=none", {}),
             "norm=ln model.placement=pre, model.init_gain=0.3",

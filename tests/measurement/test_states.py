@@ -12,6 +12,7 @@ from normlab.measurement import (
     VANISHING_RATIO,
     by_block,
 )
+from normlab.measurement.sentences import described
 from normlab.measurement.states import gradient_factor, gradient_ratio, snapshot_steps, state_at
 from tests.measurement.layer_tables import blocks, snapshot
 
@@ -188,6 +189,17 @@ def test_tokens_that_became_one_are_collapsed(
 ) -> None:
     state = state_at(blocks(0, [1.0, 2.0, 1.0, 1.0], distances), 0)
     assert (state.diagnosis, state.worst) == (diagnosis, worst)
+
+
+def test_where_samples_are_alike_too_collapse_is_counted_by_tokens() -> None:
+    """Of which the sentence speaks: tokens become one in a sample before samples become alike."""
+    layers = blocks(0, [1.0, 2.0, 1.0, 1.0], [1e-5, 1e-6, 2e-7, 2e-7])
+    layers.loc[layers["role"] == "feed-forward 2", "sample_cosine"] = [0.3, 0.5, 0.9, 0.995]
+    state = state_at(layers, 0)
+    assert (state.diagnosis, state.cosine, state.worst) == ("collapsed", 0.995, 1)
+    assert "from block 1 on, all tokens" in described(state)
+    layers["rank_one_distance"] = math.nan
+    assert state_at(layers, 0).worst == 4
 
 
 def test_a_gradient_that_is_lost_comes_before_tokens() -> None:
