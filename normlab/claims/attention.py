@@ -76,23 +76,22 @@ def padding_leak(seed: int) -> Figures:
 
 
 @DEMONSTRATIONS.register("attention_scale")
+@torch.no_grad()
 def attention_scale(seed: int) -> Figures:
     """C26: what √d does to the logits q·k of N(0, 1) queries and keys, and to their softmax.
 
     Of 1024 queries and keys: the variance of q·k over d, the entropy of softmax(s·q·k/√d) over
-    that of the random energy model, 1 − s²/(2 ln n), and how often a key takes it all.
+    that of the random energy model, 1 − s²/(2 ln n), and how often a key takes it all. The logits
+    are those of `Attention` with one head, whose W_q and W_k are the identity.
     """
     stream = _stream(seed, "attention's scale")
     count = 1024
-    logits: dict[int, Tensor] = {}
+    figures = {}
     for size in (16, 64, 512):
-        queries, keys = (_gaussian(stream, count, size) for _ in range(2))
-        logits[size] = queries @ keys.T
-    figures = {
-        f"variance_{size}": values.var(correction=0).item() / size
-        for size, values in logits.items()
-    }
-    unscaled, scaled = logits[512], logits[512] / math.sqrt(512)
+        tokens = [_gaussian(stream, count, size) for _ in range(2)]
+        unscaled, scaled = (_logits(size, scale, *tokens) for scale in ("none", "sqrt"))
+        figures[f"variance_{size}"] = unscaled.var(correction=0).item() / size
+    # From here on of the last size, 512.
     frozen = math.sqrt(2 * math.log(count))  # the deviation at which the model has no entropy left
     for name, share in (("quarter", 0.25), ("half", 0.5), ("whole", 1.0)):
         weights = torch.softmax(share * frozen * scaled, dim=1)
@@ -106,14 +105,25 @@ def attention_scale(seed: int) -> Figures:
     return figures
 
 
+def _logits(size: int, scale: str, queries: Tensor, keys: Tensor) -> Tensor:
+    """What `Attention` makes of queries and keys [count, size] by `model.attention_scale`."""
+    settings = f"model.width={size}", "model.heads=1", f"model.attention_scale={scale}"
+    model = compose(["model=encoder", "norm=none", *settings]).model
+    assert isinstance(model, Encoder)
+    layer = Attention(model).double()
+    for linear in (layer.query, layer.key):
+        torch.nn.init.eye_(linear.weight)
+    return layer.logits(layer.query(queries[None]), layer.key(keys[None]))[0, 0]
+
+
 @DEMONSTRATIONS.register("rank_collapse")
 @torch.no_grad()
 def rank_collapse(seed: int) -> Figures:
-    """C22: how the tokens' distance from rank 1 falls from layer to layer of attention alone.
+    """C22: how what tokens have beyond rank 1 falls from layer to layer of attention alone.
 
-    The exponent is the slope of log distance behind a layer by log distance before it, over tokens
-    x + ρ·N(0, 1) that are alike up to a ρ that falls; distances are of float64, which knows them
-    down to 1e-14.
+    That is √(Σ_{i≥2} σᵢ²/Σ σᵢ²) of their singular values. The exponent is the slope of its log
+    behind a layer by that before it, over tokens x + ρ·N(0, 1) that are alike up to a ρ that falls;
+    in float64, which knows it down to 1e-14.
     """
     stream = _stream(seed, "rank collapse")
     layers = [_attention(stream) for _ in range(3)]
@@ -126,8 +136,8 @@ def rank_collapse(seed: int) -> Figures:
             tokens = alike + start * gaussian
             for attend in layers[: layer - 1]:
                 tokens = attend(tokens, None)
-            before.append(_distance_from_rank_one(tokens).log())
-            after.append(_distance_from_rank_one(layers[layer - 1](tokens, None)).log())
+            before.append(_beyond_rank_one(tokens).log())
+            after.append(_beyond_rank_one(layers[layer - 1](tokens, None)).log())
         return _slope(torch.stack(before), torch.stack(after)).mean().item()
 
     figures = {
@@ -137,8 +147,8 @@ def rank_collapse(seed: int) -> Figures:
     plain, skipping = gaussian, gaussian
     for attend in layers:
         plain, skipping = attend(plain, None), skipping + attend(skipping, None)
-    figures["after_three_plain"] = _distance_from_rank_one(plain).mean().item()
-    figures["after_three_skipping"] = _distance_from_rank_one(skipping).mean().item()
+    figures["after_three_plain"] = _beyond_rank_one(plain).mean().item()
+    figures["after_three_skipping"] = _beyond_rank_one(skipping).mean().item()
     return figures
 
 
@@ -235,8 +245,12 @@ def _attention(stream: torch.Generator) -> Attention:
     return layer
 
 
-def _distance_from_rank_one(tokens: Tensor) -> Tensor:
-    """√(Σ_{i≥2} σᵢ² / Σ σᵢ²) of each sample's tokens [B, T, width], by singular values."""
+def _beyond_rank_one(tokens: Tensor) -> Tensor:
+    """√(Σ_{i≥2} σᵢ² / Σ σᵢ²) of each sample's tokens [B, T, width], σ their singular values.
+
+    What the best approximation of rank 1 leaves; that by equal rows, the probe `rank_one_distance`,
+    leaves as much or more.
+    """
     squares: Tensor = torch.linalg.svdvals(tokens).square()
     return (squares[:, 1:].sum(dim=1) / squares.sum(dim=1)).sqrt()
 

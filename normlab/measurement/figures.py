@@ -77,12 +77,15 @@ class Figures:
     @property
     def normalized_values(self) -> float:
         """How many values a norm over the batch has for each of its means, at least; infinite
-        without such a norm."""
+        without such a norm. Padding counts only where the norm sees it."""
         config = self.config
         if not (config.norm.over_batch and config.model.uses_norm):
             return math.inf
-        shape = config.data.image_shape
-        maps = config.model.feature_maps(*shape[1:]) if shape else []
+        maps: list[tuple[int, int]] = []
+        if config.data.image_shape:
+            _, height, width = config.data.image_shape
+            rows = height if config.norm.sees_padding else config.data.least_rows(height)
+            maps = config.model.feature_maps(rows, width)
         return config.training.batch_size * min((h * w for h, w in maps), default=1)
 
     @property

@@ -19,7 +19,8 @@ class Attention(nn.Module):
     1 with model.attention_scale=none. With model.qk_norm each head's queries and keys are divided
     by their root mean square and multiplied by a gain of d numbers that all heads share (Henry et
     al. 2020 and Dehghani et al. 2023 normalize there, with ℓ2 and LayerNorm). A token attends to
-    what `mask` [B, T] says is real; where none is, the output is W_o 0.
+    what `mask` [B, T] says is real; where none is, the output is W_o 0. What lies in padding must
+    be finite: 0·NaN is NaN.
     """
 
     def __init__(self, model: Encoder):

@@ -54,7 +54,7 @@ class EncoderBlock(nn.Module):
 
     - post: N(x + f(x)) (Vaswani et al. 2017)
     - pre: x + f(N(x)) (Xiong et al. 2020)
-    - peri: x + N(f(N(x))) (Kim et al. 2025)
+    - peri: x + N(f(N(x))) (Kim et al. 2025, who normalize the embedding, too)
     - deepnorm: N(αx + f(x)) (Wang et al. 2022)
     - none: x + f(x)
 

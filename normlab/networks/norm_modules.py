@@ -94,7 +94,8 @@ class MaskedBatchNorm(nn.BatchNorm1d):
 
     μ = Σ m·x / n and σ² = Σ m·(x − μ)² / n over rows x [N, C] with m = 1 at the n real ones, 0 at
     others; every row is normalized by them. The same as BatchNorm of the real rows, but of one row
-    σ² is 0, and of none nothing is learned. No shape depends on n. `noise` is of `UnsteadyNoise`.
+    σ² is 0, and of none nothing is learned. Other rows must be finite: 0·NaN is NaN. No shape
+    depends on n. `noise` is of `UnsteadyNoise`.
     """
 
     def __init__(self, channels: int, eps: float, momentum: float, affine: bool, noise: float):

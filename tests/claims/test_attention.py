@@ -11,7 +11,7 @@ from normlab.networks.encoder import EncoderNetwork, Unchanged
 
 def test_distances_and_cosines():
     tokens = torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[1.0, 2.0], [2.0, 4.0]]]).double()
-    assert attention._distance_from_rank_one(tokens).tolist() == pytest.approx([0.6, 0], abs=1e-12)
+    assert attention._beyond_rank_one(tokens).tolist() == pytest.approx([0.6, 0], abs=1e-12)
     assert attention._token_cosine(tokens).item() == pytest.approx(0.5)  # of 0 and 1
     x = torch.tensor([1.0, 2.0, 4.0])[:, None]
     assert attention._slope(x, 5 - 3 * x).item() == pytest.approx(-3)
@@ -36,6 +36,19 @@ def test_logits_that_are_not_scaled_are_deviant():
     assert figures["over_model_half"] == pytest.approx(1, abs=0.02)
     assert figures["entropy_whole"] < 0.5 < figures["entropy_half"]
     assert figures["taken_scaled"] == 0 < 0.4 < figures["taken_unscaled"]
+
+
+@pytest.mark.parametrize("power", [0, -1, -0.5])
+def test_attention_that_divides_by_another_power_of_d_would_show(monkeypatch, power):
+    class Otherwise(attention.Attention):
+        def __init__(self, model):
+            super().__init__(model)
+            if model.attention_scale == "sqrt":
+                self.scale = (model.width / model.heads) ** power
+
+    monkeypatch.setattr(attention, "Attention", Otherwise)
+    found = attention_scale(5)["over_model_half"]
+    assert (0.98 < found < 1.02) == (power == -0.5)  # the gate
 
 
 def test_the_last_gradient_of_pre_norm_falls_by_its_final_norm(monkeypatch):

@@ -335,6 +335,11 @@ def test_a_figure_knows_its_configs_measure() -> None:
     assert values("norm=bn", "training.batch_size=6") == 6
     # The last stage of a CNN has 2×2 positions of an 8×8 image.
     assert values("model=cnn", "model.depth=8", "norm=bn", "training.batch_size=6") == 24
+    # Each sample of 8 rows has 2 real ones at least, of which masked BatchNorm's means are.
+    padded = ("model=encoder", "norm=bn", "data.padding=0.75", "training.batch_size=6")
+    assert values(*padded) == 12
+    assert values(*padded, "norm.masked=false") == 48
+    assert values(*padded, "model.patch=2") == 6 * 4
     known: Figures = figures(
         "schedule=multistep", "schedule.milestones=[0.5]", "schedule.gamma=0.1"
     )
