@@ -54,12 +54,12 @@ class HashedNumbers:
         self._drawn = 0
 
     def uniform(self, *shape: int) -> Tensor:
-        """Independent numbers from U(0, 1), of which there are 2²⁴, float32."""
+        """Independent numbers from U(0, 1), the middles of 2²³ equal parts, float32."""
         count = math.prod(shape)
         places = torch.arange(self._drawn + 1, self._drawn + count + 1, device=self._start.device)
         self._drawn += count
         bits = _mixed(self._start + places * _GOLDEN)
-        numbers: Tensor = (_shifted(bits, 40).float() + 0.5) * 2**-24
+        numbers: Tensor = (_shifted(bits, 41).float() + 0.5) * 2**-23
         return numbers.view(shape)
 
     def normal(self, *shape: int) -> Tensor:

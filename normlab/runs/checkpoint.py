@@ -121,6 +121,7 @@ def checkpoint_maker(config: Config, device: str) -> dict[str, Any]:
         "processor": processor(device),
         "threads": config.runtime.threads,
         "deterministic": config.runtime.deterministic,
+        "graph": config.runtime.graph,
         "data_sha256": config.data.content(),
     }
 

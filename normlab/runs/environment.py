@@ -26,6 +26,7 @@ def environment(config: Config, device: str, command: Sequence[str]) -> dict[str
         "device": device,
         "processor": processor(device),
         **gpu_versions(device),
+        **({} if device == "cpu" else _on_gpu(config)),
         "threads": config.runtime.threads,
         "data_sha256": config.data.content(),
         **_plugins_of(config),
@@ -93,6 +94,11 @@ def processor(device: str) -> str | None:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine() or None
+
+
+def _on_gpu(config: Config) -> dict[str, Any]:
+    """How steps are made on a GPU, on which last bits depend."""
+    return {"deterministic": config.runtime.deterministic, "graph": config.runtime.graph}
 
 
 @functools.cache

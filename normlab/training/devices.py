@@ -42,22 +42,38 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 def make_current(device: torch.device) -> None:
-    """Make a GPU the one of this process, which else opens a context on the first one, too."""
-    if device.type == "cuda":
+    """Make a GPU that is named by its number the one of this process, which else opens a context on
+    the first one, too."""
+    if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
 
 
 @contextmanager
-def cudnn_algorithms(*, deterministic: bool) -> Iterator[None]:
-    """cuDNN takes only algorithms that give the same bits every time, if `deterministic`, and never
-    chooses by timing, which may choose differently every time; undone on leaving."""
+def gpu_algorithms(device: torch.device, *, deterministic: bool) -> Iterator[None]:
+    """On an NVIDIA GPU cuDNN never chooses by timing, which may choose differently every time; if
+    `deterministic`, it takes only algorithms that give the same bits every time, and attention is
+    made of plain products, since other kernels add up gradients in any order. Undone on leaving.
+    """
+    if device.type != "cuda":
+        yield
+        return
     cudnn = torch.backends.cudnn
+    cuda: Any = torch.backends.cuda  # whose functions have no types
     before = cudnn.deterministic, cudnn.benchmark
+    attention = (
+        (cuda.enable_flash_sdp, cuda.flash_sdp_enabled()),
+        (cuda.enable_mem_efficient_sdp, cuda.mem_efficient_sdp_enabled()),
+        (cuda.enable_cudnn_sdp, cuda.cudnn_sdp_enabled()),
+    )
     cudnn.deterministic, cudnn.benchmark = deterministic, False
+    for enable, enabled in attention:
+        enable(enabled and not deterministic)
     try:
         yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before
+        for enable, enabled in attention:
+            enable(enabled)
 
 
 @contextmanager

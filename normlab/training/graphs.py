@@ -87,9 +87,11 @@ class CudaGraph:
         """
         usual = torch.cuda.current_stream(self.stream.device)
         self.stream.wait_stream(usual)
-        with torch.cuda.stream(self.stream):
-            yield
-        usual.wait_stream(self.stream)
+        try:
+            with torch.cuda.stream(self.stream):
+                yield
+        finally:
+            usual.wait_stream(self.stream)
 
     def record(self, compute: Callable[[], Stepped]) -> Stepped:
         """Record a computation without running it; where its results will be."""

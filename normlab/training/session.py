@@ -15,7 +15,7 @@ from normlab.measurement import ProbeBatch, eval_mode_loss, snapshot, train_mode
 from normlab.training.cadence import plan_cadence
 from normlab.training.devices import (
     check_precision,
-    cudnn_algorithms,
+    gpu_algorithms,
     make_current,
     matrix_products,
     select_device,
@@ -127,7 +127,8 @@ class Session:
 
     def repeatably(self) -> AbstractContextManager[None]:
         """Within, a GPU gives the same bits every time, where runtime.deterministic asks for it."""
-        return cudnn_algorithms(deterministic=self.config.runtime.deterministic)
+        device = self.dataset.train_images.device
+        return gpu_algorithms(device, deterministic=self.config.runtime.deterministic)
 
     def start_clock(self) -> None:
         """Count the time from now on: what the receiver of `Started` took to prepare is no part."""

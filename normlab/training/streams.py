@@ -1,6 +1,5 @@
 """What is random in a training, each a pure function of the seed, its purpose and the epoch."""
 
-import functools
 import hashlib
 import itertools
 from collections.abc import Iterator
@@ -27,12 +26,17 @@ def load_data(data: DataSet, device: torch.device) -> ImageTensors:
 
     Raises DataError where its files are damaged or missing.
     """
-    return data.load(device) if device.type == "cpu" else _kept_on_device(data, device)
+    if device.type == "cpu":
+        return data.load(device)
+    key = data, data.content(), device
+    if key not in _on_device:
+        _on_device.clear()  # before another one takes memory, too
+        _on_device[key] = data.load(device)
+    return _on_device[key]
 
 
-@functools.lru_cache(maxsize=1)
-def _kept_on_device(data: DataSet, device: torch.device) -> ImageTensors:
-    return data.load(device)
+# The data set that a GPU had last, by its settings and what its files held.
+_on_device: dict[tuple[DataSet, str | None, torch.device], ImageTensors] = {}
 
 
 def batches_from(

@@ -465,6 +465,13 @@ def test_hashed_bits_are_splitmix64s():
     ]
 
 
+def test_hashed_numbers_are_never_0_or_1(monkeypatch: pytest.MonkeyPatch):
+    """Whatever the bits are, and as many below ½ as above."""
+    for bits, number in ((0, 2.0**-24), (-1, 1 - 2.0**-24), (2**62, 0.25 + 2.0**-24)):
+        monkeypatch.setattr(norm_modules, "_mixed", lambda x, bits=bits: torch.full_like(x, bits))
+        assert HashedNumbers(torch.tensor(1)).uniform(1).item() == number
+
+
 def test_hashed_numbers_are_independent_of_each_other_and_of_other_keys():
     """Uniform ones fill every hundredth alike (χ² of 99 degrees of freedom, in its middle 99.9 %);
     normal ones have N(0, 1)'s moments; a key's neighbours have nothing in common with it."""

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from normlab.config import NORMS, Config, compose
 from normlab.training import Checkpoint, Ended, matrix_products, select_device, train
-from normlab.training.devices import cudnn_algorithms
+from normlab.training.devices import gpu_algorithms
 from normlab.training.evaluation import evaluate
 from normlab.training.graphs import Step, recorder_for
 from normlab.training.schedules import learning_rate
@@ -45,6 +45,7 @@ KINDS = {
     "cnn": ("model=cnn", "model.depth=8", "model.width=8", *SMALL),
     "resnet": ("model=resnet", "model.depth=8", "model.width=8", "model.block=pre", *SMALL),
     "encoder": ("model=encoder", "model.depth=2", *SMALL),
+    "encoder of 256 tokens": ("model=encoder", "model.depth=2", *SMALL, "data.size=256"),
 }
 # Allowed relative difference of ‖∂L/∂W‖ from float64's, by precision.
 TOLERANCE = {"fp32": 1e-3, "tf32": 3e-2, "bf16": 2e-1}
@@ -67,7 +68,8 @@ class Training:
     def make(self, steps: int, *, begin: int = 0) -> Stepped:
         """So many steps; what the last one measured."""
         total = self.config.training.steps or steps
-        with cudnn_algorithms(deterministic=self.config.runtime.deterministic):
+        device = self.dataset.train_images.device
+        with gpu_algorithms(device, deterministic=self.config.runtime.deterministic):
             for number in range(begin, begin + steps):
                 rate = learning_rate(self.config, number, max(total, begin + steps))
                 stepped = self.step(next(self.batches), rate, ratios=False)
@@ -192,7 +194,7 @@ def weights_of(events: Sequence[Any]) -> list[Tensor]:
 
 def repetition(device: torch.device, steps: int) -> Iterator[Row]:
     """Whether a training gives the same bits twice, and when it goes on from a checkpoint."""
-    for kind in ("mlp", "resnet", "encoder"):
+    for kind in ("mlp", "resnet", "encoder", "encoder of 256 tokens"):
         words = (*KINDS[kind], f"training.steps={2 * steps}", f"runtime.device={device.type}")
         config = compose([*words, "runtime.checkpoint_seconds=1e-9"])
         one, other = events_of(config), events_of(config)
@@ -291,10 +293,15 @@ def same_bits(device: torch.device) -> Iterator[Row]:
         pairs = zip(tensors(one.network), tensors(other.network), strict=True)
         same = all(torch.equal(a, b) for a, b in pairs)
         yield f"{kind}, 200 steps, recorded against eager", "same bits" if same else "OTHER BITS"
+        one = Training(device, *words, *more)
+        one.make(200)  # its rate a number, as without a recorder
+        pairs = zip(tensors(one.network), tensors(other.network), strict=True)
+        apart = max(float((a - b).norm() / b.norm().clamp(min=1e-12)) for a, b in pairs)
+        yield f"{kind}, 200 steps, recorded against a rate that is a number", f"{apart:.0e} apart"
 
 
 def tensors(network: Network) -> list[Tensor]:
-    return [*network.parameters, *network.model.buffers()]
+    return [*network.parameters, *(b for b in network.model.buffers() if b.is_floating_point())]
 
 
 CALLS: dict[str, Callable[[torch.device, int, Path], Iterator[Row]]] = {

@@ -7,7 +7,8 @@ import torch
 
 from normlab.config import compose
 from normlab.errors import ConfigError
-from normlab.training import Started, available_devices, matrix_products, train
+from normlab.training import Started, available_devices, matrix_products, select_device, train
+from normlab.training.devices import gpu_algorithms, make_current
 from tests.conftest import TINY
 from tests.training.small_trainings import TINY_CNN, evaluations, events_of, measured
 
@@ -115,3 +116,32 @@ def test_a_gpu_gives_the_cpus_numbers(overrides: tuple[str, ...]) -> None:
         assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-2)
     for probe in ("delta_rms", "grad_norm", "weight_norm"):
         assert measured(on_gpu, probe)[0] == pytest.approx(measured(on_cpu, probe)[0], rel=1e-4)
+
+
+@pytest.mark.parametrize(("name", "chosen"), [("auto", []), ("cuda", []), ("cuda:1", [1])])
+def test_a_gpu_named_by_its_number_is_the_process_s_own(
+    monkeypatch: pytest.MonkeyPatch, name: str, chosen: list[int]
+) -> None:
+    """One that is not is PyTorch's current one."""
+    found: list[int] = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch._C._cuda_setDevice", found.append, raising=False)
+    make_current(select_device(name))
+    assert found == chosen
+
+
+def test_repeatable_algorithms_are_a_gpus_alone_and_undone() -> None:
+    def switches() -> list[bool]:
+        cuda: Any = torch.backends.cuda
+        sdp = (cuda.flash_sdp_enabled, cuda.mem_efficient_sdp_enabled, cuda.cudnn_sdp_enabled)
+        return [torch.backends.cudnn.deterministic, *(enabled() for enabled in sdp)]
+
+    before = switches()
+    assert before == [False, True, True, True]  # PyTorch's own
+    with gpu_algorithms(torch.device("cuda"), deterministic=True):
+        assert switches() == [True, False, False, False]
+    assert switches() == before
+    for device, deterministic in (("cuda", False), ("cpu", True)):
+        with gpu_algorithms(torch.device(device), deterministic=deterministic):
+            assert switches() == before
