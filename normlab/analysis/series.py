@@ -74,9 +74,9 @@ def profiles(
         lines.append(line)
     found = pandas.concat(parts, ignore_index=True) if parts else DataFrame({probe: []})
     if not found[probe].notna().any():
-        raise ConfigError(
-            f"{probe}: was measured in none of the {len(runs)} runs; {_measuring(probe)}"
-        )
+        where = f"measured in none of the {len(runs)} runs" if len(runs) > 1 else "not measured"
+        hint = _measuring(probe, Path(str(runs["folder"].iloc[0])))
+        raise ConfigError(f"{probe}: was {where}; {hint}")
     measured = found[probe].notna().groupby([found["run"], found["step"]]).transform("any")
     found = found.assign(hidden=found.groupby("run")["layer"].transform("max") - 1)
     found = found[measured & (found["layer"] <= found["hidden"])].rename(columns={probe: "value"})
@@ -107,11 +107,16 @@ def _units(found: DataFrame) -> list[str]:
     return ["unit"] if (found["unit"] == "block").any() else []
 
 
-def _measuring(probe: str) -> str:
-    """Which setting measures a probe, as half a sentence."""
+def _measuring(probe: str, folder: Path) -> str:
+    """Which setting measures a probe beside what a run measures already, as half a sentence."""
     measure = PROBES.get(probe)
     key = measure.key if measure else "probes.measure"
-    return f"'{key}=[{probe}]' measures it{' of model=encoder' if key == 'probes.tokens' else ''}"
+    group, _, field = key.partition(".")
+    summary = read_summary(folder)
+    settings = (summary.config if summary else None) or {}
+    probes = dict.fromkeys([*(settings.get(group) or {}).get(field, ()), probe])
+    of = " of model=encoder" if key == "probes.tokens" else ""
+    return f"'{key}=[{','.join(probes)}]' measures it{of}"
 
 
 def curves(runs: DataFrame, metric: str, progress: Progress | None = None) -> DataFrame:
@@ -191,7 +196,7 @@ def history(folder: Path, probe: str) -> DataFrame:
     """
     layers = read_table(folder, "layers")
     if probe not in layers or layers[probe].isna().all():
-        raise ConfigError(f"{probe}: was not measured in {folder}; {_measuring(probe)}")
+        raise ConfigError(f"{probe}: was not measured in {folder}; {_measuring(probe, folder)}")
     units = {"unit": "block"} if has_blocks(layers) else {}
     layers = by_block(layers[layers["step"].isin(layers.loc[layers[probe].notna(), "step"])])
     hidden = layers["layer"] < layers["layer"].max()

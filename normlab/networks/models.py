@@ -170,9 +170,10 @@ class Encoder(Model):
             if rows >= self.patch:
                 return ""
             most = math.floor(1000 * (1 - self.patch / height)) / 1000
+            fix = f"use at most data.padding={most:g}" if most else "use data.padding=0"
             return (
                 f"model.patch={self.patch}: data.padding leaves {plural(rows, 'row')} of some "
-                f"samples, less than a patch; use at most data.padding={most:g}"
+                f"samples, less than a patch; {fix}, or a smaller patch"
             )
         common = math.gcd(height, width)
         fitting = [str(n) for n in range(1, common + 1) if common % n == 0]

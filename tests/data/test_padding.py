@@ -124,6 +124,10 @@ def test_plain_data_are_as_they_were():
             [*ENCODER, "data.padding=0.9", "model.patch=4"],
             r"^model.patch=4: data.padding leaves 1 row of some samples.* at most data.padding=0.5",
         ),
+        (
+            [*ENCODER, "data=digits", "model.patch=8"],
+            r"less than a patch; use data.padding=0, or a smaller patch$",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_line(overrides, told):
