@@ -385,12 +385,24 @@ def _diverged_at_init(f: Figures) -> Iterable[Way]:
         yield from _diverged(f)
 
 
+def _loss_to_start(f: Figures) -> Figure:
+    """The probe batch's loss at the end over that at init, or over chance's where that is more."""
+    if f.loss_init is None or f.loss_end is None:
+        return None
+    return f.loss_end / max(f.loss_init, f.chance_loss)
+
+
 def _rate_too_large(f: Figures) -> Iterable[Way]:
     most = GROWN_BEFORE_NORM if f.normalizes else GROWN
     grown = "median ‖W‖ at the end over that at init or √width", f.weight_growth
     yield (above(*grown, most, "weight_norm"),)
     if not f.normalizes:
         yield (above(*_step(f), LARGE_STEP, "update_ratio"),)
+        # Where it was not measured, no other cause is held back for it.
+        blown = "loss at the end over that at init or of chance", _loss_to_start(f)
+        yield (above(*blown, EXPLODED_LOSS),)
+        shallow = below("hidden layers without skips", f.layers_without_skips, DEEP)
+        yield _init_below(f, EXPLODING_RATIO), _end_above(f, EXPLODING_RATIO), shallow
     yield (
         above("dead units at the end", f.dead_end, DEAD, "dead_fraction"),
         below("dead units at init", f.dead_init, DEAD, "dead_fraction"),
@@ -435,6 +447,8 @@ def _noisy(f: Figures) -> Iterable[Way]:
 
 
 def _still_falling(f: Figures) -> Iterable[Way]:
+    if (_loss_to_start(f) or 0) > 1:  # it comes down from where the steps have put it
+        return
     yield (
         above(*_fall(f), STILL_FALLING),
         below("hidden layers without skips", f.layers_without_skips, VERY_DEEP),

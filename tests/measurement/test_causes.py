@@ -1,6 +1,7 @@
 """Each rule on both sides of each of its thresholds, which stand here a second time by hand."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -130,8 +131,25 @@ CASES: list[tuple[str, tuple[str, ...], dict[str, Any], dict[str, Any]]] = [
     ("too_short", (), {"update": 0.006}, {"update": 0.0062}),  # 165 steps: 0.99 and 1.02
     ("too_short", (), {"update": 0.00121}, {"update": 0.00122, "falling": 0.0}),
     ("too_short", (), {"falling": 0.051}, {"falling": 0.049}),
+    (
+        *("too_short", (), {"falling": 0.1, "loss_end": 2.49}),
+        {"falling": 0.1, "loss_end": 2.51},
+    ),
+    (
+        *("too_short", (), {"falling": 0.1, "loss_init": 1.0, "loss_end": 2.30}),
+        {"falling": 0.1, "loss_init": 1.0, "loss_end": 2.31},
+    ),
     ("rate_too_large", (), {"weight_growth": 3.1}, {"weight_growth": 2.9}),
     ("rate_too_large", (), {"update": 0.16}, {"update": 0.14}),
+    # 20 times the loss at init, or that of chance, 2.3, where that is more
+    *(
+        ("rate_too_large", (), {"falling": 0.1, **shown}, {"falling": 0.1, **short})
+        for shown, short in (
+            ({"loss_init": 2.5, "loss_end": 50.1}, {"loss_init": 2.5, "loss_end": 49.9}),
+            ({"loss_init": 0.1, "loss_end": 46.1}, {"loss_init": 0.1, "loss_end": 46.0}),
+            ({"end": state(ratio=101.0)}, {"end": state(ratio=99.0)}),
+        )
+    ),
     (
         *("rate_too_large", (), {"end": state(ratio=math.nan, diagnosis="vanishing")}),
         {"end": state(ratio=0.011)},
@@ -259,6 +277,7 @@ def test_a_norm_leaves_an_explosion_to_depth() -> None:
         ((*BN, "training.batch_size=2"), {"weight_growth": 20.0}, "batch_too_small"),
         (DEEP, {"falling": 0.3}, "too_short"),
         (("model.depth=26",), {"falling": 0.3}, "depth"),
+        (DEEP, {"end": state(ratio=101.0)}, "depth"),
         # A norm's own explosion comes before what the first steps did to the weights.
         (DEEP_BN, {"init": state(ratio=500.0), "weight_growth": 9.0}, "depth"),
         (DEEP_BN, {"init": state(ratio=50.0), "weight_growth": 9.0}, "rate_too_large"),
@@ -367,6 +386,17 @@ def test_a_network_of_one_layer_has_no_hidden_ones_to_exclude() -> None:
     alone = {"init": NOTHING_MEASURED, "end": NOTHING_MEASURED, "dead_init": math.nan}
     found = find_cause(figures("model.depth=1", **alone, dead_end=math.nan, update=1e-5))
     assert (found.cause, found.missing) == ("rate_too_small", ())
+
+
+def test_what_blew_up_without_a_norm_was_blown_up_by_its_steps() -> None:
+    """An encoder-4 without a norm under Adam's lr=0.05, whose loss fell from yet higher."""
+    start, end = tokens(0.3), tokens(0.3, 10)
+    blown = {"loss_init": 6.7, "loss_end": 2e10, "falling": 0.4, "init": replace(start, ratio=5.0)}
+    encoder = ("model=encoder", "model.depth=4", "model.placement=post", "optimizer=adam")
+    measured = figures(*encoder, "norm=none", **blown, end=replace(end, ratio=4e11))
+    for either in (measured, replace(measured, end=end), replace(measured, loss_end=None)):
+        assert find_cause(either).cause == "rate_too_large"
+    assert find_cause(replace(measured, end=end, loss_end=None)).cause == "too_short"
 
 
 def test_a_large_step_is_no_fault_before_a_norm() -> None:
