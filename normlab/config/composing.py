@@ -289,6 +289,8 @@ def _of_another_choice(group: str, field: str, chosen: str) -> str:
     if places.get(chosen) and field in places.values():
         return f"; {group}={chosen} is found by {group}.{places[chosen]}"
     others = [name for name, part in parts.items() if field in part.model_fields]
+    if instead := getattr(parts.get(chosen), "instead", {}).get(field):
+        return f" of {group}={chosen}; {instead}"
     if len(others) == 1:
         return f" of {group}={chosen}; add {group}={others[0]}"
     return f" of {group}={chosen}; {group}={listed(others)} have it" if others else ""

@@ -8,6 +8,8 @@ from pydantic import model_validator
 
 from normlab.config import DataSet, OpenFraction, Seed
 from normlab.data.sampling import random_numbers
+from normlab.errors import ConfigError
+from normlab.text import plural
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,15 +55,33 @@ class PaddedSet(DataSet):
                 f"data.padding={self.padding:g}: model={config.model.name} has no mask for it; "
                 "use model=encoder, or data.padding=0"
             )
+        shape = config.data.image_shape
+        if shape is not None and (fault := self._fault_of_height(shape[1])):
+            raise ValueError(fault)
+
+    def _fault_of_height(self, height: int) -> str:
+        if not self.is_padded or self.least_rows(height) < height:
+            return ""
+        least = math.ceil(1000 / height) / 1000
+        fix = f"use at least {least:g}" if height > 1 else "use data.padding=0"
+        return (
+            f"data.padding={self.padding:g}: {self.padding:g} of {plural(height, 'row')} is less "
+            f"than a row; {fix}"
+        )
 
     def padded(self, images: "Tensor", part: Literal["train", "test"]) -> "Tensor":
         """Images [N, C, H, W] filled behind their lengths, with one more channel, the last: 1 at
-        real pixels, 0 in padding. As they are without padding."""
+        real pixels, 0 in padding. As they are without padding.
+
+        Raises ConfigError where padding is less than a row.
+        """
         import torch
 
         if not self.is_padded:
             return images
         count, _, height, _ = images.shape
+        if fault := self._fault_of_height(height):
+            raise ConfigError(fault)
         numbers = _stream(self.seed, _LENGTHS[part])
         lengths = numbers.randint(self.least_rows(height), height + 1, size=count)
         rows = np.arange(height) < lengths[:, None]

@@ -87,6 +87,8 @@ class Encoder(Model):
     spatial = False
     of_tokens = True
     takes_padding = True
+    # Of a key of another model's what does the same here.
+    instead: ClassVar[dict[str, str]] = {"block": "its norms stand where model.placement says"}
     # What a network is called whose norms stand there.
     placed: ClassVar[dict[str, str]] = {
         "post": "post-norm encoder",

@@ -337,6 +337,7 @@ REFUSED = {
     "norm=bn,ln": "norm=bn,ln: one run takes one value for norm",
     "model.depth=[": "model.depth=[: not an override",
     "norm.groups=3": "norm.groups=3: no such key of norm=bn; add norm=gn",
+    "model=encoder model.block=pre": "its norms stand where model.placement says",
     "data.file=wine.npz": "data.file=wine.npz: no such key of data=digits; add data=npz",
     "data.size=8": "of data=digits; data=gaussian, folder and parquet have it",
     "model=my_own": "encoder, mlp, resnet; a plugin's is given with --plugin FILE_OR_MODULE",

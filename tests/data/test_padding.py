@@ -27,7 +27,7 @@ def lengths(images):
 
 @pytest.mark.parametrize(
     ("padding", "size", "least"),
-    [(0.5, 8, 4), (0.7, 10, 3), (0.55, 8, 4), (0.99, 8, 1), (0.1, 8, 8), (0.125, 8, 7)],
+    [(0.5, 8, 4), (0.7, 10, 3), (0.55, 8, 4), (0.99, 8, 1), (0.125, 8, 7), (0.2, 8, 7)],
 )
 def test_lengths_are_uniform_from_the_least_to_the_whole(padding, size, least):
     found = lengths(loaded(f"data.padding={padding}", f"data.size={size}").train_images)
@@ -127,6 +127,14 @@ def test_plain_data_are_as_they_were():
         (
             [*ENCODER, "data=digits", "model.patch=8"],
             r"less than a patch; use data.padding=0, or a smaller patch$",
+        ),
+        (
+            [*ENCODER, "data=digits", "data.padding=0.05"],
+            r"^data.padding=0.05: 0.05 of 8 rows is less than a row; use at least 0.125$",
+        ),
+        (
+            [*ENCODER, "data=gaussian", "data.size=1"],
+            r"^data.padding=0.5: 0.5 of 1 row is less than a row; use data.padding=0$",
         ),
     ],
 )

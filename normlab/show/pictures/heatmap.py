@@ -54,7 +54,7 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
     import altair as alt
 
     from normlab.config import PROBES
-    from normlab.show.charts import captions, styling
+    from normlab.show.charts import styling
 
     probe = PROBES[subject.figure]
     steps = sorted(table["step"].unique())
@@ -64,11 +64,16 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
         .encode(**_cell_encodings(table, steps, subject.figure))
         .properties(width=max(260, min(560, 26 * len(steps))), height=340)
     )
-    what = "block" if captions.unit_of(table) == "block" else "hidden layer"
     red = "; red: 0 or not finite" if (table["note"] != "").any() else ""
-    return styling.styled(
-        cells, subject, title(subject), f"{probe.label} of every {what} by step{red}"
-    )
+    return styling.styled(cells, subject, title(subject), f"{_about(table, probe.label)}{red}")
+
+
+def _about(table: "DataFrame", label: str) -> str:
+    """What is measured, and of what."""
+    from normlab.show.charts import captions
+
+    what = "block" if captions.unit_of(table) == "block" else "hidden layer"
+    return f"{label} of every {what} by step"
 
 
 def _cell_encodings(table: "DataFrame", steps: list[int], figure: str) -> dict[str, Any]:
@@ -114,6 +119,7 @@ def sketch(table: "DataFrame", subject: Subject, screen: Screen) -> "Group":
     scale = bars.scale_of(table["shown"].dropna(), log=PROBES[subject.figure].logarithmic)
     lines: list[RenderableType] = [
         Text(title(subject), style="bold"),
+        Text(_about(table, PROBES[subject.figure].label), style="dim"),
         Text("  step  input → output", "dim"),
     ]
     for step, row in table.sort_values("layer").groupby("step"):

@@ -20,16 +20,16 @@ _COLUMNS = (
     *COLUMNS[:2],
     Column("ρ init", "token_cosine", "first"),
     Column("ρ end", "token_cosine"),
-    Column("rank 1", "rank_one_distance"),
-    Column("entropy", "attention_entropy"),
+    Column("from rank 1", "rank_one_distance", about="from rank 1: 0 where all tokens are alike"),
+    # Measured only where it was asked for, so that it is not what is left out for width.
+    Column("leak", "padding_leak", about="leak: how far N(0, 1) in padding moves real tokens"),
+    Column("entropy", "attention_entropy", about="entropy: 1 where attention is spread evenly"),
     Column("logit std", "logit_std"),
-    Column("leak", "padding_leak"),
     *COLUMNS[2:],
 )
 _ABOUT = (
     "δ: root mean square gradient at a block's layers but queries and keys; blue below 1% of the "
-    "last block's, red above 100 times it; ρ: mean cosine between a sample's tokens; other columns "
-    "as last measured"
+    "last block's, red above 100 times it; ρ: mean cosine between a sample's tokens"
 )
 _WEIGHTS = {
     "query": "W_Q",

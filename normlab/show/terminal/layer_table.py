@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 
 class Column(NamedTuple):
-    """A column of the table: a probe's first or last measured value."""
+    """A column of the table: a probe's first or last measured value, and a note on it."""
 
     head: str
     probe: str
     when: Literal["first", "last"] = "last"
+    about: str = ""
 
 
 class Kind(NamedTuple):
@@ -60,7 +61,7 @@ def layer_table(layers: "DataFrame", width: int, measured: Sequence[str] = ()) -
     """
     about = (
         "δ: root mean square gradient at a layer's linear output; blue below 1% of the last hidden "
-        "layer's, red above 100 times it; other columns as last measured"
+        "layer's, red above 100 times it"
     )
     return tabulated(layers, Kind("layer", COLUMNS, about), width, measured)
 
@@ -77,7 +78,8 @@ def tabulated(
     longest = max(len(name) for name in names) if kind.unit == "layer" else 0
     room = width - 7 - longest - 2
     shown = columns[: max(2, room // COLUMN_WIDTH)]
-    notes = [kind.about]
+    about = [kind.about, *(column.about for column in shown if column.about)]
+    notes = ["; ".join([*about, "other columns as last measured"])]
     if len(rows) < len(names):
         notes.append(f"{len(rows)} of {len(names)} {kind.unit}s shown, all are in layers.parquet")
     if len(shown) < len(columns):

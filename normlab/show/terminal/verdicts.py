@@ -39,7 +39,7 @@ def verdict_report(verdict: Verdict) -> Group:
     head.append(f"  {claim.title}", style="bold")
     lines: list[RenderableType] = [Text(claim.statement)]
     if claim.found:
-        lines.append(Text(f"{claim.source}: {claim.found}", style="dim"))
+        lines.append(Text(f"{claim.source} – {claim.found}", style="dim"))
     lines.append(Text(protocol.about, style="dim"))
     if verdict.reason:
         lines.append(Text(verdict.reason, style=style))

@@ -42,6 +42,10 @@ def test_blocks_are_called_so():
     (encoding,) = encodings(drawn)
     assert encoding["y"]["title"] == "block, from the input"
     assert "of every block by step" in drawn["title"]["subtitle"][-1]
+    assert (
+        "of every block by step"
+        in printed(heatmap.sketch(table, run_subject(), Screen(80, 24)), 80)[1]
+    )
 
 
 def test_a_sketch_marks_it_too():

@@ -28,6 +28,7 @@ def test_a_row_a_block_with_the_first_and_the_last_of_its_tokens() -> None:
         "init",
         "ρ",
         "end",
+        "from",
         "rank",
         "1",
         "‖∇W‖",
@@ -36,6 +37,15 @@ def test_a_row_a_block_with_the_first_and_the_last_of_its_tokens() -> None:
     assert one[:6] == ["1", "1.00", "3.00", "0.500", "0.600", "0.400"]
     assert two[:6] == ["2", "2.00", "4.00", "0.750", "0.700", "0.300"]
     assert output[:4] == ["output", "123", "123", "–"]
+
+
+def test_what_was_asked_for_is_shown_in_80_columns_and_explained() -> None:
+    asked = LAYERS.assign(padding_leak=0.25, attention_entropy=0.75, logit_std=1.0)
+    text = text_of(block_table(asked, 80) or "", 80)
+    assert "leak" in text.splitlines()[1]
+    said = " ".join(text.split())
+    assert "from rank 1: 0 where all tokens are alike; leak: how far N(0, 1)" in said
+    assert "leak:" not in text_of(block_table(LAYERS, 80) or "", 80)
 
 
 def test_below_is_the_gradient_of_every_role_at_first() -> None:
