@@ -24,9 +24,9 @@ _CONTENTS = {"train": 7, "test": 8}
 class PaddedSet(DataSet):
     """A data set whose samples may be cut to random lengths.
 
-    With `padding` p each sample of H rows keeps its first L, L uniform from ⌈(1−p)H⌉ to H and at
-    least 1. The rows behind are filled, once standardized, with zeros or with N(0, 1). Lengths and
-    content are drawn with data.seed.
+    With `padding` p each sample of H rows keeps its first L, L uniform from (1−p)H, rounded up, to
+    H and at least 1. The rows behind are filled, once standardized, with zeros or with N(0, 1).
+    Lengths and content are drawn with data.seed.
     """
 
     padding: OpenFraction

@@ -85,7 +85,7 @@ def token_cosine(seen: "Tokens") -> "Gathered":
 
 
 def rank_one_distance(seen: "Tokens") -> "Gathered":
-    """‖X − 1x̄ᵀ‖/‖X‖, Frobenius, x̄ the mean of a sample's n tokens X [n, C].
+    """‖X − 1mᵀ‖/‖X‖, Frobenius, m the mean of a sample's n tokens X [n, C].
 
     What the best approximation by equal rows leaves, itself of rank 1: the residual of Dong et al.
     (2021), which without skips falls with the cube at each layer of attention. 0 where all is 0.
