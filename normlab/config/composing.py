@@ -1,6 +1,5 @@
 """Overrides to Configs: Hydra composes once per choice of groups, and the rest is patched in."""
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from normlab import plugins
 from normlab.config.axes import Grid, Setting, axes_of, refuse_repeated
 from normlab.config.blocks import block_grids
-from normlab.config.files import config_folder, group_choices
+from normlab.config.files import group_choices
 from normlab.config.hydra_loading import has_others, hydra_in, plain
 from normlab.config.messages import validate
 from normlab.config.schema import GROUPS, Config
@@ -153,12 +152,8 @@ def size(several: Sequence[Grid]) -> int:
 Bases = dict[tuple[str, ...], dict[str, Any] | None]
 
 
-@functools.lru_cache(maxsize=1)
-def _own_bases(folder: Path) -> Bases:  # noqa: ARG001  # of which they are
-    """Those of normlab's own YAML, which stays as it is while a process lives."""
-    return {}
-
-
+# Those of normlab's own YAML alone, which stays as it is while a process lives.
+_OWN_BASES: Bases = {}
 # A sweep of settings that only Hydra can put in place has as many as runs.
 _MOST_BASES = 500
 
@@ -169,7 +164,7 @@ def compose_grids(several: Sequence[Grid], config_dir: Path | None = None) -> It
     Raises ConfigError that names the point where a combination cannot be.
     """
     number, total = 0, size(several)
-    bases = {} if has_others(config_dir) else _own_bases(config_folder())
+    bases = {} if has_others(config_dir) else _OWN_BASES
     if len(bases) > _MOST_BASES:
         bases.clear()
     pinned: dict[DataSet, DataSet] = {}  # files are looked at once, however many runs they have

@@ -88,7 +88,7 @@ def training_step(
 ) -> Stepped:
     """One optimizer step on images and labels, which measures every layer's gradient on the way.
 
-    Nothing is read back from the device, and only from its second time on every time the same.
+    Nothing is read back from the device, and from its second call on it is the same computation.
     Relative updates cost a copy of all weights and are measured only with `ratios`.
     """
     images, labels = batch

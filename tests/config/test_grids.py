@@ -218,7 +218,7 @@ def test_planning_thousands_is_done_without_composing_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Hydra alone would take minutes."""
-    composing._own_bases.cache_clear()
+    composing._OWN_BASES.clear()
     loads: list[Any] = []
 
     @contextlib.contextmanager
