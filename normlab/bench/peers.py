@@ -34,7 +34,7 @@ def with_lightning(case: Case) -> Iterator[Callable[[int], float]]:
     config, device = case.config(), select_device(case.device)
     model, batches = model_and_batches(config)
 
-    class Clock(pl.Callback):  # type: ignore[misc]
+    class Clock(pl.Callback):
         started = ended = 0.0
 
         def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
@@ -71,7 +71,7 @@ def _lightning_module(config: Config, model: nn.Module) -> Any:
     import lightning.pytorch as pl
     from lightning.pytorch.utilities import grad_norm
 
-    class Module(pl.LightningModule):  # type: ignore[misc]
+    class Module(pl.LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.model = model

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from normlab.watching.watch import Watch
 
 
-class UnclippedNorms(Callback):  # type: ignore[misc]  # Lightning may not be installed
+class UnclippedNorms(Callback):
     """Keeps `grad_norm_unclipped` of every step of a `Trainer` that clips: the norms before it.
 
     Everything else a watch hears of without a callback, `grad_norm` after clipping among it. The
