@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 ACTIVATIONS: "Registry[Activation]" = Registry("model.activation", "normlab.networks.activations")
 INITIALIZERS: "Registry[Initializer]" = Registry("model.init", "normlab.networks.initializers")
 PROBES: "Registry[Probe]" = Registry(
-    "probe", "normlab.measurement.probes", "normlab.measurement.token_probes"
+    "probe",
+    "normlab.measurement.probes",
+    "normlab.measurement.sample_probes",
+    "normlab.measurement.token_probes",
 )
 
 
@@ -233,6 +236,7 @@ class Probe:
     diagnosed: bool = False  # by it a vanishing gradient is told from an exploding one
     parts: InParts | None = None
     role: str | None = None  # of a block's layer, in whose row stands what its tokens show
+    short: str = ""  # its label where room is scarce; without, the label itself
     replaces_padding: bool = False  # looks at `Tokens.replaced`
 
     @property

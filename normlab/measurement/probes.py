@@ -29,7 +29,9 @@ def added(one: "Gathered", other: "Gathered") -> "Gathered":
     return tuple(a + b for a, b in zip(one, other, strict=True))
 
 
-def _enter(name: str, label: str, parts: InParts, **facts: Any) -> None:
+def enter(name: str, label: str, parts: InParts, **facts: Any) -> None:
+    """Enter a measurement of snapshots that can be made of parts of a batch."""
+
     def measure(seen: "Observation") -> "Tensor":
         return parts.finish(parts.gather(seen))
 
@@ -40,21 +42,21 @@ def _enter(name: str, label: str, parts: InParts, **facts: Any) -> None:
 PROBES.add("grad_norm", Probe("grad_norm", "‖∂L/∂W‖", None, logarithmic=True, gradient=True))
 
 
-def _is_padded(seen: "Observation", x: "Tensor") -> bool:
+def is_padded(seen: "Observation", x: "Tensor") -> bool:
     """Whether a layer's tensor is of tokens [B, T, units] some of which are padding."""
     return seen.real is not None and x.ndim == 3
 
 
-def _without_padding(seen: "Observation", x: "Tensor", filled: float) -> "Tensor":
+def without_padding(seen: "Observation", x: "Tensor", filled: float) -> "Tensor":
     """A layer's tensor with a number in padding; no shape depends on how much there is."""
-    if seen.real is None or not _is_padded(seen, x):
+    if seen.real is None or not is_padded(seen, x):
         return x
     return x.masked_fill(~seen.real[:, :, None], filled)
 
 
 def _entries(seen: "Observation", x: "Tensor", like: "Tensor") -> "Tensor":
     """How many numbers of a layer's tensor are of no padding, in the dtype of `like`."""
-    if seen.real is None or not _is_padded(seen, x):
+    if seen.real is None or not is_padded(seen, x):
         return like.new_tensor(x.numel())
     return seen.real.sum() * like.new_tensor(x.shape[2])
 
@@ -66,7 +68,7 @@ def _delta_norm(seen: "Observation") -> "Gathered":
     """‖∂L/∂z‖ over samples and units, and how many samples and entries it is of."""
     from normlab.measurement.norms import norm
 
-    found = norm(_without_padding(seen, seen.delta, 0))
+    found = norm(without_padding(seen, seen.delta, 0))
     return found, found.new_tensor(len(seen.delta)), _entries(seen, seen.delta, found)
 
 
@@ -89,7 +91,7 @@ def delta_rms(gathered: "Gathered") -> "Tensor":
 
 
 def _delta_sum(seen: "Observation") -> "Gathered":
-    return (_without_padding(seen, seen.delta, 0).sum(dim=0),)
+    return (without_padding(seen, seen.delta, 0).sum(dim=0),)
 
 
 def mean_delta(gathered: "Gathered") -> "Tensor":
@@ -103,7 +105,7 @@ def mean_delta(gathered: "Gathered") -> "Tensor":
     return norm(gathered[0])
 
 
-_enter(
+enter(
     "delta_rms",
     "δ (root mean square gradient at z)",
     InParts(_delta_norm, _joined_norms, delta_rms),
@@ -111,7 +113,7 @@ _enter(
     gradient=True,
     diagnosed=True,
 )
-_enter(
+enter(
     "mean_delta",
     "‖mean δ‖",
     InParts(_delta_sum, added, mean_delta),
@@ -135,7 +137,7 @@ def weight_norm(gathered: "Gathered") -> "Tensor":
     return gathered[0]
 
 
-_enter(
+enter(
     "weight_norm",
     "‖W‖",
     InParts(_weight_norm, lambda one, _: one, weight_norm),
@@ -151,10 +153,10 @@ def _moments(seen: "Observation") -> "Gathered":
 
     a = seen.activation.to(accumulator(seen.activation))
     count = _entries(seen, a, a)
-    if not _is_padded(seen, a):
+    if not is_padded(seen, a):
         return count, a.mean(), a.std(correction=0)
-    mean = _without_padding(seen, a, 0).sum() / count
-    squares = _without_padding(seen, a - mean, 0).square().sum()
+    mean = without_padding(seen, a, 0).sum() / count
+    squares = without_padding(seen, a - mean, 0).square().sum()
     return count, mean, (squares / count).sqrt()
 
 
@@ -176,8 +178,8 @@ def act_std(gathered: "Gathered") -> "Tensor":
     return gathered[2]
 
 
-_enter("act_mean", "mean activation", InParts(_moments, _joined_moments, act_mean))
-_enter(
+enter("act_mean", "mean activation", InParts(_moments, _joined_moments, act_mean))
+enter(
     "act_std",
     "deviation of activations",
     InParts(_moments, _joined_moments, act_std),
@@ -192,7 +194,7 @@ def _steepest(seen: "Observation") -> "Gathered":
 
     if seen.slope is None:
         return (seen.delta.new_full((), torch.nan),)
-    return (_without_padding(seen, seen.slope.abs(), -1).amax(dim=0),)
+    return (without_padding(seen, seen.slope.abs(), -1).amax(dim=0),)
 
 
 def _larger(one: "Gathered", other: "Gathered") -> "Gathered":
@@ -216,42 +218,4 @@ def dead_fraction(gathered: "Gathered") -> "Tensor":
     return torch.where(steepest.isnan().any(), torch.nan, dead)
 
 
-_enter("dead_fraction", "dead units", InParts(_steepest, _larger, dead_fraction))
-
-
-def _directions(seen: "Observation") -> "Gathered":
-    """Σᵢ aᵢ/‖aᵢ‖ over samples whose activations are not all zero, how many others, and all, are;
-    of padded samples [B, T, units] for each of the T positions, over samples in which it is real.
-    """
-    import torch
-
-    from normlab.measurement.norms import accumulator
-
-    a = seen.activation.to(accumulator(seen.activation))
-    if seen.real is not None and _is_padded(seen, a):
-        a = _without_padding(seen, a, 0)
-        norms = torch.linalg.vector_norm(a, dim=2)
-        total = (torch.where(norms == 0, 0, 1 / norms)[:, :, None] * a).sum(dim=0)
-        return total, (seen.real & (norms == 0)).sum(dim=0), seen.real.sum(dim=0).to(norms)
-    a = a.flatten(1)
-    norms = torch.linalg.vector_norm(a, dim=1)
-    return torch.where(norms == 0, 0, 1 / norms) @ a, (norms == 0).sum(), norms.new_tensor(len(a))
-
-
-def sample_cosine(gathered: "Gathered") -> "Tensor":
-    """Mean cosine between different samples' activations a: mean over i ≠ j of aᵢ·aⱼ/(‖aᵢ‖‖aⱼ‖).
-
-    Near 1 the layers up to here have forgotten the input. Two zero vectors, being alike, count 1;
-    a zero and another vector count 0. Of padded samples the mean over t, too, a the t-th token,
-    where it is real in both. NaN without a pair.
-    """
-    import torch
-
-    total, zeros, samples = gathered
-    same = (samples - zeros).sum()
-    products = total.square().sum() - same + (zeros * (zeros - 1)).sum()
-    pairs = (samples * (samples - 1)).sum()
-    return torch.where(pairs > 0, products / pairs, torch.nan)
-
-
-_enter("sample_cosine", "cosine between samples", InParts(_directions, added, sample_cosine))
+enter("dead_fraction", "dead units", InParts(_steepest, _larger, dead_fraction))

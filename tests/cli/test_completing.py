@@ -52,11 +52,9 @@ def test_completes(tmp_path: Path, line: str, expected: list[str]) -> None:
     assert completions(line, tmp_path) == expected
 
 
-def test_help_lists_the_metrics_and_probes(tmp_path: Path) -> None:
-    """Probes are written out there, as asking their registry would slow down every start."""
-    for command, names in (("compare", METRICS), ("plot", PROBES)):
-        page = normlab(command, "--help", cwd=tmp_path, COLUMNS="200").stdout
-        assert set(names) <= set(re.findall(r"\w+", page))
+def test_help_lists_the_metrics(tmp_path: Path) -> None:
+    page = normlab("compare", "--help", cwd=tmp_path, COLUMNS="200").stdout
+    assert set(METRICS) <= set(re.findall(r"\w+", page))
 
 
 def test_ids_of_runs_are_completed(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import math
 from itertools import product
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -236,6 +237,10 @@ class ByHand:
             "act_std": [((a - a.mean()) ** 2).mean().sqrt() for a in activations],
             "dead_fraction": [*dead, torch.tensor(math.nan)],
             "sample_cosine": [pairwise_cosine(a.detach().flatten(1)) for a in activations],
+            "centred_cosine": [mean_correlation(a.detach().flatten(1)) for a in activations],
+            "gradient_cosine": [cosine_of_those_not_zero(d.flatten(1)) for d in deltas],
+            "least_gradient": [d.flatten(1).norm(dim=1).min() for d in deltas],  # of a sample
+            "effective_rank": [exponential_entropy(a.detach().flatten(1)) for a in activations],
         }
 
 
@@ -248,6 +253,30 @@ def pairwise_cosine(a):
             alike = float(not a[i].any() and not a[j].any())
             cosines.append(a[i] @ a[j] / lengths if lengths else torch.tensor(alike).double())
     return torch.stack(cosines).mean()
+
+
+def mean_correlation(a):
+    """The mean over pairs of NumPy's own correlation; of vectors of equal entries as above."""
+    flat = (a.max(dim=1).values - a.min(dim=1).values) < 1e-13 * a.abs().amax(dim=1)
+    with np.errstate(invalid="ignore"):
+        found = np.corrcoef(a.numpy())
+    for i, j in product(range(len(a)), repeat=2):
+        if flat[i] or flat[j]:
+            found[i, j] = float(flat[i] and flat[j])
+    return torch.tensor(found[~np.eye(len(a), dtype=bool)].mean())
+
+
+def cosine_of_those_not_zero(a):
+    """The mean over pairs of vectors that have a direction; NaN of fewer than two."""
+    return pairwise_cosine(a[a.any(dim=1)]) if a.any(dim=1).sum() > 1 else torch.tensor(math.nan)
+
+
+def exponential_entropy(a):
+    """Of the normalized singular values that NumPy finds in a matrix."""
+    values = np.linalg.svd(a.numpy(), compute_uv=False)
+    shares = values[values > 0] / values.sum()
+    entropy = -(shares * np.log(shares)).sum()
+    return torch.tensor(math.exp(entropy) if len(shares) else 0, dtype=torch.float64)
 
 
 def table(measured, names):

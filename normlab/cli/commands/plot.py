@@ -55,9 +55,8 @@ def plot(
     probe: Annotated[
         str | None,
         typer.Option(
-            help="Of gradients and heatmap: grad_norm, delta_rms, mean_delta, update_ratio, "
-            "weight_norm, act_mean, act_std, dead_fraction, sample_cosine; of an encoder "
-            "token_cosine, rank_one_distance, logit_std, attention_entropy, padding_leak; without, "
+            help="Of gradients and heatmap: a measurement, such as update_ratio, effective_rank or "
+            "an encoder's token_cosine (all: normlab explain measurements); without, "
             f"{PICTURES['gradients'].figure}.",
             autocompletion=complete_probes,
         ),

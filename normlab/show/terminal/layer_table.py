@@ -1,5 +1,6 @@
 """A run's layers as a table."""
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -77,7 +78,8 @@ def tabulated(
     rows = folded(len(names))
     longest = max(len(name) for name in names) if kind.unit == "layer" else 0
     room = width - 7 - longest - 2
-    shown = columns[: max(2, room // COLUMN_WIDTH)]
+    widths = itertools.accumulate(max(COLUMN_WIDTH, len(column.head) + 3) for column in columns)
+    shown = columns[: max(2, sum(width <= room for width in widths))]
     about = [kind.about, *(column.about for column in shown if column.about)]
     notes = ["; ".join([*about, "other columns as last measured"])]
     if len(rows) < len(names):
@@ -93,7 +95,7 @@ def tabulated(
 def _measured_columns(layers: "DataFrame", ordered: Sequence[Column]) -> list[Column]:
     """The columns for what was measured; one snapshot has no end."""
     known = {column.probe for column in ordered}
-    others = [Column(p.label, name) for name, p in PROBES.items() if name not in known]
+    others = [Column(p.short or p.label, name) for name, p in PROBES.items() if name not in known]
     begun = {c.probe for c in ordered if c.when == "first" and c.probe in layers}
     once = {name for name in begun if layers.dropna(subset=[name])["step"].nunique() < 2}
     return [

@@ -46,3 +46,15 @@ def test_a_probe_whose_plugin_is_not_loaded_is_named_below() -> None:
     text = text_of(layer_table(frame, 120, ["delta_rms", "theirs"]) or "", 120)
     assert "left out without its plugin (--plugin FILE_OR_MODULE): theirs" in text
     assert "plugin" not in text_of(layer_table(frame, 120, ["delta_rms"]) or "", 120)
+
+
+def test_wide_heads_leave_room_for_values() -> None:
+    names = ("centred_cosine", "gradient_cosine", "effective_rank", "padding_leak")
+    frame = layers_frame(3).assign(**dict.fromkeys(names, 0.012345))
+    for width in (60, 80, 100, 120):
+        text = text_of(layer_table(frame, width) or "", width)
+        assert "…" not in text
+        assert max(map(len, text.splitlines())) <= width
+    assert "correlation   δ cosine   eff. rank" in text
+    narrow = text_of(layer_table(frame, 80) or "", 80)
+    assert "left out for width: δ cosine, eff. rank, leak from padding" in narrow
