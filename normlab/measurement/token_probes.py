@@ -6,7 +6,7 @@ others they are NaN.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from normlab.config import PROBES, InParts, Probe
 from normlab.measurement.probes import added
@@ -38,7 +38,7 @@ def _enter(
     role: str,
     gather: "Callable[[Tokens], Gathered]",
     finish: "Callable[[Gathered], Tensor]" = mean,
-    **facts: bool,
+    **facts: Any,
 ) -> None:
     def measure(seen: "Tokens") -> "Tensor":
         return finish(gather(seen))
