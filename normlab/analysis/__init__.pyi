@@ -1,3 +1,4 @@
+from . import beside_theory as beside_theory
 from . import series as series
 from .arms import Place as Place
 from .arms import places as places

@@ -17,16 +17,16 @@ from pandas import DataFrame
 from normlab.analysis.cells import best_first, cells_of, training_numbers, usual_diagnosis
 from normlab.analysis.keys import DEPTH, NORM, RESIDUAL, rank
 from normlab.analysis.variants import variant_keys, variants_of, with_looks
-from normlab.config import PROBES, from_plain
+from normlab.config import PROBES
 from normlab.errors import ConfigError, RecordError
-from normlab.measurement import by_block, has_blocks, predict, unit_of
+from normlab.measurement import by_block, has_blocks, unit_of
 from normlab.runs import read_summary, read_table
 from normlab.vocabulary import DIAGNOSES, FINAL, METRICS
 
 Progress = Callable[[int, int], None]  # hears how many of how many tables are read
 
 
-class _Line(NamedTuple):
+class Line(NamedTuple):
     """Which of a picture's lines a run belongs to, as columns of its table."""
 
     variant: str
@@ -67,8 +67,8 @@ def profiles(
     out of a geometric mean. Raises ConfigError where no run has the probe.
     """
     parts: list[DataFrame] = []
-    lines: list[_Line] = []
-    for line, _, layers in _tables(runs, "layers", progress, needed=probe):
+    lines: list[Line] = []
+    for line, _, layers in tables_of(runs, "layers", progress, needed=probe):
         unit, layers = unit_of(layers), by_block(layers)
         parts.append(layers[["step", "layer", probe]].assign(run=len(lines), unit=unit))
         lines.append(line)
@@ -89,7 +89,7 @@ def profiles(
     if by == "place":
         found = found[found["place"] != "between"]
     measure = PROBES.get(probe)
-    table = _over_seeds(
+    table = over_seeds(
         found,
         ["hidden", by, "layer", *_units(found)],
         log=measure is not None and measure.logarithmic,
@@ -130,13 +130,13 @@ def curves(runs: DataFrame, metric: str, progress: Progress | None = None) -> Da
         metrics[["epoch", metric]]
         .rename(columns={metric: "value"})
         .assign(**line._asdict(), run=index)
-        for index, (line, _, metrics) in enumerate(_tables(runs, "metrics", progress))
+        for index, (line, _, metrics) in enumerate(tables_of(runs, "metrics", progress))
     ]
     found = pandas.concat(parts, ignore_index=True)
-    ends = found.groupby([*_Line._fields, "run"], sort=False)["epoch"].max()
-    lasts = {line: np.sort(last) for line, last in ends.groupby([*_Line._fields], sort=False)}
+    ends = found.groupby([*Line._fields, "run"], sort=False)["epoch"].max()
+    lasts = {line: np.sort(last) for line, last in ends.groupby([*Line._fields], sort=False)}
     kept = []
-    for line, group in _over_seeds(found, ["epoch"], log=False).groupby([*_Line._fields]):
+    for line, group in over_seeds(found, ["epoch"], log=False).groupby([*Line._fields]):
         last = lasts[line]
         lasting = len(last) - np.searchsorted(last, group["epoch"].to_numpy())
         kept.append(group.assign(runs=len(last))[group["n"] + group["broken"] == lasting])
@@ -152,7 +152,7 @@ def finals(runs: DataFrame, metric: str, key: str = DEPTH) -> DataFrame:
     found = runs[["variant", DEPTH]].rename(columns={DEPTH: "depth"})
     found = found.assign(x=runs[key], value=runs[metric])[runs[key].notna()]
     found = found.sort_values("x", key=lambda c: c.map(rank), kind="stable")
-    return _over_seeds(found, ["x"], log=METRICS[metric].logarithmic)
+    return over_seeds(found, ["x"], log=METRICS[metric].logarithmic)
 
 
 def phases(runs: DataFrame, keys: Sequence[str]) -> DataFrame:
@@ -204,43 +204,9 @@ def history(folder: Path, probe: str) -> DataFrame:
     return found.rename(columns={probe: "value"}).assign(**units)
 
 
-def predicted(runs: DataFrame, progress: Progress | None = None) -> DataFrame:
-    """Measured and predicted factor of δ from each hidden layer to the one before, at init.
-
-    Variant, depth, layer, value, low, high, n, predicted. Raises ConfigError where theory covers
-    none of the runs.
-    """
-    parts = []
-    for line, folder, layers in _tables(runs, "layers", progress, needed="delta_rms"):
-        factors = _predicted_factors(folder)
-        if factors is None:
-            continue
-        start = layers[layers["step"] == 0].sort_values("layer")["delta_rms"].to_numpy()[:-1]
-        if len(start) != len(factors) + 1 or not (start > 0).all():
-            continue
-        measured = {"layer": np.arange(1, len(start)), "value": start[:-1] / start[1:]}
-        parts.append(DataFrame({**line._asdict(), **measured, "predicted": factors}))
-    if not parts:
-        raise ConfigError(
-            "theory covers none of these runs; it covers MLPs without norm, or BatchNorm and ReLU "
-            "(normlab explain theory)"
-        )
-    return _over_seeds(pandas.concat(parts, ignore_index=True), ["layer", "predicted"], log=True)
-
-
-def _predicted_factors(folder: Path) -> Any:
-    """Theory's factors of a run's net, or None where it does not cover it."""
-    summary = read_summary(folder)
-    try:
-        prediction = predict(from_plain(summary.config if summary else None))
-    except ConfigError:
-        return None
-    return None if prediction is None else prediction.factors
-
-
-def _tables(
+def tables_of(
     runs: DataFrame, name: Any, progress: Progress | None, needed: str = "step"
-) -> Iterator[tuple[_Line, Path, DataFrame]]:
+) -> Iterator[tuple[Line, Path, DataFrame]]:
     """Each training's line, folder and one of its tables, of the first run that has the needed
     column; damaged ones are left out."""
     columns = ("variant", DEPTH, "folder", "training_number")
@@ -261,12 +227,12 @@ def _tables(
         read += 1
         if needed in table:
             yielded.add(training)
-            yield _Line(variant, depth), Path(folder), table
+            yield Line(variant, depth), Path(folder), table
     if not read:
         raise ConfigError(f"no {name}.parquet of {len(rows)} runs can be read")
 
 
-def _over_seeds(found: DataFrame, keys: Sequence[str], *, log: bool) -> DataFrame:
+def over_seeds(found: DataFrame, keys: Sequence[str], *, log: bool) -> DataFrame:
     """The mean, least and greatest value of a line's runs at every place that the keys name."""
     values = found["value"].to_numpy(dtype=np.float64)
     zeros = (values == 0) if log else np.zeros(len(values), dtype=bool)
@@ -275,7 +241,7 @@ def _over_seeds(found: DataFrame, keys: Sequence[str], *, log: bool) -> DataFram
         scaled = np.where(usable, np.log(values) if log else values, math.nan)
     groups = found.assign(
         scaled=scaled, zeros=zeros, broken=~np.isfinite(values), n=usable
-    ).groupby([*_Line._fields, *keys], sort=False, dropna=False)
+    ).groupby([*Line._fields, *keys], sort=False, dropna=False)
     table = groups.agg(
         value=("scaled", "mean"),
         low=("scaled", "min"),

@@ -1,7 +1,6 @@
 """The rows that pictures are made of, against figures by hand."""
 
 import functools
-import json
 import math
 import shutil
 from pathlib import Path
@@ -11,11 +10,7 @@ import pytest
 from pandas import DataFrame, read_parquet
 
 from normlab.analysis import read_results, series
-from normlab.analysis.frames import to_frame
-from normlab.config import from_plain
 from normlab.errors import ConfigError
-from normlab.measurement import predict
-from normlab.runs import Summary
 from tests.analysis import sample
 from tests.measurement.layer_tables import blocks
 from tests.tools.synthetic_results import SNAPSHOTS, write_runs
@@ -283,52 +278,15 @@ def test_a_diverged_seed_leaves_the_curves_and_is_counted(tmp_path, runs_in):
     assert after["value"].iloc[-1] == pytest.approx(sum(ends) / len(ends))
 
 
-def measured(root: Path, steps: dict[int, list[float | None]], *overrides: str, seed: int = 0):
-    """An MLP's folder and summary, with δ of every layer at some steps."""
-    _, summary = sample.row(
-        "model=mlp", "model.depth=5", "model.activation=tanh", *overrides, seed=seed
-    )
-    folder = root / f"{len(list(root.iterdir()))}"
-    folder.mkdir()
-    (folder / "summary.json").write_text(json.dumps(summary.to_plain()))
-    rows = [
-        {"step": step, "layer": layer, "name": f"l{layer}", "kind": "linear", "delta_rms": delta}
-        for step, deltas in steps.items()
-        for layer, delta in enumerate(deltas, start=1)
-    ]
-    DataFrame(rows).to_parquet(folder / "layers.parquet")
-    return str(folder), summary
-
-
-def test_measured_factors_stand_beside_those_of_theory(tmp_path: Path) -> None:
-    later = [5.0, 4.0, 3.0, 2.0, 1.0]
-    runs: list[tuple[str, Summary]] = [
-        measured(tmp_path, {0: [1.0, 1.0, 1.0, 1.0, 1.0]}, "norm=ln"),  # theory knows nothing
-        measured(tmp_path, {0: [0.0, 1.0, 1.0, 1.0, 1.0]}, "norm=wn"),  # no factor of 0
-        measured(tmp_path, {0: [0.1, 0.2, 0.8, 0.4, 9.0], 7: later}, "norm=wn", seed=1),
-        measured(tmp_path, {0: [0.4, 0.2, 0.2, 0.4, 9.0], 7: later}, "norm=wn", seed=2),
-    ]
-    table = series.predicted(series.with_variants(to_frame(runs)))
-    assert table["variant"].tolist() == ["wn plain"] * 3
-    assert table["layer"].tolist() == [1, 2, 3]
-    assert table["n"].tolist() == [2, 2, 2]
-    assert table["value"].tolist() == pytest.approx([1.0, 0.5, 1.0])
-    assert table["low"].tolist() == pytest.approx([0.5, 0.25, 0.5])
-    theory = predict(from_plain(runs[2][1].config))
-    assert theory is not None
-    assert len(set(theory.factors)) == 3
-    assert table["predicted"].tolist() == pytest.approx(list(theory.factors))
-
-
 def test_a_hint_keeps_what_a_run_measures_already(tmp_path: Path) -> None:
-    folder, _ = measured(tmp_path, {0: [0.1, 0.2]})
+    folder, _ = sample.measured(tmp_path, {0: [0.1, 0.2]})
     tokens = "token_cosine,rank_one_distance,logit_std,attention_entropy,padding_leak"
     with pytest.raises(ConfigError, match=rf"'probes.tokens=\[{tokens}\]' .*model=encoder$"):
         series.history(Path(folder), "padding_leak")
 
 
 def test_a_history_has_the_hidden_layers_at_the_steps_that_were_measured(tmp_path: Path) -> None:
-    folder, _ = measured(tmp_path, {0: [0.1, 0.2, 0.3], 1: [None] * 3, 4: [0.4, 0.5, 0.6]})
+    folder, _ = sample.measured(tmp_path, {0: [0.1, 0.2, 0.3], 1: [None] * 3, 4: [0.4, 0.5, 0.6]})
     assert series.history(Path(folder), "delta_rms").to_dict("list") == {
         "step": [0, 0, 4, 4],
         "layer": [1, 2, 1, 2],
@@ -337,11 +295,6 @@ def test_a_history_has_the_hidden_layers_at_the_steps_that_were_measured(tmp_pat
     }
     with pytest.raises(ConfigError, match=r"act_std: was not measured .*measure=\[.*act_std.*\]"):
         series.history(Path(folder), "act_std")
-
-
-def test_runs_that_theory_does_not_cover_are_no_prediction(tmp_path, runs_in):
-    with pytest.raises(ConfigError, match="theory covers none of these runs"):
-        series.predicted(runs_in(tmp_path, 40))
 
 
 def test_nothing_to_draw_is_said():

@@ -16,9 +16,13 @@ def styled(chart: Any, subject: "Subject", title: str, *notes: str) -> Any:
     import altair as alt
 
     lines = [line for line in (about(subject.runs), *notes) if line]
+    return in_style(chart.properties(title=alt.Title(subject.title or title, subtitle=lines)))
+
+
+def in_style(chart: Any) -> Any:
+    """The chart in normlab's fonts and colours."""
     return (
-        chart.properties(title=alt.Title(subject.title or title, subtitle=lines))
-        .configure(font="Helvetica, Arial, sans-serif", background="white")
+        chart.configure(font="Helvetica, Arial, sans-serif", background="white")
         .configure_title(
             anchor="start", fontSize=14, subtitleFontSize=11, subtitleColor="#555", offset=12
         )

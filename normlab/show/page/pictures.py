@@ -35,7 +35,7 @@ def page_pictures(
     if have > len(depths):
         kept = ", ".join(map(str, depths))
         notes.append(f"By layer and by epoch only depths {kept} are drawn, of {have}.")
-    few = _few_seeds(shown[shown[DEPTH].isin(depths)])
+    few = few_runs(runs)
     pictures = []
     parts = [(part.on_page, part.figure) for _, part in PICTURES.items() if part.on_page]
     for part, figure in sorted(parts, key=lambda pair: pair[0].place):
@@ -65,6 +65,9 @@ def _most_frequent_variants(runs: DataFrame) -> tuple[DataFrame, int]:
     return runs[runs["variant"].isin(kept)], len(numbers) - len(kept)
 
 
-def _few_seeds(runs: DataFrame) -> DataFrame:
-    few: DataFrame = runs[runs.groupby(["variant", DEPTH]).cumcount() < MOST_SEEDS]
+def few_runs(runs: DataFrame) -> DataFrame:
+    """The runs whose tables a page reads: few seeds of few depths of the most frequent variants."""
+    shown, _ = _most_frequent_variants(runs)
+    shown = shown[shown[DEPTH].isin(few_depths(shown[DEPTH]))]
+    few: DataFrame = shown[shown.groupby(["variant", DEPTH]).cumcount() < MOST_SEEDS]
     return few

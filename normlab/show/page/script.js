@@ -50,10 +50,10 @@ function move(slider) {
   const view = window.views[slider.dataset.picture];
   if (view) view.signal("snapshot", place).runAsync();
 }
-document.querySelectorAll("input[type=range]").forEach(slider =>
+document.querySelectorAll("input[data-picture]").forEach(slider =>
   slider.addEventListener("input", () => move(slider)));
 for (const asked of [dark, printing]) asked.addEventListener("change", draw);
-draw();
+document.addEventListener("DOMContentLoaded", draw);  // when every script has said what it draws
 
 // A table says that it goes on where the screen ends.
 const results = document.querySelector(".wide");

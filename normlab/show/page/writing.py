@@ -16,9 +16,10 @@ from normlab.errors import ConfigError
 from normlab.runs import write_whole
 from normlab.show.page.claims import ClaimVerdict
 from normlab.show.page.links import RunLink, run_links
-from normlab.show.page.pictures import PagePicture, page_pictures
+from normlab.show.page.pictures import PagePicture, few_runs, page_pictures
 from normlab.show.page.repetition import Repetition, experiment_file, repetition
 from normlab.show.page.rows import HEADS, VariantRow, variant_rows
+from normlab.show.page.theory_panel import TheoryPanel, theory_panel
 from normlab.show.templates import packaged_file, render, script_json, vega_script
 from normlab.show.terminal.run_lists import counts_line
 from normlab.vocabulary import CAUSES, DIAGNOSES, Cause, Diagnosis
@@ -42,6 +43,7 @@ class Page:
     rows: Sequence[VariantRow]
     counts: str
     pictures: Sequence[PagePicture]
+    theory: TheoryPanel | None
     notes: Sequence[str]
     claims: Sequence[ClaimVerdict]
     links: Sequence[RunLink]
@@ -82,10 +84,16 @@ def page_text(
 ) -> str:
     """The page as HTML, with links that hold where it is this file."""
     page = make_page(selection, file, verdicts, progress)
+    specs = {picture.name: picture.spec for picture in page.pictures}
+    theory = page.theory
+    if theory:
+        specs[theory.name] = theory.spec
     return render(
         "page/page.html.j2",
         page=page,
-        specs=script_json({picture.name: picture.spec for picture in page.pictures}),
+        specs=script_json(specs),
+        theory=script_json(theory.data if theory else None),
+        theory_script=packaged_file("page/theory.js"),
         style=packaged_file("page/style.css"),
         script=packaged_file("page/script.js"),
         vega=vega_script(),
@@ -109,6 +117,7 @@ def make_page(
         rows=variant_rows(runs),
         counts=counts_line(counts(selection.frame)),
         pictures=pictures,
+        theory=theory_panel(few_runs(runs), progress),
         notes=notes,
         claims=verdicts,
         links=run_links(runs, file),

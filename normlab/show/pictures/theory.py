@@ -15,9 +15,9 @@ _Y = "δ of a layer / of the next"
 
 def rows(subject: Subject) -> "DataFrame":
     """The measured and the predicted factor by layer, over the seeds."""
-    from normlab.analysis import series
+    from normlab.analysis import beside_theory
 
-    return series.predicted(subject.runs, subject.progress)
+    return beside_theory.predicted(subject.runs, subject.progress)
 
 
 def chart(table: "DataFrame", subject: Subject) -> Any:

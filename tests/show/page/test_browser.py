@@ -1,11 +1,17 @@
 """The page in a real browser: drawn, without errors or requests, and it does what it says."""
 
+import itertools
 import json
 import re
 import shutil
 
 import pytest
 
+from normlab.analysis import read_results
+from normlab.config import compose
+from normlab.measurement import predict, weight_variance
+from normlab.show import Selection, write_report
+from tests.analysis import sample
 from tests.show.page.reports import HOSTILE, report_on
 from tests.tools.processes import wait_for
 
@@ -191,4 +197,117 @@ def test_a_hostile_name_is_text(tmp_path, open_page):
     browser = open_page(report_on(tmp_path / "results", count=40, experiment=HOSTILE))
     assert browser.find_element("css selector", "h1").text == HOSTILE
     assert browser.find_elements("css selector", "img") == []
+    assert browser.get_log("browser") == []
+
+
+@pytest.fixture
+def theory_page(tmp_path):
+    """A page of two nets that mean-field theory covers, and of one that it does not."""
+    root = tmp_path / "results"
+    root.mkdir()
+    deltas = [0.1, 0.2, 0.3, 0.4, 9.0]
+    sample.measured(root, {0: deltas}, "norm=none")
+    sample.measured(root, {0: deltas}, "norm=none", "model.activation=relu", seed=1)
+    sample.measured(root, {0: deltas}, "norm=ln")
+    frame, _ = read_results([root])
+    write_report(Selection(frame, [root]), tmp_path / "report.html")
+    return tmp_path / "report.html"
+
+
+# The last is the residual one, which theory covers of a φ whose φ″ is odd.
+DRAGGED = [
+    ("relu", 2.0, 0.0, 50, False),
+    ("relu", 1.0, 0.3, 20, False),
+    ("tanh", 1.76, 0.05, 50, False),
+    ("tanh", 4.0, 0.05, 100, False),
+    ("sigmoid", 1.0, 0.0, 20, False),
+    ("gelu", 2.5, 0.1, 30, False),
+    ("silu", 0.4, 0.0, 12, False),
+    ("erf", 0.7, 0.9, 40, False),
+    ("tanh", 1.3, 0.2, 30, True),
+]
+
+
+@pytest.mark.slow
+@needs_browser
+@pytest.mark.parametrize(("activation", "weights", "biases", "depth", "residual"), DRAGGED)
+def test_what_the_page_predicts_is_what_normlab_does(
+    theory_page, open_page, activation, weights, biases, depth, residual
+):
+    config = compose(
+        [
+            *("model=mlp", "norm=none", "data=gaussian", f"model.activation={activation}"),
+            *("model.init=lecun_normal", f"model.init_gain={weights**0.5}", "model.width=64"),
+            *(
+                f"model.bias_std={biases**0.5}",
+                f"model.depth={depth}",
+                f"model.residual={residual}",
+            ),
+        ]
+    )
+    assert weight_variance(config) == pytest.approx(weights)
+    net = {
+        "activation": activation,
+        "weight_variance": weights,
+        "bias_variance": biases,
+        "input_variance": 1.0,
+        "depth": depth,
+        "residual": residual,
+    }
+    found = open_page(theory_page).execute_script("return predictedProfile(arguments[0])", net)
+    factors = predict(config).factors
+    assert len(found) == depth - 1
+    ratios = [one / other for one, other in itertools.pairwise(found)]
+    assert ratios == pytest.approx(factors.tolist(), rel=2e-5)
+    assert found[-1] == 1
+
+
+@needs_browser
+def test_the_predicted_gradient_moves_beside_the_measured_one(theory_page, open_page):
+    browser = open_page(theory_page)
+    section = browser.find_element("css selector", "#mean-field")
+
+    def drawn(mark):
+        paths = section.find_elements("css selector", f"svg.marks .mark-{mark} path")
+        return [path.get_attribute("d") or path.get_attribute("transform") for path in paths]
+
+    def rows(name):
+        return browser.execute_script(f"return views['mean-field'].data('{name}')")
+
+    def drag(name, value):
+        browser.execute_script(
+            "arguments[0].value = arguments[1];"
+            "arguments[0].dispatchEvent(new Event('input', {bubbles: true}));",
+            section.find_element("css selector", f"[name={name}]"),
+            value,
+        )
+
+    told = section.find_element("css selector", ".told")
+    nets = [option.text for option in section.find_elements("css selector", "[name=net] option")]
+    assert len(nets) == 2  # LayerNorm's gradient theory does not know
+    at_first, told_first = drawn("line"), told.text
+    assert "the critical phase" in told_first  # He's initialization of a ReLU
+    assert [row["value"] for row in rows("measured")] == pytest.approx([0.25, 0.5, 0.75, 1])
+    assert [row["value"] for row in rows("predicted")] == pytest.approx([1] * 4)
+    drag("weight_variance", 1)
+    wait_for(lambda: drawn("line") != at_first)
+    assert [row["value"] for row in rows("predicted")] == pytest.approx([8**-0.5, 0.5, 2**-0.5, 1])
+    assert "ordered phase" in told.text
+    drag("weight_variance", 4)
+    assert "√χ₁ = 1.41 a layer, the chaotic phase" in told.text
+    drag("depth", 40)
+    wait_for(lambda: len(rows("predicted")) == 39)
+    assert "the gradient explodes" in told.text
+    assert len(drawn("symbol")) == 4  # what was measured stays
+    skips = section.find_element("css selector", "[name=residual]")
+    assert not skips.is_enabled()  # of a ReLU with skips theory says nothing
+    drag("activation", "tanh")
+    assert skips.is_enabled()
+    before = drawn("line")
+    skips.click()
+    wait_for(lambda: drawn("line") != before)
+    assert "phase" not in told.text
+    section.find_element("css selector", "button").click()
+    wait_for(lambda: drawn("line") == at_first)
+    assert told.text == told_first
     assert browser.get_log("browser") == []
