@@ -7,20 +7,25 @@ stays for good, and keeps its value where the default changes later: without it 
 itself. Groups outside a run's identity (runtime, launcher, output) need none.
 """
 
+import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from normlab.config.parts import Settings
 from normlab.config.schema import GROUPS, Config
 
 # By dotted key, such as "norm.noise": 0.0, in the types of JSON. A key of a group means all parts
-# of the group that have it.
+# of the group that have it; `model[mlp].block` those alone that are an MLP.
 ADDED: dict[str, Any] = {
     "data.label_noise": 0.0,
     "data.test_share": None,
     "data.padding": 0.0,
     "data.padding_content": "zeros",
     "norm.masked": True,
+    "model[mlp].block": "post",
+    "model.branch_scale": "one",
+    "model.branch_alpha": 0.2,
+    "model.weight_standardization": "none",
     "training.max_seconds": None,
     "training.stop_metric": None,
     "training.stop_value": None,
@@ -34,35 +39,57 @@ def completed(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
     The mapping itself is returned where nothing is lacking.
     """
-    for key, value in ADDED.items():
-        group, _, field = key.rpartition(".")
-        part = values.get(group) if group else values
-        if isinstance(part, Mapping) and field not in part and _has_field(group, part, field):
-            given = {**part, field: value}
-            values = {**values, group: given} if group else given
+    for added, value in ADDED.items():
+        key = _read(added)
+        part = values.get(key.group) if key.group else values
+        if isinstance(part, Mapping) and key.field not in part and _has_field(key, part):
+            given = {**part, key.field: value}
+            values = {**values, key.group: given} if key.group else given
     return values
 
 
 def named_as_before(identity: dict[str, Any]) -> dict[str, Any]:
     """What a run's id is the hash of: its plain config without keys at the value before them."""
-    for key, before in ADDED.items():
-        group, _, field = key.rpartition(".")
-        part = identity.get(group, {}) if group else identity
-        if field in part and _same(part[field], before):
-            kept = {name: value for name, value in part.items() if name != field}
-            identity = {**identity, group: kept} if group else kept
+    for added, before in ADDED.items():
+        key = _read(added)
+        part = identity.get(key.group, {}) if key.group else identity
+        if key.field in part and _same(part[key.field], before) and _is_of(key, part):
+            kept = {name: value for name, value in part.items() if name != key.field}
+            identity = {**identity, key.group: kept} if key.group else kept
     return identity
 
 
-def _has_field(group: str, values: Mapping[str, Any], field: str) -> bool:
+class _Key(NamedTuple):
+    group: str  # empty of a key of the whole config
+    kind: str  # of which kind a group's part has to be; empty for all
+    field: str
+
+
+@functools.cache
+def _read(added: str) -> _Key:
+    group, _, field = added.rpartition(".")
+    group, _, kind = group.removesuffix("]").partition("[")
+    return _Key(group, kind, field)
+
+
+def _is_of(key: _Key, values: Mapping[str, Any]) -> bool:
+    """Whether a group's part, as these values choose it, is of the kind that a key is of."""
+    if not key.kind:
+        return True
+    registry = GROUPS[key.group]
+    part = registry.get(str(values.get("name")))
+    return part is not None and issubclass(part, registry[key.kind])
+
+
+def _has_field(key: _Key, values: Mapping[str, Any]) -> bool:
     """Whether a group's part, as these values choose it, has a key."""
-    if not group:
-        return field in Config.model_fields
-    if group in GROUPS:
-        part = GROUPS[group].get(str(values.get("name")))
-        return part is not None and field in part.model_fields
-    kind = Config.model_fields[group].annotation
-    return isinstance(kind, type) and issubclass(kind, Settings) and field in kind.model_fields
+    if not key.group:
+        return key.field in Config.model_fields
+    if key.group in GROUPS:
+        part = GROUPS[key.group].get(str(values.get("name")))
+        return part is not None and key.field in part.model_fields and _is_of(key, values)
+    kind = Config.model_fields[key.group].annotation
+    return isinstance(kind, type) and issubclass(kind, Settings) and key.field in kind.model_fields
 
 
 def _same(one: Any, other: Any) -> bool:

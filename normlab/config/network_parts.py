@@ -41,6 +41,8 @@ class Norm(Part):
     normalizes: ClassVar[bool] = True
     # Whether its statistics are of the batch, so that samples are coupled.
     over_batch: ClassVar[bool] = False
+    # Whether it gives layers' weights another form.
+    of_weights: ClassVar[bool] = False
 
     @property
     def phrase(self) -> str:
@@ -56,6 +58,11 @@ class Norm(Part):
     def before_activation(self) -> bool:
         """Whether it stands before the nonlinearity."""
         return True
+
+    @property
+    def has_gamma(self) -> bool:
+        """Whether it learns a factor for each channel, `weight`, that begins as 1."""
+        return False
 
     def share_of_start(self, steps: int) -> float:
         """The share that running statistics, as eval mode uses them, still have of the values they
@@ -185,6 +192,11 @@ class Model(Part):
         return True
 
     @property
+    def weights_are_drawn(self) -> bool:
+        """Whether its layers' weights are what `init` draws, independently of each other."""
+        return True
+
+    @property
     def channels(self) -> tuple[int, ...]:
         """The different numbers of its hidden layers' channels or units, from the input."""
         return (self.width,)
@@ -200,6 +212,9 @@ class Model(Part):
 
     def initialize_beside_layers(self, network: "nn.Module", generator: "torch.Generator") -> None:
         """What is to be done to a network whose layers' weights and biases have been drawn."""
+
+    def reparametrize(self, network: "nn.Module") -> None:
+        """Change how a network whose initialization is done keeps its weights."""
 
     def feature_maps(self, height: int, width: int) -> list[tuple[int, int]]:
         """Heights and widths of its feature maps, from the first stage to the last, or how its

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from normlab.config import ACTIVATIONS, Config
+from normlab.config import ACTIVATIONS, Config, Model
 from normlab.errors import ConfigError
 from normlab.measurement.states import interior
 from normlab.measurement.theory import (
@@ -17,9 +17,9 @@ from normlab.measurement.theory import (
     correlation,
     critical_weight_variance,
     fixed_point,
-    moments,
     weight_variance,
 )
+from normlab.networks import MLP, moments
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def predict(config: Config) -> Prediction | None:
         return None
     model, norm = config.model, config.norm
     hidden = model.depth - 1
-    if not model.in_theory or hidden < 2:
+    if not model.in_theory or hidden < 2 or not _is_as_in_theory(model):
         return None
     if norm.normalizes:
         known = norm.gradient_factor(config)
@@ -76,6 +76,14 @@ def predict(config: Config) -> Prediction | None:
         back = variance + (1 / following if model.residual else 0.0)
         factors.append(math.sqrt(slope * back))
     return Prediction(np.array(factors), "mean field, Schoenholz et al. 2017")
+
+
+def _is_as_in_theory(model: Model) -> bool:
+    """Whether weights are drawn independently and skips are added as they are, behind φ."""
+    if not isinstance(model, MLP):
+        return True  # of a part from outside, which says that it is
+    as_they_are = (model.block, model.branch_scale) == ("post", "one")
+    return model.weights_are_drawn and (as_they_are or not model.residual)
 
 
 def _slopes(config: Config, variance: float, hidden: int) -> list[float] | None:
@@ -144,6 +152,11 @@ def overview(config: Config) -> MeanField:
     Raises ConfigError where φ or σ_w² are not known.
     """
     model = config.model
+    if not model.weights_are_drawn:
+        raise ConfigError(
+            "model.weight_standardization: theory here is of weights that are drawn independently; "
+            "use none"
+        )
     variance, biases = weight_variance(config), model.bias_std**2
     if math.isnan(variance):
         raise ConfigError(

@@ -13,6 +13,8 @@ from .initializers import he as he
 from .models import CNN as CNN
 from .models import MLP as MLP
 from .models import Encoder as Encoder
+from .moments import functions as functions
+from .moments import moments as moments
 from .norms import BatchNorm as BatchNorm
 from .norms import LayerNorm as LayerNorm
 from .softmax import cross_entropy as cross_entropy

@@ -1,4 +1,4 @@
-"""A layer's norm and nonlinearity, shortcuts, and the two kinds of residual block."""
+"""A layer's norm and nonlinearity, shortcuts, and the two kinds of convolutional block."""
 
 import pkgutil
 from collections.abc import Callable
@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normlab.config import ACTIVATIONS, Config
+from normlab.networks.branch_modules import ResidualBlock
 from normlab.networks.models import CNN
 
 
@@ -31,19 +32,23 @@ class Nonlinearity(nn.Module):
 class NormActivation(nn.Module):
     """A normalization and a nonlinearity, in the order that `norm.position` says.
 
-    A skip is added before the nonlinearity: φ(N(x) + s), or N(φ(x + s)).
+    A skip is added before the nonlinearity: φ(a·N(x) + s), or N(φ(a·x + s)), where `out_of` is the
+    module that multiplies by a.
     """
 
-    def __init__(self, config: Config, channels: int, *, spatial: bool):
+    def __init__(
+        self, config: Config, channels: int, *, spatial: bool, out_of: nn.Module | None = None
+    ):
         super().__init__()
         self.norm = config.norm.build(channels, spatial=spatial)
         self.activation = Nonlinearity(config.model.activation)
         self.norm_first = config.norm.before_activation
+        self.out_of = out_of or nn.Identity()
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         y: Tensor = self.norm(x) if self.norm_first else x
         if skip is not None:
-            y = y + skip
+            y = self.out_of(y) + skip
         y = self.activation(y)
         return y if self.norm_first else self.norm(y)
 
@@ -84,50 +89,74 @@ def conv3x3(config: Config, channels_in: int, channels_out: int, stride: int = 1
     return nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=bias)
 
 
-class PostActivationBlock(nn.Module):
+class PostActivationBlock(ResidualBlock):
     """Two convolutions, the skip added before the last nonlinearity (He et al. 2015).
 
     y = φ(N(W₂ φ(N(W₁x))) + S(x)), N after φ with norm.position=after; without residual S = 0, and
-    the block is the same two layers of a plain network.
+    the block is the same two layers of a plain network. `place` counts the blocks between it and
+    where the stream's variance was 1 last.
     """
 
-    def __init__(self, config: Config, channels_in: int, channels_out: int, stride: int):
+    def __init__(
+        self, config: Config, channels_in: int, channels_out: int, stride: int, place: int = 0
+    ):
         super().__init__()
+        model = config.model
+        assert isinstance(model, CNN)
+        self.residual = model.residual
+        self.into = model.branches.into(model, place)
         self.conv1 = conv3x3(config, channels_in, channels_out, stride)
         self.unit1 = NormActivation(config, channels_out, spatial=True)
         self.conv2 = conv3x3(config, channels_out, channels_out)
-        self.unit2 = NormActivation(config, channels_out, spatial=True)
+        out_of = model.branches.out_of(model)
+        self.unit2 = NormActivation(config, channels_out, spatial=True, out_of=out_of)
         self.shortcut = (
-            build_shortcut(config, channels_in, channels_out, stride)
-            if config.model.residual
-            else None
+            build_shortcut(config, channels_in, channels_out, stride) if model.residual else None
         )
 
+    @property
+    def last_norm(self) -> nn.Module:
+        return self.unit2.norm
+
     def forward(self, x: Tensor) -> Tensor:
-        z: Tensor = self.conv2(self.unit1(self.conv1(x)))
+        z: Tensor = self.conv2(self.unit1(self.conv1(self.into(x))))
         y: Tensor = self.unit2(z, None if self.shortcut is None else self.shortcut(x))
         return y
 
 
-class PreActivationBlock(nn.Module):
+class PreActivationBlock(ResidualBlock):
     """Two convolutions, each after its normalization and nonlinearity (He et al. 2016).
 
     y = W₂ φ(N(W₁ φ(N(x)))) + S(x): nothing stands in the way of the skip, where the paper's very
-    first block shares its first φ(N(x)) with it; without residual S = 0.
+    first block shares its first φ(N(x)) with it; without residual S = 0. `place` as above.
     """
 
-    def __init__(self, config: Config, channels_in: int, channels_out: int, stride: int):
+    def __init__(
+        self, config: Config, channels_in: int, channels_out: int, stride: int, place: int = 0
+    ):
         super().__init__()
+        model = config.model
+        assert isinstance(model, CNN)
+        self.residual = model.residual
+        self.into = model.branches.into(model, place)
         self.unit1 = NormActivation(config, channels_in, spatial=True)
         self.conv1 = conv3x3(config, channels_in, channels_out, stride)
         self.unit2 = NormActivation(config, channels_out, spatial=True)
         self.conv2 = conv3x3(config, channels_out, channels_out)
+        self.out_of = model.branches.out_of(model)
         self.shortcut = (
-            build_shortcut(config, channels_in, channels_out, stride)
-            if config.model.residual
-            else None
+            build_shortcut(config, channels_in, channels_out, stride) if model.residual else None
         )
+        same = isinstance(self.shortcut, nn.Identity)
+        self.shortcut_is_activated = model.branches.projects_activated and not same
+
+    @property
+    def last_norm(self) -> nn.Module:
+        return self.unit2.norm
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv2(self.unit2(self.conv1(self.unit1(x))))
-        return y if self.shortcut is None else y + self.shortcut(x)
+        h: Tensor = self.unit1(self.into(x))
+        y: Tensor = self.conv2(self.unit2(self.conv1(h)))
+        if self.shortcut is not None:
+            y = self.out_of(y) + self.shortcut(h if self.shortcut_is_activated else x)
+        return y

@@ -85,6 +85,7 @@ def build_model(
     model.initialize_beside_layers(network, generator)
     for layer in layers:
         norm.reparametrize(layer)
+    model.reparametrize(network)
     for module in network.modules():
         if isinstance(module, UnsteadyNoise):
             module.seed = int(torch.randint(2**62, (), generator=generator))

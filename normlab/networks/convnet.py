@@ -33,10 +33,13 @@ class ConvNet(nn.Module):
         self.body = nn.Sequential()
         for stage in range(len(model.channels)):
             blocks = nn.Sequential()
-            out = model.channels[stage]
-            for index in range((model.depth - 2) // 6):
-                stride = 2 if stage and index == 0 else 1
-                blocks.add_module(f"block{index + 1}", block(config, channels, out, stride))
+            out, count = model.channels[stage], (model.depth - 2) // 6
+            for index in range(count):
+                begins = stage > 0 and index == 0
+                # A block that changes shapes brings the stream's variance back to 1.
+                place = count if begins else index
+                made = block(config, channels, out, 2 if begins else 1, place)
+                blocks.add_module(f"block{index + 1}", made)
                 channels = out
             self.body.add_module(f"stage{stage + 1}", blocks)
         if self.pre_activation:

@@ -1,12 +1,13 @@
 """Networks: each its settings, its name, its shapes, and how it is built."""
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from normlab.config import MODELS, Config, Count, DataSet, Model
+from normlab.config import MODELS, Config, Count, DataSet, Model, Norm, OneOf, Positive
 from normlab.errors import ConfigError
+from normlab.networks.branches import BRANCH_SCALES, BranchScale
 from normlab.text import plural
 
 if TYPE_CHECKING:
@@ -16,16 +17,106 @@ if TYPE_CHECKING:
 CNN_STAGES = 3
 
 
+class FeedForward(Model):
+    """A network whose layers stand in a row, with skips around blocks of them or without."""
+
+    block: Literal["post", "pre"]
+    branch_scale: Annotated[str, OneOf(BRANCH_SCALES)]
+    branch_alpha: Positive
+    weight_standardization: Literal["none", "plain", "scaled"]
+
+    @model_validator(mode="after")
+    def _check_branches(self) -> Self:
+        if self.branch_scale != "one" and not self.residual:
+            raise ValueError(
+                f"model.branch_scale={self.branch_scale}: scales the branches beside skips, and "
+                "there are none; add model.residual=true"
+            )
+        return self
+
+    @property
+    def blocks(self) -> int:
+        """L, the number of blocks around which a skip leads where the network is residual."""
+        raise NotImplementedError
+
+    @property
+    def branches(self) -> BranchScale:
+        """How blocks join their branches to their skips."""
+        return BRANCH_SCALES[self.branch_scale]
+
+    def behind_last_norm(self, norm: Norm) -> Literal["nothing", "nonlinearity", "layer", "skip"]:
+        """What follows on the last norm of a block's branch, up to the sum."""
+        if self.block == "pre":
+            return "nonlinearity" if norm.before_activation else "layer"
+        raise NotImplementedError
+
+    @property
+    def weights_are_drawn(self) -> bool:
+        return self.weight_standardization == "none"
+
+    @property
+    def family(self) -> str:
+        """Such as `SkipInit ResNet`."""
+        way = BRANCH_SCALES.get(self.branch_scale) if self.residual else None
+        adjective = way.adjective if way else ""
+        return f"{adjective} {self.kind}" if adjective else self.kind
+
+    @property
+    def kind(self) -> str:
+        """What it is called without saying how its branches are scaled."""
+        raise NotImplementedError
+
+    @property
+    def title(self) -> str:
+        standardized = {"none": "", "plain": " ws", "scaled": " scaled-ws"}
+        return super().title + standardized[self.weight_standardization]
+
+    def check(self, config: Config) -> None:
+        self.branches.check(config, self)
+        if self.weight_standardization == "none":
+            return
+        named = f"model.weight_standardization={self.weight_standardization}"
+        if config.norm.of_weights:
+            raise ValueError(
+                f"{named}: norm={config.norm.name} gives weights another form already; "
+                "use norm=none, or leave it out"
+            )
+        if self.weight_standardization == "plain" and not config.norm.normalizes:
+            raise ValueError(
+                f"{named}: weights of variance 1 make every layer's output √fan_in times as large, "
+                "which asks for a norm; use norm=gn, or model.weight_standardization=scaled"
+            )
+
+    def reparametrize(self, network: "nn.Module") -> None:
+        if self.weight_standardization != "none":
+            from normlab.networks.standardization import standardize
+
+            standardize(network, self)
+
+    def initialize_beside_layers(self, network: "nn.Module", generator: "torch.Generator") -> None:  # noqa: ARG002
+        if self.residual:
+            self.branches.initialize(network)
+
+
 @MODELS.register("mlp")
-class MLP(Model):
+class MLP(FeedForward):
     """A deep multilayer perceptron; depth counts its linear layers, the output one too."""
 
     spatial = False
     in_theory = True
 
     @property
-    def family(self) -> str:
+    def kind(self) -> str:
         return "residual MLP" if self.residual else "MLP"
+
+    @property
+    def blocks(self) -> int:
+        return max(0, self.depth - 2)
+
+    def behind_last_norm(self, norm: Norm) -> Literal["nothing", "nonlinearity", "layer", "skip"]:
+        if self.block == "pre":
+            return super().behind_last_norm(norm)
+        return "nonlinearity" if norm.before_activation else "nothing"
 
     def build(self, config: Config, shape: tuple[int, int, int], classes: int) -> "nn.Module":
         from normlab.networks.mlp import MLPNetwork
@@ -34,11 +125,10 @@ class MLP(Model):
 
 
 @MODELS.register("cnn")
-class CNN(Model):
+class CNN(FeedForward):
     """He et al.'s CIFAR-10 network of 6n+2 weight layers; with `residual`, their ResNet."""
 
     shortcut: Literal["A", "B"]
-    block: Literal["post", "pre"]
 
     spatial = True
 
@@ -53,8 +143,17 @@ class CNN(Model):
         return self
 
     @property
-    def family(self) -> str:
+    def kind(self) -> str:
         return "ResNet" if self.residual else "CNN"
+
+    @property
+    def blocks(self) -> int:
+        return (self.depth - 2) // 2
+
+    def behind_last_norm(self, norm: Norm) -> Literal["nothing", "nonlinearity", "layer", "skip"]:
+        if self.block == "pre":
+            return super().behind_last_norm(norm)
+        return "nothing" if norm.before_activation else "skip"
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -88,7 +187,10 @@ class Encoder(Model):
     of_tokens = True
     takes_padding = True
     # Of a key of another model's what does the same here.
-    instead: ClassVar[dict[str, str]] = {"block": "its norms stand where model.placement says"}
+    instead: ClassVar[dict[str, str]] = {
+        "block": "its norms stand where model.placement says",
+        "branch_scale": "model.placement=deepnorm scales its skips",
+    }
     # What a network is called whose norms stand there.
     placed: ClassVar[dict[str, str]] = {
         "post": "post-norm encoder",

@@ -71,6 +71,7 @@ class WeightNorm(NoNorm):
     label = "WeightNorm"
     adjective = None
     colour = VERMILION
+    of_weights = True
 
     @property
     def phrase(self) -> str:
@@ -100,6 +101,10 @@ class PlacedNorm(Norm):
     @property
     def before_activation(self) -> bool:
         return self.position == "before"
+
+    @property
+    def has_gamma(self) -> bool:
+        return self.affine
 
 
 class ActivationNorm(PlacedNorm):

@@ -163,6 +163,9 @@ OTHER_VALUES = {
     "model.residual": True,
     "model.shortcut": "B",
     "model.block": "pre",
+    "model.branch_scale": None,  # only with skips
+    "model.branch_alpha": 0.5,
+    "model.weight_standardization": "plain",
     "model.bias": False,
     "model.init": "orthogonal",
     "model.init_gain": 1.5,

@@ -9,6 +9,7 @@ import pytest
 from normlab.config import Config, compose, config_folder, from_plain, from_yaml, run_id, to_yaml
 from normlab.config.migrations import ADDED, completed
 from normlab.config.schema import GROUPS
+from normlab.errors import ConfigError
 
 BN = compose(["norm=bn"])
 
@@ -84,6 +85,18 @@ def test_only_parts_that_have_a_key_get_it(monkeypatch: pytest.MonkeyPatch) -> N
     assert run_id(without_norm) == id_of(plain(without_norm))
     odd = {"norm": {"name": "mine"}, "model": 3}
     assert completed(odd) == odd
+
+
+def test_a_key_of_one_kind_of_part_is_none_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """model.block is older in a CNN than in an MLP: there it stays a part of the id."""
+    mlp, cnn = compose(["model=mlp"]), compose(["model=cnn"])
+    monkeypatch.setitem(ADDED, "model[mlp].block", "post")
+    older = plain(mlp, "model.block")
+    assert run_id(mlp) == id_of(older) != id_of(plain(mlp))
+    assert from_plain(older) == mlp
+    assert run_id(cnn) == id_of(plain(cnn))
+    with pytest.raises(ConfigError, match=r"model\.block"):
+        from_plain(plain(cnn, "model.block"))
 
 
 def test_a_new_group_is_a_key_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from scipy.integrate import quad
 
 from normlab.config import ACTIVATIONS, compose
 from normlab.measurement import chi, fixed_point, overview, predict
-from normlab.measurement.theory import correlation, critical_weight_variance, functions, moments
-from normlab.networks import Nonlinearity
+from normlab.measurement.theory import correlation, critical_weight_variance
+from normlab.networks import Nonlinearity, functions, moments
 
 
 def integral(function, q):
