@@ -10,7 +10,7 @@ from normlab import plugins
 from normlab.config.axes import Grid, Setting, axes_of, refuse_repeated
 from normlab.config.blocks import block_grids
 from normlab.config.files import group_choices
-from normlab.config.hydra_loading import has_others, hydra_in, plain
+from normlab.config.hydra_loading import has_others, hydra_in, plain, settings_in
 from normlab.config.messages import validate
 from normlab.config.schema import GROUPS, Config
 from normlab.config.training_parts import DataSet
@@ -194,7 +194,7 @@ def compose_grids(several: Sequence[Grid], config_dir: Path | None = None) -> It
 def leaves(config_dir: Path | None = None, groups: Sequence[str] = ()) -> dict[str, Any]:
     """Every dotted key that can be overridden, with its default under these group choices."""
     with hydra_in(config_dir) as load:
-        return dict(flatten(_without_sweep(plain(load(groups)))))
+        return dict(flatten(settings_in(load(groups))))
 
 
 def _compose_point(
@@ -213,11 +213,11 @@ def _compose_point(
     composing = tuple(s.text for s in settings if not (s.patches and patching))
     if composing not in bases:
         composed = _load_known(composing, settings, load)
-        bases[composing] = None if _interpolates(composed) else _without_sweep(plain(composed))
+        bases[composing] = None if _interpolates(composed) else settings_in(composed)
     base = bases[composing]
     if base is None:
         texts = [setting.text for setting in settings]
-        return validate(_without_sweep(plain(_load_known(texts, settings, load))))
+        return validate(settings_in(_load_known(texts, settings, load)))
     values = _copy(base)
     for setting in patching:
         _put(values, setting.key, setting.value, setting)
@@ -246,7 +246,7 @@ def _load_known(
     except ConfigError:
         groups = group_choices()
         chosen = [s.text for s in settings if s.key in groups and s.text == f"{s.key}={s.value}"]
-        base = _without_sweep(plain(load(chosen)))
+        base = settings_in(load(chosen))
         for setting in settings:
             if not _exists(setting.key, base):
                 raise _unknown(setting, base) from None
@@ -310,16 +310,6 @@ def _interpolates(composed: "DictConfig") -> bool:
     from omegaconf import OmegaConf
 
     return "${" in str(OmegaConf.to_container(composed, resolve=False))
-
-
-def _without_sweep(values: Any) -> Any:
-    """An experiment's `sweep:` block says which runs to make and is part of none.
-
-    Raises ConfigError for `plugins`, which what is loaded says.
-    """
-    if "plugins" in values:
-        raise ConfigError("plugins: no such key; normlab --plugin FILE_OR_MODULE … loads one")
-    return {key: value for key, value in values.items() if key != "sweep"}
 
 
 def _copy(values: Any) -> Any:

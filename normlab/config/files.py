@@ -1,9 +1,12 @@
 """Where configs lie: the folders of the YAML groups, and their choices."""
 
+import functools
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from normlab import plugins
+from normlab.config.yaml_text import read_yaml
 from normlab.errors import ConfigError
 from normlab.text import did_you_mean
 
@@ -23,6 +26,13 @@ _NO_GROUPS = ("claim",)
 def own_choices() -> dict[str, list[str]]:
     """normlab's own config groups and their choices, read from the folders alone."""
     return _choices_in([config_folder()])
+
+
+@functools.cache
+def own_values(group: str, name: str) -> dict[str, Any]:
+    """The values of one of normlab's own choices in its YAML, without those that it inherits."""
+    values: dict[str, Any] = read_yaml(config_folder() / group / f"{name}.yaml")
+    return values
 
 
 def group_choices(config_dir: Path | None = None) -> dict[str, list[str]]:

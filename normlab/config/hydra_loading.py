@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from normlab.config.files import config_folder, plugin_folders
+from normlab.config.files import config_folder, own_choices, own_values, plugin_folders
 from normlab.config.schema import GROUPS
 from normlab.config.yaml_text import check_interpolations
 from normlab.errors import ConfigError
@@ -92,3 +92,32 @@ def plain(composed: "DictConfig") -> Any:
     except OmegaConfBaseException as error:
         key = f"{error.full_key}: " if error.full_key else ""
         raise ConfigError(f"{key}{first_line(error)}") from error
+
+
+def settings_in(composed: "DictConfig") -> Any:
+    """What was composed without an experiment's `sweep:`, which says which runs to make and is part
+    of none, and without what parts from outside have from normlab's own YAML and have no use for.
+
+    Raises ConfigError for `plugins`, which what is loaded says.
+    """
+    found = plain(composed)
+    if "plugins" in found:
+        raise ConfigError("plugins: no such key; normlab --plugin FILE_OR_MODULE … loads one")
+    values = {key: value for key, value in found.items() if key != "sweep"}
+    for group, registry in GROUPS.items():
+        part = values.get(group)
+        if isinstance(part, dict) and part.get("name") in registry.outside:
+            values[group] = _without_unused(group, part)
+    return values
+
+
+def _without_unused(group: str, values: dict[str, Any]) -> dict[str, Any]:
+    """A part's values without keys that it has not where one of normlab's own choices has the same,
+    as of `defaults: [mlp, _self_]`: such a choice may get keys with every version."""
+    fields = GROUPS[group][str(values["name"])].model_fields
+    own = [own_values(group, name) for name in own_choices()[group]]
+
+    def is_inherited(key: str) -> bool:
+        return any(key in choice and choice[key] == values[key] for choice in own)
+
+    return {key: v for key, v in values.items() if key in fields or not is_inherited(key)}

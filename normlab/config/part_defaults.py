@@ -8,10 +8,8 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 from pydantic_core import to_jsonable_python
 
-from normlab.config.files import config_folder, own_choices
 from normlab.config.parts import Part
 from normlab.config.schema import GROUPS
-from normlab.config.yaml_text import read_yaml
 
 
 class PartDefaults(ConfigSource):
@@ -27,11 +25,7 @@ class PartDefaults(ConfigSource):
         group, _, name = config_path.removesuffix(".yaml").partition("/")
         part: type[Part] = GROUPS[group][name]
         values: dict[str, Any] = {"name": name}
-        if part.values_of in own_choices()[group]:
-            inherited = _values_of(group, part.values_of)
-            fields = inherited.keys() & part.model_fields.keys()
-            values = {**{key: inherited[key] for key in inherited if key in fields}, **values}
-        elif part.values_of is not None:
+        if part.values_of is not None:
             values = {"defaults": [part.values_of, "_self_"], **values}
         for key, field in part.model_fields.items():
             if not field.is_required():
@@ -62,16 +56,6 @@ class PartDefaults(ConfigSource):
         if results_filter is ObjectType.GROUP:
             return [] if config_path else list(GROUPS)
         return list(GROUPS[config_path].outside) if config_path in GROUPS else []
-
-
-def _values_of(group: str, name: str) -> dict[str, Any]:
-    """All values of one of normlab's own choices, those of the choices that it is made of too."""
-    own: dict[str, Any] = read_yaml(config_folder() / group / f"{name}.yaml")
-    bases = [base for base in own.pop("defaults", ()) if base != "_self_"]
-    values: dict[str, Any] = {}
-    for base in bases:
-        values |= _values_of(group, base)
-    return values | own
 
 
 def search_path() -> str:
