@@ -47,6 +47,5 @@ from .steps import watched_weights as watched_weights
 from .theory import Values as Values
 from .theory import chi as chi
 from .theory import fixed_point as fixed_point
-from .theory import moments as moments
 from .theory import weight_variance as weight_variance
 from .tokens import Tokens as Tokens

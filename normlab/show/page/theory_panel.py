@@ -13,7 +13,8 @@ from pandas import DataFrame
 from normlab.analysis import beside_theory, series
 from normlab.config import ACTIVATIONS
 from normlab.errors import ConfigError
-from normlab.measurement import EXPLODING_RATIO, VANISHING_RATIO, moments
+from normlab.measurement import EXPLODING_RATIO, VANISHING_RATIO
+from normlab.networks import moments
 from normlab.show.charts.saving import specification
 from normlab.show.charts.styling import in_style
 
