@@ -5,7 +5,7 @@ states stay as they were.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +30,9 @@ class Observation:
     slope: Tensor | None  # φ′ [B, ...] of the nonlinearity behind z; None for the output layer
     # Which tokens are no padding [B, T], where the others are [B, T, units]; None where all are.
     real: Tensor | None = None
+    # γ and β of the norms between the layer and the next, each in one vector; None without.
+    gain: Tensor | None = None
+    shift: Tensor | None = None
 
 
 class ProbeBatch(NamedTuple):
@@ -147,7 +150,10 @@ def _over_layers(
         def look_at(layer: WeightLayer, delta: Tensor) -> None:
             activation = recorded.received(layer) if layer.receiver else logits.detach()
             slope = recorded.slope(layer) if layer.activation else None
-            seen = Observation(layer.module.weight.detach(), delta, activation, slope, real)
+            gain, shift = gain_and_shift(layer.norms)
+            seen = Observation(
+                *(layer.module.weight.detach(), delta, activation, slope, real, gain, shift)
+            )
             with torch.no_grad():
                 found[layer.index] = look(seen)
 
@@ -158,6 +164,20 @@ def _over_layers(
         (delta,) = torch.autograd.grad(loss, recorded.outputs.pop(first.index))
         look_at(first, delta)
     return [found[layer.index] for layer in layers]
+
+
+def gain_and_shift(norms: Iterable[nn.Module]) -> tuple[Tensor | None, Tensor | None]:
+    """γ and β of some norms, all entries in one vector each; None where there are none.
+
+    By the names that PyTorch's own norms have for them, weight and bias.
+    """
+    found: dict[str, list[Tensor]] = {"weight": [], "bias": []}
+    for norm in norms:
+        for name, parameter in norm.named_parameters():
+            if (last := name.rpartition(".")[2]) in found:
+                found[last].append(parameter.detach().flatten())
+    gain, shift = (torch.cat(parts) if parts else None for parts in found.values())
+    return gain, shift
 
 
 def train_mode_loss(model: nn.Module, batch: ProbeBatch) -> Tensor:

@@ -5,6 +5,7 @@ are made of what is gathered from the parts of a batch, joined and finished, so 
 no more memory than a part.
 """
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,43 @@ enter(
     "‖W‖",
     InParts(_weight_norm, lambda one, _: one, weight_norm),
     logarithmic=True,
+)
+
+
+def _root_mean_square(seen: "Observation", x: "Tensor | None") -> "Gathered":
+    """Of γ or β; NaN where there is none."""
+    import torch
+
+    from normlab.measurement.norms import accumulator, norm
+
+    if x is None:
+        return (seen.weight.new_full((), torch.nan, dtype=accumulator(seen.weight)),)
+    return (norm(x) / math.sqrt(x.numel()),)
+
+
+def norm_gain(gathered: "Gathered") -> "Tensor":
+    """√(mean of γ²) over the channels of the norms between the layer and the next, at first 1
+    (Ioffe & Szegedy 2015); NaN without γ."""
+    return gathered[0]
+
+
+def norm_shift(gathered: "Gathered") -> "Tensor":
+    """√(mean of β²) over the channels of the norms between the layer and the next, at first 0
+    (Ioffe & Szegedy 2015); NaN without β."""
+    return gathered[0]
+
+
+enter(
+    "norm_gain",
+    "γ (root mean square)",
+    InParts(lambda seen: _root_mean_square(seen, seen.gain), lambda one, _: one, norm_gain),
+    short="γ",
+)
+enter(
+    "norm_shift",
+    "β (root mean square)",
+    InParts(lambda seen: _root_mean_square(seen, seen.shift), lambda one, _: one, norm_shift),
+    short="β",
 )
 
 # ----------------------------------------------------------------------------- activations

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from normlab.config import Config
-from normlab.networks.blocks import Nonlinearity
+from normlab.networks.blocks import Nonlinearity, NormActivation
 from normlab.networks.checking import check_network, is_from_outside
 from normlab.networks.encoder import EncoderNetwork, Place
 from normlab.networks.initializers import initialize
@@ -27,6 +27,7 @@ class WeightLayer:
     receiver: int | None
     block: int | None = None  # the block of an encoder that it is in, from 1; None outside of them
     role: str = ""  # its role there, such as query; empty outside of blocks
+    norms: tuple[nn.Module, ...] = ()  # between it and its receiver, those of shortcuts left out
 
 
 def weight_layers(model: nn.Module) -> list[WeightLayer]:
@@ -49,6 +50,7 @@ def weight_layers(model: nn.Module) -> list[WeightLayer]:
             receiver=None if place.receiver is None else indices[place.receiver],
             block=place.block,
             role=place.role,
+            norms=place.norms,
         )
         for (module, name), place in zip(named.items(), places, strict=True)
     ]
@@ -59,8 +61,16 @@ def _in_a_row(model: nn.Module, layers: Sequence[nn.Module]) -> list[Place]:
     # Modules are defined in the order in which they run, one nonlinearity between two layers.
     activations = [module for module in model.modules() if isinstance(module, Nonlinearity)]
     assert len(activations) == len(layers) - 1
+    norms: dict[nn.Module | None, tuple[nn.Module, ...]] = {
+        unit.activation: (unit.norm,)
+        for unit in model.modules()
+        if isinstance(unit, NormActivation)
+    }
     behind = zip(layers, [*layers[1:], None], [*activations, None], strict=True)
-    return [Place(layer, None, "", receiver, activation) for layer, receiver, activation in behind]
+    return [
+        Place(layer, None, "", receiver, activation, norms.get(activation, ()))
+        for layer, receiver, activation in behind
+    ]
 
 
 def build_model(

@@ -22,6 +22,7 @@ class Place(NamedTuple):
     role: str  # such as query; empty outside of blocks
     receiver: nn.Module | None  # the layer that its activation is the input of
     activation: Nonlinearity | None = None  # the nonlinearity right behind it
+    norms: tuple[nn.Module, ...] = ()  # between it and its receiver
 
 
 class TokenNorm(nn.Module):
@@ -158,16 +159,27 @@ class EncoderNetwork(nn.Module):
         """Its weight layers in the order in which they run."""
         blocks = [block for block in self.body.values() if isinstance(block, EncoderBlock)]
         inputs = [*(block.attention.query for block in blocks), self.output]
-        found = [Place(self.embedding, None, "", inputs[0])]
+        # Of a placement whose norms stand before sublayers, those that are behind the one before.
+        before = blocks[0].placement in ("pre", "peri")
+        entering = [*(block.attention_norm for block in blocks), self.final_norm]
+        found = [Place(self.embedding, None, "", inputs[0], norms=(entering[0],) * before)]
         for number, (block, following) in enumerate(zip(blocks, inputs[1:], strict=True), start=1):
             one, first, second = block.attention, block.feed_forward1, block.feed_forward2
+            middle = block.feed_forward_norm if before else block.attention_norm
+            behind = entering[number] if before else block.feed_forward_norm
             found += [
-                Place(one.query, number, "query", one.output),
-                Place(one.key, number, "key", one.output),
+                Place(one.query, number, "query", one.output, norms=(one.query_norm,)),
+                Place(one.key, number, "key", one.output, norms=(one.key_norm,)),
                 Place(one.value, number, "value", one.output),
-                Place(one.output, number, "attention output", first),
+                Place(
+                    *(one.output, number, "attention output", first),
+                    norms=(block.attention_output_norm, middle),
+                ),
                 Place(first, number, "feed-forward 1", second, block.activation),
-                Place(second, number, "feed-forward 2", following),
+                Place(
+                    *(second, number, "feed-forward 2", following),
+                    norms=(block.feed_forward_output_norm, behind),
+                ),
             ]
         return [*found, Place(self.output, None, "", None)]
 

@@ -116,6 +116,7 @@ class ByHand:
         self.function, self.derivative = FUNCTIONS[config.model.activation]
         self.values = {name: p.detach().clone() for name, p in model.named_parameters()}
         self.weights, self.received, self.z, self.slopes = [], [], [], []
+        self.scales = []  # γ and β of the norm between each layer and the next
 
     def weight(self, name):
         if self.norm.name != "wn":
@@ -172,6 +173,8 @@ class ByHand:
         return getattr(self.norm, "position", "before") == "before"
 
     def unit(self, name, z, skip=0):
+        inner = f"{name}.norm.1" if self.norm.name == "in" and z.ndim == 2 else f"{name}.norm"
+        self.scales.append([self.values.get(f"{inner}.{part}") for part in ("weight", "bias")])
         if self.norm_first:
             return self.activate(self.normalize(f"{name}.norm", z) + skip)
         return self.normalize(f"{name}.norm", self.activate(z + skip))
@@ -227,11 +230,14 @@ class ByHand:
         gradients = torch.autograd.grad(loss, [*self.z, *self.weights])
         deltas, by_weight = gradients[: len(self.z)], gradients[len(self.z) :]
         activations = [*self.received[1:], logits]
+        gains, shifts = zip(*self.scales, (None, None), strict=True)
         dead = [(s.abs() < 0.01).all(dim=0).double().mean() for s in self.slopes]
         return {
             "grad_norm": [(g**2).sum().sqrt() for g in by_weight],
             "delta_rms": [(len(d) * (d**2).sum() / d[0].numel()).sqrt() for d in deltas],
             "mean_delta": [d.sum(dim=0).norm() for d in deltas],
+            "norm_gain": [root_mean_square(gamma) for gamma in gains],
+            "norm_shift": [root_mean_square(beta) for beta in shifts],
             "weight_norm": [(w**2).sum().sqrt() for w in self.weights],
             "act_mean": [a.mean() for a in activations],
             "act_std": [((a - a.mean()) ** 2).mean().sqrt() for a in activations],
@@ -242,6 +248,10 @@ class ByHand:
             "least_gradient": [d.flatten(1).norm(dim=1).min() for d in deltas],  # of a sample
             "effective_rank": [exponential_entropy(a.detach().flatten(1)) for a in activations],
         }
+
+
+def root_mean_square(x):
+    return torch.tensor(math.nan) if x is None else (x**2).mean().sqrt()
 
 
 def pairwise_cosine(a):

@@ -237,6 +237,61 @@ def test_logits_are_scaled_products_and_qk_norm_sees_no_length(configure):
     assert not torch.allclose(normed.logits(q, k), attention(configure, qk_norm=True).logits(q, k))
 
 
+def norms_behind(placement):
+    """Of each layer that has some, the norms between it and the next, in two blocks."""
+    one, two = "body.block1", "body.block2"
+    found = {
+        f"{block}.attention.{part}": [f"{block}.attention.{part}_norm"]
+        for block in (one, two)
+        for part in ("query", "key")
+    }
+    if placement in ("pre", "peri"):
+        found["embedding"] = [f"{one}.attention_norm"]
+        found[f"{one}.attention.output"] = [f"{one}.feed_forward_norm"]
+        found[f"{one}.feed_forward2"] = [f"{two}.attention_norm"]
+        found[f"{two}.attention.output"] = [f"{two}.feed_forward_norm"]
+        found[f"{two}.feed_forward2"] = ["final_norm"]
+    for block in (one, two) if placement in ("post", "deepnorm") else ():
+        found[f"{block}.attention.output"] = [f"{block}.attention_norm"]
+        found[f"{block}.feed_forward2"] = [f"{block}.feed_forward_norm"]
+    for block in (one, two) if placement == "peri" else ():
+        found[f"{block}.attention.output"].append(f"{block}.attention_output_norm")
+        found[f"{block}.feed_forward2"].append(f"{block}.feed_forward_output_norm")
+    return found
+
+
+@pytest.mark.parametrize("norm", ["ln", "in", "bn", "dyt"])
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_gains_and_shifts_are_those_of_the_norms_behind_a_layer(configure, placement, norm):
+    network = stirred(built(small(configure, norm, placement=placement, qk_norm=True)))
+    behind = norms_behind(placement)
+    values = dict(network.named_parameters())
+    batch = ProbeBatch(pictures(), torch.arange(4), "softmax")
+    names = {module: name for name, module in network.named_modules()}
+    layers = weight_layers(network)
+    for layer, seen in zip(layers, observe(network, layers, batch), strict=True):
+        norms = behind.get(names[layer.module], [])
+        for part, found in (("weight", seen.gain), ("bias", seen.shift)):
+            expected = [
+                value
+                for name, value in values.items()
+                if name.endswith(part) and any(name.startswith(f"{each}.") for each in norms)
+            ]
+            if not expected:
+                assert found is None
+                continue
+            torch.testing.assert_close(found.sort()[0], torch.cat(expected).sort()[0])
+    counted = sum(value.numel() for name, value in values.items() if "norm" in name)
+    alphas = sum(name.endswith("alpha") for name in values)
+    everything = [
+        x.numel()
+        for seen in observe(network, layers, batch)
+        for x in (seen.gain, seen.shift)
+        if x is not None
+    ]
+    assert sum(everything) == counted - alphas  # each once
+
+
 # --------------------------------------------------------------------------------- placements
 
 
