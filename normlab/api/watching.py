@@ -83,6 +83,7 @@ def watch(
     model: "Module",
     *,
     probe: "tuple[Any, Any, Callable[[Any, Any], Tensor]] | None" = None,
+    measure: Sequence[str] = (),
     every: int = 1,
     select: str | Sequence[str] | None = None,
     out: Place | None = None,
@@ -94,14 +95,17 @@ def watch(
 
     `probe` is (x, y, loss_fn): a batch, its targets, and a function of the network's output and the
     targets; at log-spaced steps it is looked at, which leaves no trace. Without it only gradients
-    and updates are measured. `every` so many steps norms are kept; `select` keeps weights whose
-    name fits a pattern such as `blocks.*`. `out` is a folder that `normlab show`, `compare`, `plot`
-    and `report` take; `settings`, such as `{"norm": "bn", "seed": 3}`, are its keys there, and
-    `overwrite` loses the run that it holds. Raises ConfigError, RecordError.
+    and updates are measured. `measure` names what is measured of the probe batch besides the usual,
+    such as "effective_rank" (`normlab explain measurements`). `every` so many steps norms are kept;
+    `select` keeps weights whose name fits a pattern such as `blocks.*`. `out` is a folder that
+    `normlab show`, `compare`, `plot` and `report` take; `settings`, such as `{"norm": "bn", "seed":
+    3}`, are its keys there, and `overwrite` loses the run that it holds. Raises ConfigError,
+    RecordError.
     """
     return Watch(
         model,
         probe=probe,
+        measure=measure,
         every=every,
         select=select,
         out=out,

@@ -28,6 +28,7 @@ from .norms import accumulator as accumulator
 from .observation import Observation as Observation
 from .observation import ProbeBatch as ProbeBatch
 from .observation import eval_mode_loss as eval_mode_loss
+from .observation import gain_and_shift as gain_and_shift
 from .observation import observe as observe
 from .observation import snapshot as snapshot
 from .observation import train_mode_loss as train_mode_loss

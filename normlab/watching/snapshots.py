@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from normlab.config import PROBES
-from normlab.measurement import Observation
+from normlab.measurement import Observation, gain_and_shift
 from normlab.training import matrix_products
 from normlab.watching.gradients import is_divided, whole
 from normlab.watching.probe_batch import Probe, batch_size, loss_of, tensors_in
 from normlab.watching.untouched import in_backward, untouched
-from normlab.watching.weights import WatchedWeight, layers_of
+from normlab.watching.weights import WatchedWeight, layers_of, norms_of
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class _Call:
     received: Tensor | None  # without history, as are all
     sent: Tensor | None
     hooked: bool = False
+    norms: list[nn.Module] = field(default_factory=list)  # that ran before the next layer did
     row: Tensor | None = None  # what was measured of it
 
 
@@ -119,6 +120,7 @@ class _Pass:
         handles = [
             model.register_forward_pre_hook(self._begins, with_kwargs=True),
             *(module.register_forward_hook(self._ran, with_kwargs=True) for module in self._layers),
+            *(module.register_forward_hook(self._normalized) for module in norms_of(model)),
         ]
         try:
             yield
@@ -141,7 +143,8 @@ class _Pass:
                 return
         else:
             received = next(tensors_in((args, kwargs)), None)
-            call = _Call(None if received is None else received.detach(), sent.detach())
+            given = None if received is None else _laid_out(module, received)
+            call = _Call(given, _laid_out(module, sent))
             calls.append(call)
             self._calls.append(call)
         weight = self._layers[module]
@@ -149,6 +152,10 @@ class _Pass:
             # Before anything changes it in place: the gradient is by what it is now.
             sent.register_hook(partial(self._look_at, module, weight, call))  # type: ignore[no-untyped-call]
             call.hooked = True
+
+    def _normalized(self, norm: nn.Module, *_: Any) -> None:
+        if self._calls and not in_backward():
+            self._calls[-1].norms.append(norm)
 
     def _look_at(
         self, module: nn.Module, watched: WatchedWeight, call: _Call, delta: Tensor
@@ -160,7 +167,8 @@ class _Pass:
         last = call is self._calls[-1]
         alive = None if last else (activation != 0).to(activation.dtype)
         owner: Any = module.out_proj if isinstance(module, nn.MultiheadAttention) else module
-        seen = Observation(_effective(owner, watched), sent, activation, alive)
+        scales = gain_and_shift(call.norms)
+        seen = Observation(_effective(owner, watched), sent, activation, alive, None, *scales)
         call.row = self._row(seen)
 
     def _row(self, seen: Observation) -> Tensor:
@@ -192,7 +200,7 @@ class _Pass:
         # Positions alone, as many as a sample has tokens, are no samples.
         positions = {size for tensor in self._given for size in tensor.shape}
         if x.ndim and len(x) and len(x) % self._samples == 0 and len(x) not in positions:
-            return x.reshape(self._samples, -1)
+            return x.reshape(self._samples, -1, *x.shape[max(1, x.ndim - 1) :])
         return None
 
     def measured(self, weight: WatchedWeight) -> Tensor:
@@ -216,6 +224,13 @@ def _effective(module: nn.Module, weight: WatchedWeight) -> Tensor:
     made = getattr(module, "weight", None)
     same = isinstance(made, Tensor) and made.shape == weight.parameter.shape
     return (made if same else weight.parameter).detach()  # type: ignore[union-attr]
+
+
+def _laid_out(module: nn.Module, x: Tensor) -> Tensor:
+    """A layer's tensor without history; of a convolution along one dimension [B, C, L, 1], as what
+    has three dimensions is [B, T, C] of tokens."""
+    one_dimension = isinstance(module, nn.Conv1d | nn.ConvTranspose1d) and x.ndim == 3
+    return x.detach()[..., None] if one_dimension else x.detach()
 
 
 def _memory(x: Tensor) -> tuple[int, torch.Size]:

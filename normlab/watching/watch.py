@@ -22,7 +22,7 @@ from normlab.config import PROBES, config_folder, read_yaml
 from normlab.errors import ConfigError
 from normlab.measurement import update_ratios
 from normlab.runs import WatchedRun
-from normlab.text import error_line
+from normlab.text import did_you_mean, error_line
 from normlab.training import METRIC_COLUMNS
 from normlab.watching.following import Followed, is_sampled, refuse, refuse_closure, size_of
 from normlab.watching.gradients import NormRing, whole
@@ -57,6 +57,7 @@ class Watch:
         model: nn.Module,
         *,
         probe: Any = None,
+        measure: Sequence[str] = (),
         every: int = 1,
         select: str | Sequence[str] | None = None,
         out: str | Path | None = None,
@@ -84,8 +85,7 @@ class Watch:
         self._main: Followed | None = None  # the first one, whose steps are counted
         self._status, self._reason = "running", ""
         folder = Path(out) if out is not None and _writes() else None
-        # As of normlab's own runs, whose default stands in configs/ alone.
-        measured = read_yaml(config_folder() / "probes" / "all.yaml")["measure"]
+        measured = _measured(measure, self._probe)
         self._of_snapshots = [name for name in measured if PROBES[name].measure]
         self._record = Record(
             self.weights, (*measured, UNCLIPPED), folder, self._settings, overwrite=overwrite
@@ -379,6 +379,26 @@ class Watch:
         """Stop watching, with a warning: the training is worth more."""
         line = error_line(error)
         self._end("failed", line, f"has stopped, the training goes on: {line}")
+
+
+def _measured(names: Sequence[str], probe: Probe | None) -> tuple[str, ...]:
+    """All that is measured, with what a person asks for besides."""
+    # As of normlab's own runs, whose default stands in configs/ alone.
+    usual = read_yaml(config_folder() / "probes" / "all.yaml")["measure"]
+    asked = [names] if isinstance(names, str) else list(names)
+    choices = [name for name, known in PROBES.items() if known.role is None and name not in usual]
+    for name in asked:
+        if name not in choices and name not in usual:
+            raise ConfigError(
+                f"measure={name}: no such measurement of a layer; choices: {', '.join(choices)}"
+                f"{did_you_mean(str(name), choices)}"
+            )
+        if probe is None and PROBES[name].measure:
+            raise ConfigError(
+                f"measure={name}: is of a probe batch; add probe=(x, y, loss_fn), a batch, its "
+                "targets, and a function of the network's output and the targets"
+            )
+    return PROBES.in_order({*usual, *asked})
 
 
 def _caller() -> FrameType:

@@ -123,6 +123,17 @@ def layers_of(model: nn.Module) -> list[nn.Module]:
     ]
 
 
+def norms_of(model: nn.Module) -> list[nn.Module]:
+    """The modules that have a γ, by their classes' names: LayerNorm, LlamaRMSNorm, DynamicTanh."""
+    kinds = ("norm", "dynamictanh", "dyt")
+    return [
+        module
+        for module in model.modules()
+        if any(kind in type(module).__name__.lower() for kind in kinds)
+        and "weight" in dict(module.named_parameters(recurse=False))
+    ]
+
+
 def _parts(module: nn.Module) -> Iterator[nn.Module]:
     """The modules within one, without what makes its weights."""
     return (child for name, child in module.named_children() if name != "parametrizations")

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from normlab.watching import Watch
-from tests.watching.oracle import SNAPSHOT, Case, expected, output_of, widened
+from tests.watching.oracle import ASKED, SNAPSHOT, Case, expected, output_of, widened
 
 RATE = 0.1
 
@@ -20,7 +20,7 @@ def of_first_step(case: Case, *, double: bool) -> pandas.DataFrame:
         model, probe = model.double(), widened(probe)
     x, y, loss_fn = probe
     optimizer = torch.optim.SGD(model.parameters(), RATE)
-    with Watch(model, probe=probe) as watch:
+    with Watch(model, probe=probe, measure=ASKED) as watch:
         torch.manual_seed(0)
         loss_fn(output_of(model, x), y).backward()
         optimizer.step()
@@ -48,7 +48,7 @@ def agrees(case: Case, *, double: bool, rel: float) -> None:
     rows = of_first_step(case, double=double)
     reference = expected(case)
     for name, values in reference.items():
-        for key in SNAPSHOT:
+        for key in (*SNAPSHOT, *ASKED):
             _close(rows.loc[name, key], values[key], f"{case.name}: {key} of {name}", rel)
     weights = dict(case.build().named_parameters())
     for name, value in gradients(case).items():

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 SNAPSHOT = ("delta_rms", "weight_norm", "act_mean", "act_std", "dead_fraction", "sample_cosine")
+ASKED = ("centred_cosine", "gradient_cosine", "effective_rank")
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,29 @@ def measured(case: Case, gradient: Tensor, activation: Tensor, *, last: bool) ->
     if case.tokens_first and activation.ndim > 2:
         activation = activation.transpose(0, 1)
     a = activation.reshape(samples, -1)
+    mean = a.mean()
+    if case.tokens_first and gradient.ndim > 2:
+        gradient = gradient.transpose(0, 1)
+    given_back = [g for g in gradient.reshape(samples, -1) if g.any()]
+    turns = [(g @ h / (g.norm() * h.norm())).item() for g, h in combinations(given_back, 2)]
+    of_tokens = activation.ndim == 3 or len(activation) != samples
+    rows = activation.reshape(-1, activation.shape[-1]) if of_tokens else a
+    values = torch.linalg.svdvals(rows)
+    shares = values[values > 0] / values.sum()
+    return {
+        "centred_cosine": cosine_of_pairs(a - a.mean(dim=1, keepdim=True)),
+        "gradient_cosine": sum(turns) / len(turns) if turns else float("nan"),
+        "effective_rank": (-shares * shares.log()).sum().exp().item(),
+        "delta_rms": (own.pow(2).sum() / (samples * units)).sqrt().item(),
+        "act_mean": mean.item(),
+        "act_std": (a - mean).pow(2).mean().sqrt().item(),
+        "dead_fraction": float("nan") if last else (a == 0).all(dim=0).double().mean().item(),
+        "sample_cosine": cosine_of_pairs(a),
+    }
+
+
+def cosine_of_pairs(a: Tensor) -> float:
+    """The mean over pairs of rows; two that are zero are alike."""
     cosines = []
     for one, other in combinations(a, 2):
         lengths = one.norm() * other.norm()
@@ -130,11 +154,4 @@ def measured(case: Case, gradient: Tensor, activation: Tensor, *, last: bool) ->
             cosines.append((one @ other / lengths).item())
         else:
             cosines.append(float(not one.any() and not other.any()))
-    mean = a.mean()
-    return {
-        "delta_rms": (own.pow(2).sum() / (samples * units)).sqrt().item(),
-        "act_mean": mean.item(),
-        "act_std": (a - mean).pow(2).mean().sqrt().item(),
-        "dead_fraction": float("nan") if last else (a == 0).all(dim=0).double().mean().item(),
-        "sample_cosine": sum(cosines) / len(cosines),
-    }
+    return sum(cosines) / len(cosines)

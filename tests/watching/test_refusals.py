@@ -122,6 +122,28 @@ def test_every(every: Any) -> None:
         Watch(net(), every=every)
 
 
+@pytest.mark.parametrize(
+    ("measure", "probed", "line"),
+    [
+        ("efective_rank", True, "measure=efective_rank: no such .*did you mean effective_rank"),
+        (
+            ["norm_gain", "token_cosine"],
+            True,
+            "measure=token_cosine: no such .* choices: mean_delta,",
+        ),
+        (
+            ["norm_gain"],
+            False,
+            r"measure=norm_gain: is of a probe batch; add probe=\(x, y, loss_fn\)",
+        ),
+    ],
+)
+def test_measure(measure: Any, probed: bool, line: str) -> None:
+    probe = (torch.randn(4, 5), torch.arange(4) % 2, F.cross_entropy) if probed else None
+    with pytest.raises(ConfigError, match=line):
+        Watch(net(), probe=probe, measure=measure)
+
+
 def test_a_second_watch() -> None:
     """On the network, a part of it or a compiled one; not once the first is closed."""
     model = net()
