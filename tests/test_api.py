@@ -37,7 +37,7 @@ run(*overrides, config_dir=None, force=False, progress=None)
 sweep(*overrides, config_dir=None, force=False, retry_failed=False, fail_fast=False, progress=None)
 theory(*overrides, config_dir=None)
 verify(*words, scale='small', config_dir=None, retry_failed=False, progress=None)
-watch(model, probe=None, every=1, select=None, out=None, settings=None, overwrite=False)
+watch(model, probe=None, measure=(), every=1, select=None, out=None, settings=None, overwrite=False)
 """
 METHODS = """
 Comparison.to(self, form, caption=None)
