@@ -1,6 +1,7 @@
 """Claims as a person reads them: the list, and one explained."""
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 
 from rich import box
@@ -10,7 +11,7 @@ from rich.text import Text
 
 from normlab.claims import Claim, Protocol, Remembered, Scale
 from normlab.show.terminal.claim_figures import gate_text
-from normlab.show.terminal.plain_tables import facts_table
+from normlab.show.terminal.plain_tables import ShellCommand, Unpadded, facts_table
 from normlab.show.terminal.verdicts import STYLES
 from normlab.text import duration
 
@@ -75,15 +76,15 @@ def claim_page(claim: Claim, last: Remembered | None) -> Group:
             facts.add_row("gate", _gates(protocol))
     if claim.pilot:
         facts.add_row("pilot", Text(claim.pilot))
-    facts.add_row("command", Text(f"normlab verify {claim.file or claim.id}"))
+    facts.add_row("command", ShellCommand(["normlab", "verify", str(claim.file or claim.id)]))
     if claim.arm:
-        facts.add_row("one arm", Text(claim.arm))
+        facts.add_row("one arm", ShellCommand(shlex.split(claim.arm)))
     if last:
         judged = _last_verdict(last).append(f", {last.judged:%Y-%m-%d}")
         if not last.holds:
             judged.append(f": {WHY_OUTDATED}")
         facts.add_row("last verdict", judged)
-    return Group(Text(f"{claim.id}  {claim.title}", style="bold"), Text(), facts)
+    return Group(Text(f"{claim.id}  {claim.title}", style="bold"), Text(), Unpadded(facts))
 
 
 def _gates(protocol: Protocol) -> Text:

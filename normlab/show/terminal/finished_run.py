@@ -1,6 +1,5 @@
 """What a person reads at the end of a run."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +12,7 @@ from normlab.plugins import command
 from normlab.runs import Run, WatchedRun, short_id, why_no_trials
 from normlab.show.terminal.block_table import block_table
 from normlab.show.terminal.layer_table import layer_table
-from normlab.show.terminal.plain_tables import diagnosis_style, facts_table
+from normlab.show.terminal.plain_tables import ShellCommand, Unpadded, diagnosis_style, facts_table
 from normlab.show.terminal.strips import gradient_strips
 from normlab.text import plural
 
@@ -49,11 +48,11 @@ def run_report(run: Run | WatchedRun, width: int) -> Group:
     facts = facts_table()
     for name, text in _facts(run):
         facts.add_row(name, text)
-    facts.add_row("command", Text(shlex.join(run.environment.get("command", []))))
+    facts.add_row("command", ShellCommand(run.environment.get("command", [])))
     facts.add_row("files", Text(str(run.folder)))
     if isinstance(run, Run) and why_no_trials(summary) is None:
-        facts.add_row("next", Text(f"{shlex.join(command())} doctor {_named(run.folder)}"))
-    return Group(*parts, facts)
+        facts.add_row("next", ShellCommand([*command(), "doctor", _named(run.folder)]))
+    return Group(*parts, Unpadded(facts))
 
 
 def run_card(run: Run | WatchedRun, width: int) -> Group:
@@ -100,7 +99,7 @@ def _named(folder: Path) -> str:
     """What names a run to a command: the start of its id where that is looked for, or its path."""
     if folder.parent.parent.resolve() == Path("results").resolve():
         return short_id(folder)
-    return shlex.quote(str(folder))
+    return str(folder)
 
 
 def diagnosis_line(summary: HasDiagnosis) -> Text:

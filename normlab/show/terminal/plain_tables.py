@@ -1,9 +1,12 @@
 """The tables that others are made from, and styles by what a run came to."""
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +21,48 @@ def facts_table() -> Table:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     return table
+
+
+class ShellCommand:
+    """A command that can be pasted into a shell however narrow the terminal is: a line that goes on
+    ends in a backslash."""
+
+    def __init__(self, words: Sequence[str]):
+        self.words = [shlex.quote(word) for word in words]
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        longest = max((len(word) for word in self.words), default=0)
+        whole = Measurement(longest + 2, max(longest + 2, len(" ".join(self.words))))
+        return whole.with_maximum(options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines: list[str] = []
+        for place, word in enumerate(self.words, start=1):
+            room = options.max_width - (0 if place == len(self.words) else 2)
+            if lines and len(lines[-1]) + 1 + len(word) <= room:
+                lines[-1] += f" {word}"
+            else:
+                lines.append(word)
+        yield Text(" \\\n".join(lines), overflow="fold")
+
+
+class Unpadded:
+    """A table without the blanks at the ends of its lines, behind which a backslash is none."""
+
+    def __init__(self, table: Table):
+        self.table = table
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return self.table.__rich_measure__(console, options)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in console.render_lines(self.table, options, pad=False):
+            while line and not line[-1].text.strip():
+                line.pop()
+            yield from line[:-1]
+            if line:
+                yield Segment(line[-1].text.rstrip(), line[-1].style)
+            yield Segment.line()
 
 
 def figures_table() -> Table:
