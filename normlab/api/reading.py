@@ -117,17 +117,22 @@ def info() -> Info:
 
 
 def benchmark(
-    *cases: "Case", seconds: float = 60.0, on_case: "Callable[[Case], object]" = ignore
+    *cases: "Case",
+    seconds: float = 60.0,
+    on_case: "Callable[[Case], object]" = ignore,
+    on_timing: "Callable[[Timing], object]" = ignore,
 ) -> "list[Timing]":
     """Times of a training step beside the bare textbook loop, for each net and thread count.
 
-    `on_case` hears of each before it is measured, for so many seconds. Raises ConfigError for an
-    unknown net or device before any is.
+    `on_case` hears of each before it is measured, for so many seconds, and `on_timing` of each
+    variant when it has been. Raises ConfigError for an unknown net or device before any is.
     """
     for case in cases:
         case.config()
     timings: list[Timing] = []
     for case in cases:
         on_case(case)
-        timings += bench.measure(case, seconds)
+        for timing in bench.measure(case, seconds):
+            on_timing(timing)
+            timings.append(timing)
     return timings

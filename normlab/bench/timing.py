@@ -47,17 +47,18 @@ class Timing:
 
 
 def measure(case: Case, seconds: float) -> Iterator[Timing]:
-    """The timings of a net's variants, `seconds` of blocks in all; raises ConfigError.
+    """The timings of a net's variants as they come, `seconds` of blocks in all; raises ConfigError.
 
     Every round makes one block of each variant, in an order drawn anew, and compares it with the
     same round's block of the bare loop.
     """
     light = _rounds({n: v for n, v in VARIANTS.items() if v.light}, case, 0.6 * seconds)
+    for name, steps in light.items():
+        yield _timing(case, name, steps, light["bare"], own=VARIANTS[name].own)
     heavy = _rounds({n: v for n, v in VARIANTS.items() if v.heavy}, case, 0.4 * seconds)
-    for times in (light, heavy):
-        for name, steps in times.items():
-            if times is light or name not in light:
-                yield _timing(case, name, steps, times["bare"], own=VARIANTS[name].own)
+    for name, steps in heavy.items():
+        if name not in light:
+            yield _timing(case, name, steps, heavy["bare"], own=VARIANTS[name].own)
     # The snapshots of a default training, spread over its steps; from the two measured above.
     config = case.config()
     # Besides the log-spaced ones: steps 0 and last and the end of the first epoch.

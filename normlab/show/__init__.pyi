@@ -31,7 +31,8 @@ from .pictures.drawing import read_size as read_size
 from .pictures.drawing import sketch as sketch
 from .pictures.drawing import split_keys as split_keys
 from .terminal.arms_so_far import ArmsSoFar as ArmsSoFar
-from .terminal.benches import bench_table as bench_table
+from .terminal.benches import bench_head as bench_head
+from .terminal.benches import bench_row as bench_row
 from .terminal.benches import profile_table as profile_table
 from .terminal.claims import claim_page as claim_page
 from .terminal.claims import claims_table as claims_table

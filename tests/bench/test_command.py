@@ -25,6 +25,7 @@ def test_the_command_prints_a_table_or_json(monkeypatch, capsys):
     code, out, _ = run("tiny", "--threads", "1", "--profile")
     assert code == 0
     assert "grad_norm" in out
+    assert out.count("bare: the textbook loop") == 1
     assert "own time" in out
     code, _, err = run("tiny", "nonet")
     assert (code, err) == (2, "normlab: nonet: no such net; choices: tiny, other\n")

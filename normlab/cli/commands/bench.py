@@ -50,21 +50,33 @@ def bench(
         raise ConfigError("--profile: is printed with --format rich only")
     console = make_console(stderr=not people)
     with console.status("starting") as status:
-        from normlab.bench import LEGEND, NETS, QUICK_NETS, Case
+        from rich.text import Text
+
+        from normlab.bench import LEGEND, NETS, QUICK_NETS, Case, Timing
         from normlab.bench import profile as profile_of
-        from normlab.show import bench_table, profile_table
+        from normlab.show import bench_head, bench_row, profile_table
 
         chosen = nets or list(QUICK_NETS if quick else NETS)
         counts = threads or ([1] if quick else sorted({1, min(2, os.cpu_count() or 1)}))
         cases = [Case(net, count, device) for net in chosen for count in counts]
+        shown: list[Timing] = []
+
+        def show(timing: Timing) -> None:
+            if not people:
+                return
+            if not shown:
+                console.print(bench_head(), soft_wrap=True)
+            console.print(bench_row(timing, shown[-1] if shown else None), soft_wrap=True)
+            shown.append(timing)
+
         timings = api.benchmark(
             *cases,
             seconds=QUICK_SECONDS if quick else seconds,
             on_case=lambda case: status.update(f"{case.net}, {plural(case.threads, 'thread')}"),
+            on_timing=show,
         )
     plain = [timing.to_plain() for timing in timings]
-    print_answer(output_format, plain, lambda: bench_table(timings))
-    if people:
-        console.print(LEGEND, style="dim")
+    # A person has seen the rows.
+    print_answer(output_format, plain, lambda: Text(LEGEND, "dim"))
     for case in cases if profile else ():
         console.print(profile_table(case.net, case.threads, profile_of(case)))
