@@ -27,6 +27,7 @@ PROBES: "Registry[Probe]" = Registry(
     "probe",
     "normlab.measurement.probes",
     "normlab.measurement.sample_probes",
+    "normlab.measurement.move_probes",
     "normlab.measurement.token_probes",
 )
 
@@ -239,8 +240,9 @@ class InParts:
 class Probe:
     """A measurement of every layer, or of a block's tokens: a name, and a pure function.
 
-    `measure` takes an `Observation` of a snapshot, or with `role` the `Tokens` of a block; None for
-    what the training step measures of itself. Without `parts` it needs the whole batch at once.
+    `measure` takes an `Observation` of a snapshot, with `role` the `Tokens` of a block, with
+    `of_moves` the `Moves` of a layer; None for what the training step measures of itself. Without
+    `parts` an `Observation` is of the whole batch at once.
     """
 
     name: str
@@ -252,6 +254,7 @@ class Probe:
     parts: InParts | None = None
     role: str | None = None  # of a block's layer, in whose row stands what its tokens show
     short: str = ""  # its label where room is scarce; without, the label itself
+    of_moves: bool = False  # of how gradients change as the weights move
     replaces_padding: bool = False  # looks at `Tokens.replaced`
 
     @property

@@ -24,6 +24,9 @@ from .figures import TrainingEnd as TrainingEnd
 from .figures import growth as growth
 from .figures import mean_update as mean_update
 from .figures import values_at as values_at
+from .moves import Moves as Moves
+from .moves import measured_of as measured_of
+from .moves import moves_along_gradient as moves_along_gradient
 from .norms import accumulator as accumulator
 from .observation import Observation as Observation
 from .observation import ProbeBatch as ProbeBatch

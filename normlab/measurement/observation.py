@@ -43,6 +43,16 @@ class ProbeBatch(NamedTuple):
     loss: str  # training.loss
 
 
+def parts_of(batch: ProbeBatch, size: int | None) -> Iterator[tuple[ProbeBatch, float]]:
+    """A batch in parts of so many samples, and each one's share of them; whole without a size."""
+    samples = len(batch.labels)
+    for start in range(0, samples, size or samples):
+        images, labels = (
+            whole[start : start + (size or samples)] for whole in (batch.images, batch.labels)
+        )
+        yield ProbeBatch(images, labels, batch.loss), len(labels) / samples
+
+
 # What was gathered of every layer by every probe.
 Layers = list[list[tuple[Tensor, ...]]]
 
@@ -93,10 +103,8 @@ def _snapshot_of_layers(
         return [part.gather(wide) for part in parts]
 
     together: Layers = []
-    for start in range(0, samples, size):
-        images, labels = (whole[start : start + size] for whole in (batch.images, batch.labels))
-        part = ProbeBatch(images, labels, batch.loss)
-        found = _over_layers(model, layers, part, gathered, len(labels) / samples)
+    for part, share in parts_of(batch, size):
+        found = _over_layers(model, layers, part, gathered, share)
         together = _joined(parts, together, found) if together else found
     rows = ([p.finish(g) for p, g in zip(parts, row, strict=True)] for row in together)
     with torch.no_grad():
@@ -144,7 +152,7 @@ def _over_layers(
     found: dict[int, Any] = {}
     real = model.tokens(batch.images)[1] if isinstance(model, EncoderNetwork) else None
     with torch.enable_grad(), _recording(layers) as recorded:
-        logits = _logits(model, batch.images)
+        logits = logits_without_trace(model, batch.images)
         loss = cross_entropy(logits, batch.labels, batch.loss) * share
 
         def look_at(layer: WeightLayer, delta: Tensor) -> None:
@@ -183,7 +191,7 @@ def gain_and_shift(norms: Iterable[nn.Module]) -> tuple[Tensor | None, Tensor | 
 def train_mode_loss(model: nn.Module, batch: ProbeBatch) -> Tensor:
     """The mean loss of a batch in train mode, without a trace and without gradients."""
     with torch.no_grad():
-        return cross_entropy(_logits(model, batch.images), batch.labels, batch.loss)
+        return cross_entropy(logits_without_trace(model, batch.images), batch.labels, batch.loss)
 
 
 def eval_mode_loss(model: nn.Module, batch: ProbeBatch) -> Tensor:
@@ -198,7 +206,8 @@ def eval_mode_loss(model: nn.Module, batch: ProbeBatch) -> Tensor:
     return loss
 
 
-def _logits(model: nn.Module, images: Tensor) -> Tensor:
+def logits_without_trace(model: nn.Module, images: Tensor) -> Tensor:
+    """A network's logits of images, its buffers left as they were."""
     # Clones take the updates of BatchNorm's running statistics and of noise's count of steps.
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     logits: Tensor = torch.func.functional_call(model, buffers, (images,))

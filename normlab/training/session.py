@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from normlab.config import PROBES, Config
-from normlab.measurement import ProbeBatch, eval_mode_loss, snapshot, train_mode_loss
+from normlab.measurement import (
+    ProbeBatch,
+    eval_mode_loss,
+    measured_of,
+    moves_along_gradient,
+    snapshot,
+    train_mode_loss,
+)
 from normlab.training.cadence import plan_cadence
 from normlab.training.devices import (
     check_precision,
@@ -166,9 +173,8 @@ class Session:
 
     def evaluate(self, step: int) -> Evaluation | None:
         """Loss and accuracy of the weights after so many steps; None where it is stopped."""
-        config, steps = self.config, self.cadence.steps
         with self.repeatably():
-            scores = evaluate(self.network.model, self.dataset, config.training, self.stopping)
+            scores = evaluate(self.network.model, self.dataset, self.config.training, self.stopping)
         if scores is None:
             return None
         # Wherever there is a snapshot, that of an early end too.
@@ -182,7 +188,7 @@ class Session:
             clip_factor=self.clip_factor,
             probe_loss_train_mode=self.probe_loss(train_mode_loss) if probed else math.nan,
             probe_loss_eval_mode=self.probe_loss(eval_mode_loss) if probed else math.nan,
-            lr=learning_rate(config, min(step, steps - 1), steps) if steps else math.nan,
+            lr=self.rate(step),
             seconds=self.seconds,
         )
 
@@ -195,15 +201,23 @@ class Session:
         """What the layers do with the probe batch, if a snapshot is due."""
         if not (due or step in self.cadence.snapshots) or not self.probes:
             return {}
+        of_moves = [name for name in self.probes if PROBES[name].of_moves]
+        others = [name for name in self.probes if name not in of_moves]
+        seen = self.network.model, self.network.layers, self.probe_batch
+        part = probe_part(self.config)
         with matrix_products("fp32"), self.repeatably():
-            measured = snapshot(
-                self.network.model,
-                self.network.layers,
-                self.probe_batch,
-                self.probes,
-                probe_part(self.config),
-            )
-        return dict(zip(self.probes, measured.unbind(dim=1), strict=True))
+            measured = snapshot(*seen, others, part).unbind(dim=1) if others else ()
+            columns = dict(zip(others, measured, strict=True))
+            if of_moves:
+                moves = moves_along_gradient(*seen, self.rate(step), part)
+                columns |= measured_of(moves, of_moves)
+        return columns
+
+    def rate(self, step: int) -> float:
+        """The learning rate of the training step from so many steps on, behind the last one that of
+        the last; NaN where there are none."""
+        steps = self.cadence.steps
+        return learning_rate(self.config, min(step, steps - 1), steps) if steps else math.nan
 
     # ------------------------------------------------------------------------- training
 

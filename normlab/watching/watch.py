@@ -386,7 +386,11 @@ def _measured(names: Sequence[str], probe: Probe | None) -> tuple[str, ...]:
     # As of normlab's own runs, whose default stands in configs/ alone.
     usual = read_yaml(config_folder() / "probes" / "all.yaml")["measure"]
     asked = [names] if isinstance(names, str) else list(names)
-    choices = [name for name, known in PROBES.items() if known.role is None and name not in usual]
+    choices = [
+        name
+        for name, known in PROBES.items()
+        if known.role is None and not known.of_moves and name not in usual
+    ]
     for name in asked:
         if name not in choices and name not in usual:
             raise ConfigError(
