@@ -36,8 +36,9 @@ class PaddedSet(DataSet):
     @model_validator(mode="before")
     @classmethod
     def _without_padding_no_content(cls, values: Any) -> Any:
-        # So that a run whose content is of no padding is the same run.
-        if isinstance(values, dict) and values.get("padding") == 0:
+        # So that a run whose content is of no padding is the same run; a typo is refused.
+        content = values.get("padding_content", "noise") if isinstance(values, dict) else None
+        if content == "noise" and values.get("padding") == 0:
             return {**values, "padding_content": "zeros"}
         return values
 

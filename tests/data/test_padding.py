@@ -99,6 +99,12 @@ def test_without_padding_its_content_is_nothing():
     assert len({run_id(config) for config in (plain, padded, noisy)}) == 3
 
 
+@pytest.mark.parametrize("padding", [0, 0.5])
+def test_what_is_no_content_is_refused_with_padding_or_without(padding):
+    with pytest.raises(ConfigError, match=r"data.padding_content=zeroes: .*zeros.*noise"):
+        compose([*ENCODER, f"data.padding={padding}", "data.padding_content=zeroes"])
+
+
 def test_plain_data_are_as_they_were():
     dataset = compose(["data=digits"]).data.load(CPU)
     assert dataset.shape == (1, 8, 8)
