@@ -43,7 +43,9 @@ VERDICTS = (PASS, FAIL, CONFOUNDED, REPORTED, INCOMPLETE)
 MEASURES: Registry[Callable[..., dict[int, float]]] = Registry("measure", "normlab.claims.measures")
 # Functions of a seed, to named figures.
 DEMONSTRATIONS: Registry[Callable[[int], dict[str, float]]] = Registry(
-    "demonstration", "normlab.claims.demonstrations", "normlab.claims.attention"
+    "demonstration",
+    *("normlab.claims.demonstrations", "normlab.claims.attention"),
+    "normlab.claims.residual_branches",
 )
 
 

@@ -3,27 +3,12 @@
 Each function takes a seed for what it draws and returns named figures.
 """
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
 from normlab.claims.claim import DEMONSTRATIONS
-from normlab.config import Config, compose
-from normlab.errors import RecordError
-from normlab.networks import (
-    CNN,
-    BatchNorm,
-    ConvNet,
-    LayerNorm,
-    NormActivation,
-    build_model,
-    fill_softmax,
-    he,
-    masked_softmax,
-)
-from normlab.runs import read_run, read_weights
-from normlab.training import evaluate, random_stream
+from normlab.networks import BatchNorm, LayerNorm, fill_softmax, masked_softmax
+from normlab.training import random_stream
 
 Figures = dict[str, float]
 
@@ -128,111 +113,6 @@ def invariance(seed: int) -> Figures:
     return {
         "output": (outputs[1] - outputs[0]).abs().max().item(),
         "gradient": (gradients[1].norm() / gradients[0].norm()).item(),
-    }
-
-
-@DEMONSTRATIONS.register("residual_stream")
-def residual_stream(seed: int) -> Figures:
-    """C20: the variance that the skips carry, after each of 10 pre-activation ReLU blocks."""
-    doubling = _stream_variances("none", seed)
-    linear = _stream_variances("bn", seed)
-    index = torch.arange(1, len(linear) + 1, dtype=torch.float64)
-    correlation = torch.corrcoef(torch.stack([index, linear]))[0, 1].item()
-    return {
-        "factor": (doubling[-1] / doubling[0]).item() ** (1 / (len(doubling) - 1)),
-        "straightness": correlation**2,
-        "increment": ((linear[-1] - linear[0]) / (len(linear) - 1)).item(),
-    }
-
-
-def _stream_variances(norm: str, seed: int, width: int = 1024) -> Tensor:
-    """Of h ← h + W₂φ(N(W₁φ(N(h)))), He's initialization, over 128 samples."""
-    config = compose([f"norm={norm}", "model=mlp"])
-    stream = _stream(seed, f"residual stream {norm}")
-    deviation = he(width, width)
-    h = torch.randn(128, width, generator=stream)
-    variances = []
-    with torch.no_grad():
-        for _ in range(10):
-            branch = h
-            for _ in range(2):
-                weight = deviation * torch.randn(width, width, generator=stream)
-                branch = NormActivation(config, width, spatial=False)(branch) @ weight.T
-            h = h + branch
-            variances.append(h.double().var(correction=0))
-    return torch.stack(variances)
-
-
-def grown_error(folder: Path, depth: int) -> Figures:
-    """C16: train error of a trained plain CNN, and of the same grown to `depth` by identity layers.
-
-    The new layers stand at each stage's end: convolutions that copy their input, BatchNorm with
-    γ = √(Var+ε) and β = E of what comes in, and a ReLU that finds nothing negative. Raises
-    RecordError where the run kept no weights or is no plain post-activation BatchNorm ReLU CNN.
-    """
-    config = read_run(folder).config
-    model = config.model
-    if not isinstance(model, CNN) or (
-        (model.residual, model.block, model.activation) != (False, "post", "relu")
-        or not isinstance(config.norm, BatchNorm)
-        or not (config.norm.affine and config.norm.position == "before" and not config.norm.noise)
-    ):
-        raise RecordError(f"{folder}: only a plain CNN with ReLU after BatchNorm can be grown")
-    dataset = config.data.load(torch.device("cpu"))
-
-    def build(config: Config) -> ConvNet:
-        stream = random_stream(config.seed, "init")
-        network = build_model(config, dataset.shape, dataset.classes, stream)
-        assert isinstance(network, ConvNet)
-        return network.eval()
-
-    shallow = build(config)
-    shallow.load_state_dict(read_weights(folder))
-    deeper = model.model_copy(update={"depth": depth})
-    grown = build(config.model_copy(update={"model": deeper}))
-    inputs = _stage_outputs(shallow, dataset.train_images)
-    kept = shallow.state_dict()
-    missing = grown.load_state_dict(kept, strict=False).missing_keys
-    with torch.no_grad():
-        for name, module in grown.named_modules():
-            if f"{name}.weight" not in missing:
-                continue
-            if isinstance(module, nn.Conv2d):
-                nn.init.dirac_(module.weight)
-                if module.bias is not None:
-                    module.bias.zero_()
-            elif isinstance(module, nn.BatchNorm2d):
-                variance, mean = inputs[name.split(".")[1]]
-                module.running_mean, module.running_var = mean.clone(), variance.clone()
-                module.weight.copy_((variance + module.eps).sqrt())
-                module.bias.copy_(mean)
-    errors = [1 - evaluate(net, dataset, config.training).train_acc for net in (shallow, grown)]
-    return {"shallow": errors[0], "grown": errors[1], "layers": float(depth - model.depth)}
-
-
-def _stage_outputs(network: ConvNet, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Variance and mean of every channel at the end of each stage, over samples and positions."""
-    sums: dict[str, list[Tensor]] = {}
-
-    def add(name: str, output: Tensor) -> None:
-        wide = output.double()
-        count = wide.new_tensor(wide[:, 0].numel())
-        parts = [wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), count]
-        before = sums.get(name, [torch.zeros_like(part) for part in parts])
-        sums[name] = [a + b for a, b in zip(before, parts, strict=True)]
-
-    handles = [
-        stage.register_forward_hook(lambda _, __, output, name=name: add(name, output))
-        for name, stage in network.body.named_children()
-    ]
-    with torch.no_grad():
-        for part in torch.split(images, 500):
-            network(part)
-    for handle in handles:
-        handle.remove()
-    return {
-        name: ((squares / count - (total / count) ** 2).float(), (total / count).float())
-        for name, (total, squares, count) in sums.items()
     }
 
 

@@ -164,7 +164,7 @@ def largest_rate_ratio(evidence: Evidence, norm: str, baseline: str) -> BySeed:
 @MEASURES.register("growth")
 def growth(evidence: Evidence) -> BySeed:
     """|train error of the shallowest plain net, grown to the deepest one's depth, − its own|."""
-    from normlab.claims.demonstrations import grown_error
+    from normlab.claims.trained_networks import grown_error
 
     plain = where(evidence.runs, ["model.residual=false"])
     depth = int(plain["model.depth"].max())
@@ -173,6 +173,23 @@ def growth(evidence: Evidence) -> BySeed:
         errors = grown_error(Path(folder), depth)
         found[seed] = abs(errors["grown"] - errors["shallow"])
     return found
+
+
+@MEASURES.register("lesion")
+def lesion(
+    evidence: Evidence, runs: tuple[str, ...], over: Literal["min", "median", "max"]
+) -> BySeed:
+    """Train error of networks with one block taken out, over their blocks (Veit et al. 2016).
+
+    Of the runs that fulfil the filters, one a seed.
+    """
+    from normlab.claims.trained_networks import lesion_errors
+
+    statistic = {"min": np.min, "median": np.median, "max": np.max}[over]
+    return {
+        seed: float(statistic(lesion_errors(Path(folder))))
+        for seed, folder in _by_seed(where(evidence.runs, runs))
+    }
 
 
 @MEASURES.register("drift")

@@ -2,6 +2,7 @@ from .activations import normal_density as normal_density
 from .attention import Attention as Attention
 from .blocks import Nonlinearity as Nonlinearity
 from .blocks import NormActivation as NormActivation
+from .blocks import build_shortcut as build_shortcut
 from .building import WeightLayer as WeightLayer
 from .building import build_model as build_model
 from .building import weight_layers as weight_layers

@@ -5,7 +5,7 @@ import math
 import pytest
 from pandas import DataFrame
 
-from normlab.claims import CLAIMS, DEMONSTRATIONS, Evidence, demonstrations, judge_runs
+from normlab.claims import CLAIMS, DEMONSTRATIONS, Evidence, judge_runs, trained_networks
 from normlab.claims.evidence import figures_by_seed
 from tests.claims.doctored import (
     at_init,
@@ -165,7 +165,7 @@ def test_growth_is_judged_by_the_grown_networks_error(tmp_path, monkeypatch):
         def grown(*_, gaps=gaps):
             return {"shallow": 0.01, "grown": 0.01 - next(gaps)}
 
-        monkeypatch.setattr(demonstrations, "grown_error", grown)
+        monkeypatch.setattr(trained_networks, "grown_error", grown)
         assert doctored("C16", degradation(), tmp_path).verdict == verdict
 
 

@@ -1,0 +1,94 @@
+"""Claims of skips that are shown on networks at initialization.
+
+Each function takes a seed for what it draws and returns named figures.
+"""
+
+import torch
+from torch import Tensor
+
+from normlab.claims.claim import DEMONSTRATIONS
+from normlab.config import compose
+from normlab.networks import NormActivation, build_model, he
+from normlab.training import random_stream
+
+Figures = dict[str, float]
+
+
+@DEMONSTRATIONS.register("residual_stream")
+def residual_stream(seed: int) -> Figures:
+    """C20: the variance that the skips carry, after each of 10 pre-activation ReLU blocks."""
+    doubling = _stream_variances("none", seed)
+    linear = _stream_variances("bn", seed)
+    index = torch.arange(1, len(linear) + 1, dtype=torch.float64)
+    correlation = torch.corrcoef(torch.stack([index, linear]))[0, 1].item()
+    return {
+        "factor": (doubling[-1] / doubling[0]).item() ** (1 / (len(doubling) - 1)),
+        "straightness": correlation**2,
+        "increment": ((linear[-1] - linear[0]) / (len(linear) - 1)).item(),
+    }
+
+
+def _stream_variances(norm: str, seed: int, width: int = 1024) -> Tensor:
+    """Of h ← h + W₂φ(N(W₁φ(N(h)))), He's initialization, over 128 samples."""
+    config = compose([f"norm={norm}", "model=mlp"])
+    stream = _stream(seed, f"residual stream {norm}")
+    deviation = he(width, width)
+    h = torch.randn(128, width, generator=stream)
+    variances = []
+    with torch.no_grad():
+        for _ in range(10):
+            branch = h
+            for _ in range(2):
+                weight = deviation * torch.randn(width, width, generator=stream)
+                branch = NormActivation(config, width, spatial=False)(branch) @ weight.T
+            h = h + branch
+            variances.append(h.double().var(correction=0))
+    return torch.stack(variances)
+
+
+@DEMONSTRATIONS.register("shattering")
+def shattering(seed: int) -> Figures:
+    """C28: how alike the gradients at neighbouring inputs are, of networks of one number.
+
+    The autocorrelation at lag 1 of ∂f/∂x at 256 points of [−2, 2], mean over f's 10 outputs, of
+    ReLU MLPs of width 200 with BatchNorm (Balduzzi et al. 2017); 1 is smooth, 0 white noise.
+    """
+    nets = {
+        "plain_2": ("model.depth=2",),
+        "plain_8": ("model.depth=8",),
+        "plain_24": ("model.depth=24",),
+        "residual_8": ("model.depth=8", "model.residual=true"),
+        "residual_24": ("model.depth=24", "model.residual=true"),
+    }
+    return {
+        name: _autocorrelation(_input_gradients(seed, *settings))
+        for name, settings in nets.items()
+    }
+
+
+def _input_gradients(seed: int, *settings: str) -> Tensor:
+    """∂f_k/∂x [10 outputs, 256 points of −2 … 2] of an MLP, in float64.
+
+    BatchNorm's statistics are those of all the points, and constants: f is a function of one x.
+    """
+    config = compose(["model=mlp", "model.width=200", "norm=bn", "norm.momentum=1", *settings])
+    network = build_model(config, (1, 1, 1), 10, _stream(seed, "shattering")).double()
+    x = torch.linspace(-2, 2, 256, dtype=torch.float64)[:, None, None, None]
+    with torch.no_grad():
+        network(x)
+    network.eval()
+    outputs = network(x.requires_grad_())
+    return torch.stack(
+        [torch.autograd.grad(f.sum(), x, retain_graph=True)[0].flatten() for f in outputs.T]
+    )
+
+
+def _autocorrelation(series: Tensor) -> float:
+    """Of each row about its mean at lag 1, mean over rows [n, points]."""
+    centred = series - series.mean(dim=1, keepdim=True)
+    products = (centred[:, 1:] * centred[:, :-1]).sum(dim=1)
+    return (products / centred.square().sum(dim=1)).mean().item()
+
+
+def _stream(seed: int, purpose: str) -> torch.Generator:
+    return random_stream(seed, f"demonstration of {purpose}")
