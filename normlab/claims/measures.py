@@ -106,35 +106,31 @@ def best_rates_at_edge(evidence: Evidence) -> BySeed:
     return {int(seed): float(count) for seed in evidence.runs["seed"].unique()}
 
 
-@MEASURES.register("share_of_steps")
-def share_of_steps(evidence: Evidence, norm: str, baseline: str) -> BySeed:
-    """The share of the steps after which a norm has the baseline's final test accuracy.
+@MEASURES.register("steps_to")
+def steps_to(evidence: Evidence, target: float, runs: tuple[str, ...] = ()) -> BySeed:
+    """The steps after which test accuracy is first seen at a target, ∞ where it never is.
 
-    Each at its best learning rate; ∞ where the norm never has it.
+    Of the runs that fulfil the filters, one a seed.
     """
-    quick, slow = (_curves_at_best_rate(evidence, name) for name in (norm, baseline))
     found = {}
-    for seed in quick.keys() & slow.keys():
-        final = slow[seed]["test_acc"].iloc[-1]
-        reached = quick[seed].loc[quick[seed]["test_acc"] >= final, "step"]
-        share = reached.iloc[0] / slow[seed]["step"].iloc[-1] if len(reached) else math.inf
-        found[seed] = float(share)
+    for seed, folder in _by_seed(where(evidence.runs, runs)):
+        curve = evidence.metrics(folder)
+        reached = curve.loc[curve["test_acc"] >= target, "step"]
+        found[seed] = float(reached.iloc[0]) if len(reached) else math.inf
     return found
 
 
-def _curves_at_best_rate(evidence: Evidence, norm: str) -> dict[int, DataFrame]:
-    """metrics.parquet by seed."""
-    rate = _best_rate(evidence, norm)
-    runs = where(evidence.runs, [f"norm={norm}"])
-    best = runs[runs["optimizer.lr"] == rate]
-    return {seed: evidence.metrics(folder) for seed, folder in _by_seed(best)}
+@MEASURES.register("share_of_steps")
+def share_of_steps(evidence: Evidence, norm: str, baseline: str, target: float) -> BySeed:
+    """A norm's steps to a test accuracy over the baseline's: ∞ where it never has it.
 
-
-@MEASURES.register("reaches_baseline")
-def reaches_baseline(evidence: Evidence, norm: str, baseline: str) -> BySeed:
-    """1 for a seed in which a norm comes to the baseline's final test accuracy, else 0."""
-    shares = share_of_steps(evidence, norm, baseline)
-    return {seed: float(share <= 1) for seed, share in shares.items()}
+    NaN where neither has it.
+    """
+    quick, slow = (steps_to(evidence, target, (f"norm={name}",)) for name in (norm, baseline))
+    return {
+        seed: quick[seed] / slow[seed] if math.isfinite(min(quick[seed], slow[seed])) else math.nan
+        for seed in quick.keys() & slow.keys()
+    }
 
 
 @MEASURES.register("largest_rate")

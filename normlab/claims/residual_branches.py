@@ -59,6 +59,7 @@ def shattering(seed: int) -> Figures:
         "plain_24": ("model.depth=24",),
         "residual_8": ("model.depth=8", "model.residual=true"),
         "residual_24": ("model.depth=24", "model.residual=true"),
+        "scaled_24": ("model.depth=24", "model.residual=true", "model.branch_scale=sqrt_depth"),
     }
     return {
         name: _autocorrelation(_input_gradients(seed, *settings))
@@ -88,6 +89,70 @@ def _autocorrelation(series: Tensor) -> float:
     centred = series - series.mean(dim=1, keepdim=True)
     products = (centred[:, 1:] * centred[:, :-1]).sum(dim=1)
     return (products / centred.square().sum(dim=1)).mean().item()
+
+
+# The streams of C29 and C30: samples, width, residual blocks.
+SAMPLES, WIDTH, BLOCKS = 128, 512, 50
+
+
+@DEMONSTRATIONS.register("branch_scale")
+def branch_scale(seed: int) -> Figures:
+    """C29: how a residual stream's variance and its gradient grow over 50 blocks, by branch scale.
+
+    Of h ← h + a·Wφ(h) without norm, φ ReLU, He's initialization: variance behind the last block over
+    that before the first, and root mean square of the gradient before the first over that behind
+    the last, where it is random.
+    """
+    figures = {}
+    for scale in ("one", "sqrt_depth", "depth", "skipinit"):
+        streams = _streams(seed, "model.bias=false", f"model.branch_scale={scale}")
+        first, last = streams[0], streams[-1]
+        direction = torch.randn(last.shape, generator=_stream(seed, "direction")).double()
+        (gradient,) = torch.autograd.grad(last, first, direction)
+        gain = (last.square().mean() / first.square().mean()).item()
+        figures[f"gain_{scale}"] = gain
+        figures[f"gain_per_block_{scale}"] = gain ** (1 / BLOCKS)
+        figures[f"gradient_{scale}"] = (gradient.norm() / direction.norm()).item()
+    return figures
+
+
+@DEMONSTRATIONS.register("normalizer_free")
+@torch.no_grad()
+def normalizer_free(seed: int) -> Figures:
+    """C30: variance of a normalizer-free stream behind 10, 25 and 50 blocks over that before them.
+
+    Of each unit over samples, mean over units; of h ← h + αWφ(h/β) with α = .2, β² = 1 + kα² before
+    block k + 1 and scaled weight standardization (Brock et al. 2021). And without that.
+    """
+    figures = {}
+    for name, kind in (("", "scaled"), ("unstandardized_", "none")):
+        streams = _streams(
+            seed, "model.branch_scale=normalizer_free", f"model.weight_standardization={kind}"
+        )
+        variances = [h.var(dim=0).mean().item() for h in streams]
+        for blocks in (10, 25, 50):
+            figures[f"{name}{blocks}"] = variances[blocks] / variances[0]
+    return figures
+
+
+def _streams(seed: int, *settings: str) -> list[Tensor]:
+    """What the skips of an MLP of 50 pre-activation blocks carry, before and behind each of them.
+
+    [128, 512] each, of N(0, 1) inputs, in float64.
+    """
+    config = compose(
+        [
+            *("model=mlp", "model.residual=true", "model.block=pre", "norm=none"),
+            *(f"model.width={WIDTH}", f"model.depth={BLOCKS + 2}", *settings),
+        ]
+    )
+    stream = _stream(seed, "residual streams")
+    network = build_model(config, (1, 1, WIDTH), 10, stream).double()
+    found: list[Tensor] = []
+    for layer in network.get_submodule("body").children():
+        layer.register_forward_hook(lambda _, __, output: found.append(output))
+    network(torch.randn(SAMPLES, 1, 1, WIDTH, generator=stream).double())
+    return found
 
 
 def _stream(seed: int, purpose: str) -> torch.Generator:

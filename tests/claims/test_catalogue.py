@@ -70,8 +70,8 @@ FROZEN = [
     ("C14", "small", "train error, plain deep − shallow", 0.05, INF, "mean"),
     ("C14", "small", "seeds with this sign", 1, 1, "mean"),
     ("C14", "small", "R at init, least seed", 0.01, INF, "min"),
-    ("C14", "small", "R after epoch 1, least seed", 0.01, INF, "min"),
-    ("C14", "small", "R after epoch 1, greatest seed", -INF, 100.0, "max"),
+    ("C14", "small", "R after epoch 1, least seed", 0.1, INF, "min"),
+    ("C14", "small", "R after epoch 1, greatest seed", -INF, 10, "max"),
     ("C14", "small", "cosine of samples after epoch 1", -INF, 0.99, "max"),
     ("C14", "paper", "train error, plain deep − shallow", 0.015, INF, "mean"),
     ("C14", "paper", "seeds with this sign", 1, 1, "mean"),
@@ -80,8 +80,8 @@ FROZEN = [
     ("C14", "paper", "R after epoch 1, greatest seed", -INF, 100.0, "max"),
     ("C14", "paper", "cosine of samples after epoch 1", -INF, 0.99, "max"),
     ("C15", "small", "R at init, least seed", 0.01, INF, "min"),
-    ("C15", "small", "R after epoch 1, least seed", 0.01, INF, "min"),
-    ("C15", "small", "R after epoch 1, greatest seed", -INF, 100.0, "max"),
+    ("C15", "small", "R after epoch 1, least seed", 0.1, INF, "min"),
+    ("C15", "small", "R after epoch 1, greatest seed", -INF, 10, "max"),
     ("C15", "small", "cosine of samples after epoch 1", -INF, 0.99, "max"),
     ("C15", "paper", "R at init, least seed", 0.01, INF, "min"),
     ("C15", "paper", "R after epoch 1, least seed", 0.01, INF, "min"),
@@ -89,7 +89,7 @@ FROZEN = [
     ("C15", "paper", "cosine of samples after epoch 1", -INF, 0.99, "max"),
     ("C16", "small", "train error, grown − shallow", -INF, 0.001, "max"),
     ("C16", "paper", "train error, grown − shallow", -INF, 0.001, "max"),
-    ("C17", "small", "train error, residual deep − shallow", -INF, 0, "mean"),
+    ("C17", "small", "train error, residual deep − shallow", -INF, 0.005, "mean"),
     ("C17", "small", "train error, residual − plain, deep", -INF, -1e-12, "mean"),
     ("C17", "paper", "train error, residual deep − shallow", -INF, 0, "mean"),
     ("C17", "paper", "train error, residual 110 − shallow", -INF, 0, "mean"),
@@ -124,6 +124,23 @@ FROZEN = [
     ("C26", "small", "entropy over formula, s=½√(2 ln n)", 0.98, 1.02, "mean"),
     ("C26", "small", "rows with a weight above .99, d=512, without √d", 0.4, INF, "mean"),
     ("C26", "small", "the same with √d", 0, 0, "max"),
+    ("C27", "small", "train error, plain, least over blocks", 0.5, INF, "min"),
+    ("C27", "small", "train error, residual, median over blocks", -INF, 0.15, "max"),
+    ("C28", "small", "plain, 24 layers", -0.2, 0.2, "mean"),
+    ("C28", "small", "residual, 24 layers", 0.7, INF, "min"),
+    ("C28", "small", "residual, branches times 1/√L", 0.9, INF, "min"),
+    ("C28", "small", "plain, 2 layers", 0.9, INF, "min"),
+    ("C29", "small", "variance per block, a = 1", 1.9, 2.1, "geomean"),
+    ("C29", "small", "variance, a = 1/√L", 2.42, 2.96, "geomean"),
+    ("C29", "small", "variance, a = 1/L", 1.01, 1.03, "geomean"),
+    ("C29", "small", "variance, a from 0 (SkipInit)", 1, 1, "mean"),
+    ("C29", "small", "gradient, a = 1", 1e6, INF, "geomean"),
+    ("C29", "small", "gradient, a = 1/√L", 1.48, 1.81, "geomean"),
+    ("C29", "small", "gradient, a = 1/L", 1.0, 1.02, "geomean"),
+    ("C29", "small", "gradient, a from 0 (SkipInit)", 1, 1, "mean"),
+    ("C30", "small", "variance behind 10 blocks", 1.33, 1.47, "geomean"),
+    ("C30", "small", "variance behind 25 blocks", 1.9, 2.1, "geomean"),
+    ("C30", "small", "variance behind 50 blocks", 2.85, 3.15, "geomean"),
 ]
 
 
@@ -158,6 +175,12 @@ FIGURES = {
         *("variance_16", "variance_64", "variance_512"),
         *("over_model_quarter", "over_model_half", "taken_unscaled", "taken_scaled"),
     ],
+    "C28": ["plain_24", "residual_24", "scaled_24", "plain_2"],
+    "C29": [
+        *("gain_per_block_one", "gain_sqrt_depth", "gain_depth", "gain_skipinit"),
+        *("gradient_one", "gradient_sqrt_depth", "gradient_depth", "gradient_skipinit"),
+    ],
+    "C30": ["10", "25", "50"],
 }
 
 
@@ -176,8 +199,8 @@ def test_gates_of_degradation_are_the_diagnoses():
     gap = "train error, plain deep − shallow"
     assert bounds["C14", "small", gap] == (DEGRADED_SPEED, INF)
     assert bounds["C14", "paper", gap] == (0.015, INF)
-    assert bounds["C15", "small", "R after epoch 1, least seed"] == (VANISHING_RATIO, INF)
-    assert bounds["C15", "small", "R after epoch 1, greatest seed"] == (-INF, EXPLODING_RATIO)
+    assert bounds["C15", "paper", "R after epoch 1, least seed"] == (VANISHING_RATIO, INF)
+    assert bounds["C15", "paper", "R after epoch 1, greatest seed"] == (-INF, EXPLODING_RATIO)
     assert bounds["C15", "small", "cosine of samples after epoch 1"] == (-INF, COLLAPSED_COSINE)
 
 
