@@ -82,28 +82,45 @@ def slope_over_chi(evidence: Evidence, init_gain: float, bias_std: float) -> ByS
 # ---------------------------------------------------------------------- learning rates
 
 
-def _best_rate(evidence: Evidence, norm: str) -> float:
-    """The learning rate with the best final test accuracy on average; a diverged run has none."""
-    runs = where(evidence.runs, [f"norm={norm}"])
-    scores = runs["test_acc"].where(runs["status"] != "diverged", 0.0)
-    means = scores.groupby(runs["optimizer.lr"]).mean()
-    return float(means.index.to_numpy()[means.argmax()])
+def _best_rates(evidence: Evidence) -> DataFrame:
+    """The learning rate with the lowest final train loss, by seed and depth.
+
+    A run that diverged has none; NaN where all did.
+    """
+    runs = evidence.runs
+    losses = runs["train_loss"].astype(float).where(runs["status"] != "diverged")
+    ended = runs[losses.notna()]
+    best = ended.loc[losses.dropna().groupby([ended["seed"], ended["model.depth"]]).idxmin()]
+    return best.pivot(index="seed", columns="model.depth", values="optimizer.lr").reindex(
+        index=sorted(runs["seed"].unique()), columns=sorted(runs["model.depth"].unique())
+    )
 
 
 @MEASURES.register("best_rate")
-def best_rate(evidence: Evidence, norm: str) -> BySeed:
-    """The learning rate with a norm's best final test accuracy on average: for every seed alike."""
-    rate = _best_rate(evidence, norm)
-    return {int(seed): rate for seed in evidence.runs["seed"].unique()}
+def best_rate(evidence: Evidence, depth: int) -> BySeed:
+    """The learning rate with the lowest final train loss at a depth."""
+    return {int(s): float(rate) for s, rate in _best_rates(evidence)[depth].items()}
 
 
 @MEASURES.register("best_rates_at_edge")
 def best_rates_at_edge(evidence: Evidence) -> BySeed:
-    """How many norms are best at an end of the grid."""
+    """At how many depths the best learning rate is an end of the grid."""
     rates = evidence.runs["optimizer.lr"]
-    edges = {float(rates.min()), float(rates.max())}
-    count = sum(_best_rate(evidence, norm) in edges for norm in evidence.runs["norm"].unique())
-    return {int(seed): float(count) for seed in evidence.runs["seed"].unique()}
+    at_edge = _best_rates(evidence).isin([rates.min(), rates.max()]).sum(axis=1)
+    return {int(seed): float(count) for seed, count in at_edge.items()}
+
+
+@MEASURES.register("rate_exponent")
+def rate_exponent(evidence: Evidence) -> BySeed:
+    """The power of the depth that the best learning rate goes with: a log-log least squares line."""
+    rates = _best_rates(evidence)
+    depths = np.log(rates.columns.to_numpy(dtype=np.float64))
+    return {
+        int(seed): float(np.polyfit(depths, np.log(row.to_numpy(dtype=np.float64)), 1)[0])
+        if row.notna().all()
+        else math.nan
+        for seed, row in rates.iterrows()
+    }
 
 
 @MEASURES.register("steps_to")

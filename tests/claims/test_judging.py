@@ -1,5 +1,6 @@
 """Every claim on doctored results on both sides of its gates; evidence that is not whole."""
 
+import json
 import math
 
 import pytest
@@ -172,6 +173,28 @@ def test_growth_is_judged_by_the_grown_networks_error(tmp_path, monkeypatch):
 
         monkeypatch.setattr(trained_networks, "grown_error", grown)
         assert doctored("C16", degradation(), tmp_path).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("plain", "residual", "verdict"),
+    [
+        ([0.51, 0.9, 0.8], [0.6, 0.14, 0.0], "PASS"),
+        ([0.49, 0.9, 0.8], [0.6, 0.14, 0.0], "FAIL"),
+        ([0.51, 0.9, 0.8], [0.6, 0.16, 0.0], "FAIL"),
+    ],
+)
+def test_lesions_are_judged_over_blocks(plain, residual, verdict, tmp_path, monkeypatch):
+    """C27: the least of the plain net's and the median of the residual one's, of every seed."""
+
+    def lesions(folder):
+        config = json.loads((folder / "summary.json").read_text())["config"]
+        skips, depth = config["model"]["residual"], config["model"]["depth"]
+        assert depth == 20
+        odd, usual = (residual, [0.0] * 3) if skips else (plain, [1.0] * 3)
+        return odd if config["seed"] == 1 else usual
+
+    monkeypatch.setattr(trained_networks, "lesion_errors", lesions)
+    assert doctored("C27", degradation(), tmp_path).verdict == verdict
 
 
 def test_covariate_shift_is_reported_without_a_verdict(tmp_path):

@@ -41,22 +41,38 @@ def figures(measure, evidence, **arguments):
     return figures_by_seed(asked, evidence)
 
 
+def rates(losses, **columns):
+    """Runs by learning rate 1, 2, 4 at depths 8 and 32: seed, depth to the losses."""
+    rows = [
+        {"seed": seed, "model.depth": depth, "optimizer.lr": rate, "train_loss": loss}
+        for (seed, depth), row in losses.items()
+        for rate, loss in zip((1.0, 2.0, 4.0), row, strict=True)
+    ]
+    return Evidence(DataFrame(rows).assign(**{"status": "finished"} | columns))
+
+
+def test_the_power_of_the_depth_that_the_best_rate_goes_with():
+    runs = rates({(0, 8): [3, 2, 1], (0, 32): [1, 2, 3], (1, 8): [2, 1, 3], (1, 32): [2, 1, 3]})
+    assert figures("rate_exponent", runs) == pytest.approx({0: -1, 1: 0})  # 4 → 1 and 2 → 2
+    assert figures("best_rate", runs, depth=8) == {0: 4, 1: 2}
+    assert figures("best_rates_at_edge", runs) == {0: 2, 1: 0}
+
+
 def test_a_rate_at_which_runs_diverged_is_not_the_best_and_0_is_not_above_0():
-    columns = {
-        "norm": ["bn"] * 4,
-        "seed": [0, 1, 0, 1],
-        "optimizer.lr": [0.1, 0.1, 1.0, 1.0],
-        "status": ["finished", "finished", "diverged", "finished"],
-        "test_acc": [0.6, 0.6, math.nan, 0.9],
-    }
-    assert figures("best_rate", Evidence(DataFrame(columns)), norm="bn") == {0: 0.1, 1: 0.1}
+    losses = {(0, 8): [2, 1, 0], (0, 32): [2, 1, math.nan]}
+    runs = rates(losses, status=["finished", "finished", "diverged"] * 2)
+    assert figures("best_rate", runs, depth=8) == {0: 2}
+    assert figures("rate_exponent", runs) == pytest.approx({0: 0})
+    every = rates(losses, status="diverged")
+    assert math.isnan(figures("rate_exponent", every)[0])
+    assert math.isnan(figures("best_rate", every, depth=32)[0])
     signs = two_runs(train_acc=[0.0, 0.1])
     assert figures("above_zero", signs, expression="train_acc()") == {0: 0.0, 1: 1.0}
 
 
-def test_a_baseline_is_reached_within_its_own_steps(monkeypatch):
+def test_steps_to_an_accuracy_and_a_norms_share_of_them(monkeypatch):
     curves = {
-        "early": ([0, 10, 20], [0.1, 0.6, 0.7]),
+        "early": ([0, 10, 20], [0.1, 0.6, 0.5]),
         "never": ([0, 10, 20], [0.1, 0.2, 0.3]),
         "alike": ([0, 10, 20], [0.1, 0.3, 0.6]),
         "late": ([0, 20, 30], [0.1, 0.2, 0.6]),
@@ -66,10 +82,15 @@ def test_a_baseline_is_reached_within_its_own_steps(monkeypatch):
         return DataFrame(dict(zip(("step", "test_acc"), curves[folder.name], strict=True)))
 
     monkeypatch.setattr("normlab.claims.evidence.read_table", read)
+
+    def runs(quick, slow):
+        columns = {"norm": ["bn", "none"], "seed": [0, 0], "folder": [quick, slow]}
+        return Evidence(DataFrame(columns | {"status": ["finished"] * 2}))
+
+    asked = {"norm": "bn", "baseline": "none", "target": 0.6}
     for quick, share in zip(curves, (0.5, math.inf, 1.0, 1.5), strict=True):
-        columns = {"norm": ["bn", "none"], "seed": [0, 0], "folder": [quick, "alike"]}
-        rates = {"optimizer.lr": [0.1, 0.1], "status": ["finished"] * 2, "test_acc": [0.5, 0.5]}
-        runs = Evidence(DataFrame(columns | rates))
-        asked = {"norm": "bn", "baseline": "none"}
-        assert figures("share_of_steps", runs, **asked) == {0: share}
-        assert figures("reaches_baseline", runs, **asked) == {0: float(share <= 1)}
+        assert figures("share_of_steps", runs(quick, "alike"), **asked) == {0: share}
+    assert figures("share_of_steps", runs("early", "never"), **asked) == {0: 0}
+    assert math.isnan(figures("share_of_steps", runs("never", "never"), **asked)[0])
+    steps = figures("steps_to", runs("late", "early"), target=0.6, runs=["norm=bn"])
+    assert steps == {0: 30}
