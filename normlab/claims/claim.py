@@ -45,7 +45,7 @@ MEASURES: Registry[Callable[..., dict[int, float]]] = Registry("measure", "norml
 DEMONSTRATIONS: Registry[Callable[[int], dict[str, float]]] = Registry(
     "demonstration",
     *("normlab.claims.demonstrations", "normlab.claims.attention"),
-    "normlab.claims.residual_branches",
+    *("normlab.claims.residual_branches", "normlab.claims.first_update"),
 )
 
 

@@ -82,47 +82,6 @@ def slope_over_chi(evidence: Evidence, init_gain: float, bias_std: float) -> ByS
 # ---------------------------------------------------------------------- learning rates
 
 
-def _best_rates(evidence: Evidence) -> DataFrame:
-    """The learning rate with the lowest final train loss, by seed and depth.
-
-    A run that diverged has none; NaN where all did.
-    """
-    runs = evidence.runs
-    losses = runs["train_loss"].astype(float).where(runs["status"] != "diverged")
-    ended = runs[losses.notna()]
-    best = ended.loc[losses.dropna().groupby([ended["seed"], ended["model.depth"]]).idxmin()]
-    return best.pivot(index="seed", columns="model.depth", values="optimizer.lr").reindex(
-        index=sorted(runs["seed"].unique()), columns=sorted(runs["model.depth"].unique())
-    )
-
-
-@MEASURES.register("best_rate")
-def best_rate(evidence: Evidence, depth: int) -> BySeed:
-    """The learning rate with the lowest final train loss at a depth."""
-    return {int(s): float(rate) for s, rate in _best_rates(evidence)[depth].items()}
-
-
-@MEASURES.register("best_rates_at_edge")
-def best_rates_at_edge(evidence: Evidence) -> BySeed:
-    """At how many depths the best learning rate is an end of the grid."""
-    rates = evidence.runs["optimizer.lr"]
-    at_edge = _best_rates(evidence).isin([rates.min(), rates.max()]).sum(axis=1)
-    return {int(seed): float(count) for seed, count in at_edge.items()}
-
-
-@MEASURES.register("rate_exponent")
-def rate_exponent(evidence: Evidence) -> BySeed:
-    """The power of the depth that the best learning rate goes with: a log-log least squares line."""
-    rates = _best_rates(evidence)
-    depths = np.log(rates.columns.to_numpy(dtype=np.float64))
-    return {
-        int(seed): float(np.polyfit(depths, np.log(row.to_numpy(dtype=np.float64)), 1)[0])
-        if row.notna().all()
-        else math.nan
-        for seed, row in rates.iterrows()
-    }
-
-
 @MEASURES.register("steps_to")
 def steps_to(evidence: Evidence, target: float, runs: tuple[str, ...] = ()) -> BySeed:
     """The steps after which test accuracy is first seen at a target, ∞ where it never is.
@@ -198,9 +157,9 @@ def lesion(
     """
     from normlab.claims.trained_networks import lesion_errors
 
-    statistic = {"min": np.min, "median": np.median, "max": np.max}[over]
+    quantile = {"min": 0.0, "median": 0.5, "max": 1.0}[over]
     return {
-        seed: float(statistic(lesion_errors(Path(folder))))
+        seed: float(np.quantile(lesion_errors(Path(folder)), quantile))
         for seed, folder in _by_seed(where(evidence.runs, runs))
     }
 

@@ -62,8 +62,7 @@ def shattering(seed: int) -> Figures:
         "scaled_24": ("model.depth=24", "model.residual=true", "model.branch_scale=sqrt_depth"),
     }
     return {
-        name: _autocorrelation(_input_gradients(seed, *settings))
-        for name, settings in nets.items()
+        name: _autocorrelation(_input_gradients(seed, *settings)) for name, settings in nets.items()
     }
 
 
@@ -99,9 +98,9 @@ SAMPLES, WIDTH, BLOCKS = 128, 512, 50
 def branch_scale(seed: int) -> Figures:
     """C29: how a residual stream's variance and its gradient grow over 50 blocks, by branch scale.
 
-    Of h ← h + a·Wφ(h) without norm, φ ReLU, He's initialization: variance behind the last block over
-    that before the first, and root mean square of the gradient before the first over that behind
-    the last, where it is random.
+    Of h ← h + a·Wφ(h) without norm, φ ReLU, He's initialization: mean square behind the last block
+    over that before the first, and root mean square of the gradient before the first over that
+    behind the last, where it is random.
     """
     figures = {}
     for scale in ("one", "sqrt_depth", "depth", "skipinit"):

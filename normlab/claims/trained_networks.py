@@ -54,6 +54,7 @@ def lesion_errors(folder: Path) -> list[float]:
     no weights or is no post-activation BatchNorm ReLU CNN with such shortcuts.
     """
     config = _config(folder)
+    assert isinstance(config.model, CNN)
     if config.model.shortcut != "A":
         raise RecordError(f"{folder}: only of shortcuts without weights, A, can a block be spared")
     network, dataset = _trained(folder, config)
@@ -64,10 +65,11 @@ def _lesioned(network: ConvNet, config: Config) -> Iterator[ConvNet]:
     """The network without its first block, then without its second alone, and so on."""
     for blocks in network.body.children():
         for name, block in blocks.named_children():
-            convolution = block.conv1
-            channels = convolution.in_channels, convolution.out_channels
+            first = block.get_submodule("conv1")
+            assert isinstance(first, nn.Conv2d)
+            shape = first.in_channels, first.out_channels, first.stride[0]
             # Behind ReLUs S(x) is not negative: φ(S(x)) is S(x).
-            setattr(blocks, name, build_shortcut(config, *channels, convolution.stride[0]))
+            setattr(blocks, name, build_shortcut(config, *shape))
             yield network
             setattr(blocks, name, block)
 

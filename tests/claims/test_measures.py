@@ -41,31 +41,7 @@ def figures(measure, evidence, **arguments):
     return figures_by_seed(asked, evidence)
 
 
-def rates(losses, **columns):
-    """Runs by learning rate 1, 2, 4 at depths 8 and 32: seed, depth to the losses."""
-    rows = [
-        {"seed": seed, "model.depth": depth, "optimizer.lr": rate, "train_loss": loss}
-        for (seed, depth), row in losses.items()
-        for rate, loss in zip((1.0, 2.0, 4.0), row, strict=True)
-    ]
-    return Evidence(DataFrame(rows).assign(**{"status": "finished"} | columns))
-
-
-def test_the_power_of_the_depth_that_the_best_rate_goes_with():
-    runs = rates({(0, 8): [3, 2, 1], (0, 32): [1, 2, 3], (1, 8): [2, 1, 3], (1, 32): [2, 1, 3]})
-    assert figures("rate_exponent", runs) == pytest.approx({0: -1, 1: 0})  # 4 → 1 and 2 → 2
-    assert figures("best_rate", runs, depth=8) == {0: 4, 1: 2}
-    assert figures("best_rates_at_edge", runs) == {0: 2, 1: 0}
-
-
-def test_a_rate_at_which_runs_diverged_is_not_the_best_and_0_is_not_above_0():
-    losses = {(0, 8): [2, 1, 0], (0, 32): [2, 1, math.nan]}
-    runs = rates(losses, status=["finished", "finished", "diverged"] * 2)
-    assert figures("best_rate", runs, depth=8) == {0: 2}
-    assert figures("rate_exponent", runs) == pytest.approx({0: 0})
-    every = rates(losses, status="diverged")
-    assert math.isnan(figures("rate_exponent", every)[0])
-    assert math.isnan(figures("best_rate", every, depth=32)[0])
+def test_0_is_not_above_0():
     signs = two_runs(train_acc=[0.0, 0.1])
     assert figures("above_zero", signs, expression="train_acc()") == {0: 0.0, 1: 1.0}
 

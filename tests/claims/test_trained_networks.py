@@ -54,13 +54,13 @@ def test_other_networks_are_not_grown(tmp_path):
 
 @pytest.mark.parametrize("residual", ["true", "false"])
 def test_a_block_that_is_taken_out_leaves_its_skip(tmp_path, residual):
-    """Against hooks that answer in a block's place with what came in, strided and padded by hand."""
+    """Against hooks that answer in a block's place with its input, strided and padded by hand."""
     folder = trained(tmp_path, f"model.residual={residual}", "training.epochs=12").folder
     found = lesion_errors(folder)
     config = trained_networks._config(folder)
     network, data = trained_networks._trained(folder, config)
 
-    def skip(block, inputs, output):
+    def skip(_, inputs, output):
         stride = inputs[0].shape[2] // output.shape[2]
         kept = torch.zeros_like(output)
         kept[:, : inputs[0].shape[1]] = inputs[0][:, :, ::stride, ::stride]

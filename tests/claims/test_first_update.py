@@ -1,0 +1,56 @@
+"""How large a first step may be, against the change that autograd's own derivative says."""
+
+import math
+
+import pytest
+import torch
+
+from normlab.claims import first_update
+from normlab.networks import cross_entropy
+
+
+def test_the_maximal_rate_is_that_of_the_derivative_along_the_gradient(monkeypatch):
+    """Against a hand-written network and its derivative along its loss's gradient."""
+    drawn = []
+    build = first_update.build_model
+
+    def copied(*given):
+        network = build(*given)
+        drawn.append([weight.detach().double() for weight in network.parameters()])
+        drawn.append(given[-1].get_state())
+        return network
+
+    monkeypatch.setattr(first_update, "build_model", copied)
+    found = first_update._maximal_rate(3, 4, "model=mlp", "model.width=7", "model.depth=4")
+    (*weights, bias), state = drawn  # the output layer alone has a bias
+    assert not bias.any()
+    stream = torch.Generator()
+    stream.set_state(state)
+    images = torch.randn(8, 16, generator=stream).double()
+    labels = torch.randint(10, (8,), generator=stream)
+
+    layers = [weight.requires_grad_() for weight in weights]
+    h = images
+    for weight in layers[:3]:
+        h = (h @ weight.T).clamp(min=0)
+    gradients = torch.autograd.grad(cross_entropy(h @ layers[3].T, labels, "softmax"), layers)
+    h, moved = images, torch.zeros_like(images)  # and how it moves along the gradient
+    with torch.no_grad():
+        for weight, gradient in zip(layers[:3], gradients[:3], strict=True):
+            z, change = h @ weight.T, h @ gradient.T + moved @ weight.T
+            h, moved = z.clamp(min=0), change * (z > 0)
+    assert found == pytest.approx(1 / math.sqrt(change.square().mean()), rel=1e-5)
+
+
+def test_the_power_is_a_slope_of_logs(monkeypatch):
+    depths = []
+
+    def rate(_, __, *settings):
+        depths.append(int(settings[-1].partition("=")[2]))
+        return 5 * depths[-1] ** -1.5
+
+    monkeypatch.setattr(first_update, "_maximal_rate", rate)
+    assert first_update.first_update(0) == pytest.approx(
+        dict.fromkeys(("mlp", "conv_8", "conv_64"), -1.5)
+    )
+    assert depths == [5, 10, 20, 40, 8, 14, 20, 26, 8, 14, 20, 26]
