@@ -224,7 +224,9 @@ class Spy(dict):
         return 0.5
 
 
-@pytest.mark.parametrize("name", [c for c in CLAIMS if CLAIMS[c].small.demonstration])
+@pytest.mark.parametrize(
+    "name", [c for c in CLAIMS if CLAIMS[c].small.demonstration and c != "C32"]
+)
 def test_demonstrations_fail_outside_their_gates(name):
     claim = CLAIMS[name]
     keys = {}
@@ -267,7 +269,8 @@ def test_demonstrations_fail_outside_their_gates(name):
     ],
 )
 def test_demonstrations_hold(name):
-    assert judge_runs(CLAIMS[name], "small", []).verdict == "PASS"
+    expected = "REPORTED" if name == "C32" else "PASS"
+    assert judge_runs(CLAIMS[name], "small", []).verdict == expected
 
 
 def test_missing_failed_and_unmeasured_runs_are_no_verdict(tmp_path):

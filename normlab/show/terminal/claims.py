@@ -40,7 +40,7 @@ def claims_table(claims: Sequence[Claim], scale: Scale, last: Mapping[str, Remem
         )
     words = (
         "normlab verify C14 puts a claim to the test, --all every one; normlab claims C14 "
-        "explains it. Time: on 2 CPU cores; C14 to C17 share their runs."
+        "explains it. Time: on 2 CPU cores; C14 to C17 and C27 share their runs."
     )
     if not all(verdict.holds for verdict in last.values()):
         words += f" {OUTDATED}: {WHY_OUTDATED}."
