@@ -11,7 +11,7 @@ from pandas import DataFrame
 from normlab.analysis.series import Line, Progress, over_seeds, tables_of
 from normlab.config import Config, from_plain
 from normlab.errors import ConfigError
-from normlab.measurement import Values, predict, weight_variance
+from normlab.measurement import Values, bias_variance, predict, weight_variance
 from normlab.runs import read_summary
 
 
@@ -88,7 +88,7 @@ def _net(line: Line, config: Config, profile: DataFrame) -> Net:
         *line,
         activation=model.activation,
         weight_variance=variance,
-        bias_variance=model.bias_std**2,
+        bias_variance=bias_variance(config),
         input_variance=first / variance,
         residual=model.residual,
         profile=profile[["layer", "value", "low", "high", "n"]],

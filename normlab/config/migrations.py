@@ -26,6 +26,7 @@ ADDED: dict[str, Any] = {
     "model.branch_scale": "one",
     "model.branch_alpha": 0.2,
     "model.weight_standardization": "none",
+    "training.label_smoothing": 0.0,
     "training.max_seconds": None,
     "training.stop_metric": None,
     "training.stop_value": None,

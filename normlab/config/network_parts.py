@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from normlab.config.numbers import Count, NonNegative
+from normlab.config.numbers import Count, NonNegative, NonNegativeOrAuto
 from normlab.config.parts import Choices, OneOf, Part
 from normlab.errors import ConfigError
 from normlab.registry import Registry
@@ -101,11 +101,13 @@ class Norm(Part):
 class Activation:
     """An elementwise nonlinearity φ.
 
-    `function` is PyTorch's, as `module:name` or itself. `phi` and `slope` are φ and φ′ on arrays,
-    for mean-field theory; where they are not given, its predictions are not known.
+    `function` is PyTorch's, as `module:name` or itself; where a number of it is learned, it takes
+    that, a tensor [1], behind its input, and `learned` is what it begins with. `phi` and `slope`
+    are φ and φ′ on arrays, for mean-field theory; where they are not given, its predictions are not
+    known.
     """
 
-    function: "str | Callable[[Tensor], Tensor]"
+    function: "str | Callable[..., Tensor]"
     phi: "Callable[[Values], Any] | None" = None
     slope: "Callable[[Values], Any] | None" = None
     odd_curvature: bool = False  # φ″(−x) = −φ″(x), so that E[φ″] = 0 over a centred Gaussian
@@ -114,6 +116,7 @@ class Activation:
     # The factor of δ² per layer towards the input behind BatchNorm at initialization, without skips
     # and at large batches (Yang et al. 2019); None: not known.
     batch_norm_growth: float | None = None
+    learned: float | None = None
     usual: bool = False  # a run's description does without its name
 
 
@@ -130,18 +133,20 @@ class Initializer:
     source: str  # its paper
     variance: Callable[[int, int, float, float | None], float] | None = None
     takes_std: bool = False  # needs model.init_std
+    # The bound b of biases ~ U[−b, b] by fan-in; None where they are N(0, model.bias_std²).
+    bias_bound: Callable[[int], float] | None = None
 
 
 class Model(Part):
     """A network."""
 
-    depth: Annotated[int, Field(ge=1, le=1000)]
+    depth: Annotated[int, Field(ge=1, le=10_000)]
     width: Count
     activation: Annotated[str, OneOf(ACTIVATIONS)]
     residual: bool
     bias: bool
     init: Annotated[str, OneOf(INITIALIZERS)]
-    init_gain: NonNegative
+    init_gain: NonNegativeOrAuto
     init_std: NonNegative | None
     bias_std: NonNegative
 
@@ -169,11 +174,34 @@ class Model(Part):
                 f"model.init_std={self.init_std}: only model.init=normal has one; "
                 f"scale {self.init} with model.init_gain"
             )
+        if self.init_gain == "auto":
+            self._check_auto(scheme)
         if self.bias_std and not self.bias:
             raise ValueError(
                 f"model.bias_std={self.bias_std}: there are no biases; add model.bias=true"
             )
+        if self.bias_std and scheme.bias_bound is not None:
+            raise ValueError(
+                f"model.bias_std={self.bias_std}: model.init={self.init} draws biases by itself; "
+                "use model.bias_std=0"
+            )
         return self
+
+    def _check_auto(self, scheme: Initializer) -> None:
+        activation, named = ACTIVATIONS.get(self.activation), "model.init_gain=auto"
+        if scheme.takes_std or scheme.variance is None:
+            raise ValueError(
+                f"{named}: model.init={self.init} does not scale weights by their layer's size; "
+                "use model.init=lecun_normal, or a number"
+            )
+        if activation is not None and activation.phi is None:
+            raise ValueError(
+                f"{named}: φ of model.activation={self.activation} is not known on arrays; give a "
+                "number"
+            )
+        if self.bias_std or (self.bias and scheme.bias_bound is not None):
+            why = f"bias_std={self.bias_std}" if self.bias_std else f"init={self.init}"
+            raise ValueError(f"{named}: is of biases that begin as 0, model.{why}; give a number")
 
     @property
     def family(self) -> str:

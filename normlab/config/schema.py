@@ -17,7 +17,7 @@ from pydantic import (
 
 from normlab import plugins
 from normlab.config.network_parts import MODELS, NORMS, PROBES, Model, Norm, Probe
-from normlab.config.numbers import Count, NonNegative, Positive, Seed, Whole
+from normlab.config.numbers import Count, NonNegative, OpenFraction, Positive, Seed, Whole
 from normlab.config.parts import Choices, OneOf, Settings, is_without_plugin
 from normlab.config.training_parts import (
     DATA_SETS,
@@ -39,6 +39,7 @@ class Training(Settings):
     steps: Whole | None
     batch_size: Count
     loss: Literal["softmax", "sigmoid"]
+    label_smoothing: OpenFraction
     clip_norm: Positive | None
     precision: Literal["fp32", "tf32", "bf16"]
     max_seconds: Positive | None

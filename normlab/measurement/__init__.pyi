@@ -49,6 +49,7 @@ from .steps import gradient_norms as gradient_norms
 from .steps import update_ratios as update_ratios
 from .steps import watched_weights as watched_weights
 from .theory import Values as Values
+from .theory import bias_variance as bias_variance
 from .theory import chi as chi
 from .theory import fixed_point as fixed_point
 from .theory import weight_variance as weight_variance

@@ -13,13 +13,14 @@ from normlab.errors import ConfigError
 from normlab.measurement.states import interior
 from normlab.measurement.theory import (
     Values,
+    bias_variance,
     chi,
     correlation,
     critical_weight_variance,
     fixed_point,
     weight_variance,
 )
-from normlab.networks import MLP, moments
+from normlab.networks import MLP, auto_rule, gain_of, moments
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def _slopes(config: Config, variance: float, hidden: int) -> list[float] | None:
     pixels, second = config.data.pixels, config.data.second_moment
     if pixels is None or second is None:
         return None
-    q = weight_variance(config, pixels) * second + model.bias_std**2
+    q = weight_variance(config, pixels) * second + bias_variance(config, pixels)
     # E[h] and E[h²] of a layer's activation.
     first, second = 0.0, 0.0
     slopes = []
@@ -113,7 +114,7 @@ def _slopes(config: Config, variance: float, hidden: int) -> list[float] | None:
             first += average
         else:
             first, second = average, square
-        q = variance * second + model.bias_std**2
+        q = variance * second + bias_variance(config)
     return slopes
 
 
@@ -137,12 +138,17 @@ class MeanField:
     ratio: float | None  # of δ, first to last hidden layer
     depth: int
     residual: bool
+    auto_gain: float | None = None  # what model.init_gain=auto stands for; None where it is given
+    auto_rule: str | None = None  # by which rule
 
     def to_plain(self) -> dict[str, Any]:
-        """The same as a mapping, without χ₁ on both sides of the critical line where it is 1."""
+        """The same as a mapping, without χ₁ on both sides of the critical line where it is 1 and
+        without a gain that is given."""
         plain = dataclasses.asdict(self)
         if self.chi_1_below_critical is None:
             del plain["chi_1_below_critical"], plain["chi_1_above_critical"]
+        if self.auto_gain is None:
+            del plain["auto_gain"], plain["auto_rule"]
         return plain
 
 
@@ -157,7 +163,7 @@ def overview(config: Config) -> MeanField:
             "model.weight_standardization: theory here is of weights that are drawn independently; "
             "use none"
         )
-    variance, biases = weight_variance(config), model.bias_std**2
+    variance, biases = weight_variance(config), bias_variance(config)
     if math.isnan(variance):
         raise ConfigError(
             f"model.init={model.init}: the variance of its weights is not known, so that theory "
@@ -165,6 +171,7 @@ def overview(config: Config) -> MeanField:
         )
     q = fixed_point(model.activation, variance, biases)
     chi_1 = chi(model.activation, q, variance)
+    auto = model.init_gain == "auto"
     distance = abs(math.log(chi_1)) if chi_1 > 0 else math.inf
     alike, approach = correlation(model.activation, q, variance, biases)
     prediction = predict(config)
@@ -183,6 +190,8 @@ def overview(config: Config) -> MeanField:
         ratio=float(np.prod(prediction.factors)) if prediction else None,
         depth=model.depth,
         residual=model.residual,
+        auto_gain=gain_of(model) if auto else None,
+        auto_rule=auto_rule(model.activation) if auto else None,
     )
 
 

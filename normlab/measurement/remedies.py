@@ -14,6 +14,7 @@ import yaml
 from normlab.config import ACTIVATIONS, Config, flatten, group_choices, leaves
 from normlab.measurement.causes import STILL_FALLING
 from normlab.measurement.figures import CLEAR_GAP, Figures
+from normlab.networks import gain_of
 
 # In plain networks so deep BatchNorm's own explosion (Yang et al. 2019) asks for skips as well.
 DEEP_FOR_BATCH_NORM = 25
@@ -285,10 +286,10 @@ def _against_exploding(f: Figures) -> list[str]:
     model, norm = f.config.model, _normalized(f)
     if model.init_std is not None:
         return [*_weights_back(f), *norm]
-    gain = _default(f, "model.init_gain") or 1.0
+    gain, drawn = _default(f, "model.init_gain") or 1.0, model.weights_are_drawn
     if model.residual:  # De & Smith 2020: branches scaled by 1/√L keep the stream's size
         gain = min(gain, math.ceil(10 / math.sqrt(model.depth)) / 10)
-    gains = [f"model.init_gain={gain:g}"] if gain < model.init_gain else []
+    gains = [f"model.init_gain={gain:g}"] if drawn and gain < gain_of(model) else []
     if model.of_tokens:
         return [*norm, *gains, *_skips(f)]
     # A convolutional branch has two layers, whose gains multiply.

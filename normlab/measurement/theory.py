@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from normlab.config import ACTIVATIONS, INITIALIZERS, Config
-from normlab.networks import functions, moments, normal_density
+from normlab.networks import functions, gain_of, moments, normal_density
 
 Values = NDArray[np.float64]
 
@@ -159,4 +159,13 @@ def weight_variance(config: Config, inputs: int | None = None) -> float:
     known = INITIALIZERS[model.init].variance
     if known is None:
         return math.nan
-    return known(inputs or model.width, model.width, model.init_gain, model.init_std)
+    return known(inputs or model.width, model.width, gain_of(model), model.init_std)
+
+
+def bias_variance(config: Config, inputs: int | None = None) -> float:
+    """σ_b² of a hidden layer, of the first with `inputs`."""
+    model = config.model
+    bound = INITIALIZERS[model.init].bias_bound
+    if bound is None or not model.bias:
+        return model.bias_std**2
+    return bound(inputs or model.width) ** 2 / 3

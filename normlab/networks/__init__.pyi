@@ -9,7 +9,9 @@ from .building import weight_layers as weight_layers
 from .convnet import ConvNet as ConvNet
 from .encoder import EncoderBlock as EncoderBlock
 from .encoder import EncoderNetwork as EncoderNetwork
+from .initializers import auto_rule as auto_rule
 from .initializers import fans as fans
+from .initializers import gain_of as gain_of
 from .initializers import he as he
 from .models import CNN as CNN
 from .models import MLP as MLP

@@ -9,6 +9,11 @@ from normlab.config import ACTIVATIONS, Activation
 
 Values = NDArray[np.float64]
 
+# The slope of negative values that PReLU begins with (He et al. 2015).
+PRELU_START = 0.25
+# λ and α of SELU (Klambauer et al. 2017, equation 14).
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
 
 def _erf(x: Values) -> Values:
     found: Values = _each_erf(x)
@@ -52,6 +57,35 @@ ACTIVATIONS.add(
         homogeneous=True,
     ),
 )
+# He et al. (2015), one learned slope a layer; φ and φ′ are those of the start.
+ACTIVATIONS.add(
+    "prelu",
+    Activation(
+        "torch.nn.functional:prelu",
+        lambda x: np.where(x > 0, x, PRELU_START * x),
+        lambda x: np.where(x > 0, 1, PRELU_START),
+        homogeneous=True,
+        learned=PRELU_START,
+    ),
+)
+# Clevert et al. (2016), with α = 1.
+ACTIVATIONS.add(
+    "elu",
+    Activation(
+        "torch.nn.functional:elu",
+        lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+        lambda x: np.where(x > 0, 1, np.exp(np.minimum(x, 0))),
+    ),
+)
+# Klambauer et al. (2017): mean 0 and variance 1 stay, with weights of variance 1/fan-in.
+ACTIVATIONS.add(
+    "selu",
+    Activation(
+        "torch.nn.functional:selu",
+        lambda x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))),
+        lambda x: SELU_SCALE * np.where(x > 0, 1, SELU_ALPHA * np.exp(np.minimum(x, 0))),
+    ),
+)
 ACTIVATIONS.add(
     "gelu",
     Activation(
@@ -66,6 +100,17 @@ ACTIVATIONS.add(
         "torch.nn.functional:silu",
         lambda x: x * _sigmoid(x),
         lambda x: _sigmoid(x) * (1 + x * (1 - _sigmoid(x))),
+    ),
+)
+# Misra (2020): x·tanh(ln(1 + eˣ)).
+ACTIVATIONS.add(
+    "mish",
+    Activation(
+        "torch.nn.functional:mish",
+        lambda x: x * np.tanh(np.logaddexp(0, x)),
+        lambda x: (
+            np.tanh(np.logaddexp(0, x)) + x * (1 - np.tanh(np.logaddexp(0, x)) ** 2) * _sigmoid(x)
+        ),
     ),
 )
 ACTIVATIONS.add(

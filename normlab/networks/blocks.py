@@ -3,6 +3,7 @@
 import pkgutil
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -18,9 +19,15 @@ class Nonlinearity(nn.Module):
         super().__init__()
         self.name = name
         function = ACTIVATIONS[name].function
-        self.function: Callable[[Tensor], Tensor] = (
+        self._function: Callable[..., Tensor] = (
             pkgutil.resolve_name(function) if isinstance(function, str) else function
         )
+        start = ACTIVATIONS[name].learned
+        self.learned = None if start is None else nn.Parameter(torch.tensor([start]))
+
+    def function(self, x: Tensor) -> Tensor:
+        """φ(x), without the hooks of a module."""
+        return self._function(x) if self.learned is None else self._function(x, self.learned)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.function(x)

@@ -75,6 +75,11 @@ class FeedForward(Model):
         self.branches.check(config, self)
         if self.weight_standardization == "none":
             return
+        if self.init_gain == "auto":
+            raise ValueError(
+                "model.init_gain=auto: weight standardization divides a gain out; "
+                "use model.init_gain=1.0"
+            )
         named = f"model.weight_standardization={self.weight_standardization}"
         if config.norm.of_weights:
             raise ValueError(
@@ -135,8 +140,8 @@ class CNN(FeedForward):
     @model_validator(mode="after")
     def _check_depth(self) -> Self:
         if self.depth < 8 or (self.depth - 2) % 6:
-            valid = sorted(range(8, 1001, 6), key=lambda depth: abs(depth - self.depth))
-            one, two = sorted(valid[:2])
+            one = max(8, self.depth - (self.depth - 2) % 6)
+            two = one + 6
             raise ValueError(
                 f"model.depth={self.depth}: a CNN's depth is 6n+2; nearest are {one} and {two}"
             )

@@ -162,6 +162,20 @@ class DynamicTanh(nn.Module):
         return y * self.weight.view(shape) + self.bias.view(shape)
 
 
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalization of each position over its channels (Liu et al. 2022).
+
+    y = γ_c·(x − μ)/√(σ² + ε) + β_c, mean and variance over C of each sample and position; shapes
+    [B, C, H, W].
+    """
+
+    def __init__(self, channels: int, eps: float, affine: bool):
+        super().__init__(channels, eps, affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
 class RMSNorm2d(nn.Module):
     """Root mean square normalization of a convolution's output (Zhang & Sennrich 2019).
 

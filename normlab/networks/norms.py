@@ -4,6 +4,7 @@ What shares one mean and variance; γ and β always belong to a channel:
 
 - bn: a channel, over all samples and positions
 - ln: a sample, over C, H and W
+- ln_channels: a sample and a position, over C
 - gn: a sample and a group of channels, over its C/groups, H and W
 - in: a sample and a channel, over H and W
 - rms: as ln, divided by the root mean square without subtracting the mean
@@ -29,6 +30,7 @@ from normlab.config import (
     Positive,
 )
 from normlab.errors import ConfigError
+from normlab.networks.initializers import gain_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,6 +43,7 @@ BLACK, BLUE, ORANGE, SKY, PINK, GREEN, VERMILION = (
     *("#000000", "#0072B2", "#E69F00", "#56B4E9"),
     *("#CC79A7", "#009E73", "#D55E00"),
 )
+PLUM = "#882255"  # Tol's, too
 OLIVE = "#999933"  # Tol's (2021), in the place of their yellow, which is pale on white
 
 
@@ -185,7 +188,7 @@ class BatchNorm(ActivationNorm):
         samples = config.data.samples or config.probes.batch_size
         if min(samples, config.probes.batch_size) < LARGE_BATCH or init.variance is None:
             return None
-        weights = init.variance(model.width, model.width, model.init_gain, model.init_std)
+        weights = init.variance(model.width, model.width, gain_of(model), model.init_std)
         if weights < 200 * self.eps:  # a unit behind a rectifier of N(0, 1) has E[h²] = ½
             return None
         return math.sqrt(growth), "Yang et al. 2019"
@@ -230,6 +233,33 @@ class LayerNorm(SampleNorm):
         if spatial:
             return nn.GroupNorm(1, channels, self.eps, self.affine)
         return nn.LayerNorm(channels, self.eps, self.affine)
+
+
+@NORMS.register("ln_channels")
+class ChannelLayerNorm(SampleNorm):
+    """Layer normalization over the channels of each position alone (Liu et al. 2022); of linear
+    layers the same as LayerNorm."""
+
+    label = "LayerNorm over channels"
+    colour = PLUM
+
+    def check(self, config: Config) -> None:
+        if config.model.width == 1:
+            raise ValueError(
+                "model.width=1: norm=ln_channels has no variance over one channel; use more than "
+                "1, or another norm"
+            )
+
+    def check_images(self, config: Config, sizes: Sequence[tuple[int, int]]) -> None:
+        """Of a position alone, whatever the image's size is."""
+
+    def build(self, channels: int, *, spatial: bool) -> "nn.Module":
+        from torch import nn
+
+        from normlab.networks.norm_modules import ChannelNorm
+
+        kind = ChannelNorm if spatial else nn.LayerNorm
+        return kind(channels, self.eps, self.affine)
 
 
 @NORMS.register("gn")

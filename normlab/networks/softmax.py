@@ -5,18 +5,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, kind: str, reduction: str = "mean") -> Tensor:
+def cross_entropy(
+    logits: Tensor, labels: Tensor, kind: str, reduction: str = "mean", smoothing: float = 0.0
+) -> Tensor:
     """The loss of a classifier over B samples: logits a [B, K], labels [B], one value.
 
     - softmax: −log softmax(a)_y, whose gradient by a is softmax(a) − onehot(y)
     - sigmoid: Σ_k −log σ(a_k) if k = y, else −log(1 − σ(a_k)): a logistic regression for each
       class, with gradient σ(a) − onehot(y) (Nielsen 2015, ch. 3)
 
-    `reduction` is the mean or the sum over samples.
+    `reduction` is the mean or the sum over samples. With `smoothing` s the target is not onehot(y)
+    but (1 − s)·onehot(y) + s/K (Szegedy et al. 2016).
     """
     if kind == "softmax":
-        return F.cross_entropy(logits, labels, reduction=reduction)
+        return F.cross_entropy(logits, labels, reduction=reduction, label_smoothing=smoothing)
     targets = F.one_hot(labels, logits.shape[1]).to(logits)
+    if smoothing:
+        targets = (1 - smoothing) * targets + smoothing / logits.shape[1]
     total = F.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
     return total / len(labels) if reduction == "mean" else total
 

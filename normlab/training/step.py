@@ -98,7 +98,9 @@ def training_step(
         parameter.grad = None
     with watched_weights(layers) as weights, matrix_products(precision):
         with autocast(precision, device):
-            loss = cross_entropy(network.model(images), labels, config.training.loss)
+            given, kind = network.model(images), config.training.loss
+            smoothing = config.training.label_smoothing
+            loss = cross_entropy(given, labels, kind, smoothing=smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
     norms = gradient_norms(weights)
     finite = norms.isfinite().all()

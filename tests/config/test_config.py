@@ -155,6 +155,7 @@ OTHER_VALUES = {
     "data.padding": None,  # only with model=encoder: tests/data/test_padding
     "data.padding_content": None,
     "model.name": None,  # another name is another schema
+    "training.label_smoothing": 0.1,
     "training.stop_metric": None,  # neither goes without the other: test_ending_early
     "training.stop_value": None,
     "model.depth": 26,
@@ -320,7 +321,7 @@ REFUSED = {
     "model.depth=21": "model.depth=21: a CNN's depth is 6n+2; nearest are 20 and 26",
     "model.depth=2": "model.depth=2: a CNN's depth is 6n+2; nearest are 8 and 14",
     "model.depth=999": "model.depth=999: a CNN's depth is 6n+2; nearest are 992 and 998",
-    "model.depth=1001": "model.depth=1001: must be at most 1000",
+    "model.depth=10001": "model.depth=10001: must be at most 10000",
     "model.depth=abc": "model.depth=abc: must be a whole number",
     "model.depth=2.5": "model.depth=2.5: must be a whole number",
     "model.depth=true": "model.depth=true: must be a whole number",

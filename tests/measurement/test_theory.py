@@ -28,11 +28,11 @@ def through_torch(name):
     """The library's own φ and its derivative by autograd, of a number."""
 
     def phi(x):
-        return Nonlinearity(name)(torch.tensor(x, dtype=torch.float64)).item()
+        return Nonlinearity(name).double()(torch.tensor([x], dtype=torch.float64)).item()
 
     def slope(x):
-        free = torch.tensor(x, dtype=torch.float64, requires_grad=True)
-        return torch.autograd.grad(Nonlinearity(name)(free), free)[0].item()
+        free = torch.tensor([x], dtype=torch.float64, requires_grad=True)
+        return torch.autograd.grad(Nonlinearity(name).double()(free), free)[0].item()
 
     return phi, slope
 

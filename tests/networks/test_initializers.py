@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from scipy.integrate import quad
 from torch import nn
 
 from normlab.config import INITIALIZERS
 from normlab.measurement import ProbeBatch, snapshot
-from normlab.networks import build_model, weight_layers
+from normlab.networks import Nonlinearity, build_model, gain_of, moments, weight_layers
 from normlab.networks.initializers import initialize
 
 OUT, IN = 400, 900  # 360 000 weights: a sample standard deviation within 0.12 % (one σ)
@@ -17,6 +18,7 @@ FAN_OUT, FAN_IN = 96 * 9, 64 * 9  # of a 3×3 convolution from 64 to 96 channels
 
 VARIANCES = {
     "he": lambda fan_in, fan_out: 2 / fan_in,  # noqa: ARG005
+    "he_out": lambda fan_in, fan_out: 2 / fan_out,  # noqa: ARG005
     "xavier": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
     "lecun": lambda fan_in, fan_out: 1 / fan_in,  # noqa: ARG005
 }
@@ -107,6 +109,8 @@ def test_gain_0_makes_zero_weights(scheme):
 @pytest.mark.parametrize("scheme", list(INITIALIZERS))
 def test_biases(scheme):
     std = 0.5 if scheme == "normal" else None
+    if scheme == "pytorch":
+        return
     assert not filled(scheme, std=std).bias.any()
     bias = filled(scheme, std=std, bias_std=0.3, gain=7.0).bias  # no gain
     assert bias.std().item() == pytest.approx(0.3, rel=5 / math.sqrt(2 * OUT))
@@ -123,6 +127,8 @@ def test_weights_are_a_function_of_the_generator_alone(scheme):
     )
     for name in ("weight", "bias"):
         assert torch.equal(getattr(first, name), getattr(again, name))
+        if (scheme, name) == ("dirac", "weight"):
+            continue  # is not drawn
         assert not torch.equal(getattr(first, name), getattr(other, name))
     assert torch.equal(torch.get_rng_state(), random_state)
 
@@ -131,6 +137,97 @@ def filled_beside_torch(scheme, std, *, seed, global_seed):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(global_seed)
         return filled(scheme, std=std, bias_std=0.1, seed=seed)
+
+
+@pytest.mark.parametrize("inputs", [5, 8])
+def test_delta_orthogonal_keeps_norms_exactly(inputs):
+    """Xiao et al. 2018: whatever the input and the depth, where there are no fewer units."""
+    layer = nn.Conv2d(inputs, 8, 3, padding=1)
+    model = SimpleNamespace(init="delta_orthogonal", init_gain=1.0, init_std=None, bias_std=0)
+    initialize(layer, model, torch.Generator().manual_seed(0))
+    x = torch.randn(4, inputs, 6, 7, dtype=torch.float64)
+    y = layer.double()(x)
+    torch.testing.assert_close(y.square().sum(1), x.square().sum(1), rtol=1e-5, atol=1e-5)
+    assert layer.weight.flatten(2)[:, :, [0, 1, 2, 3, 5, 6, 7, 8]].abs().max() == 0
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.5])
+def test_dirac_is_the_identity(gain):
+    """Zagoruyko & Komodakis 2017, and PyTorch's own dirac_."""
+    model = SimpleNamespace(init="dirac", init_gain=gain, init_std=None, bias_std=0)
+    for layer, x in (
+        (nn.Conv2d(4, 6, 3, padding=1), torch.randn(2, 4, 5, 5)),
+        (nn.Linear(4, 6), torch.randn(2, 4)),
+    ):
+        initialize(layer, model, torch.Generator())
+        y = layer(x)
+        torch.testing.assert_close(y[:, :4], gain * x, rtol=0, atol=0)
+        assert not y[:, 4:].any()
+    theirs = nn.init.dirac_(torch.empty(6, 4, 3, 3))
+    conv = nn.Conv2d(4, 6, 3)
+    model.init_gain = 1.0
+    initialize(conv, model, torch.Generator())
+    assert torch.equal(conv.weight, theirs)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_pytorchs_own_initialization(kind):
+    """U[±1/√fan_in], biases too: the extremes and moments that nn.Linear and nn.Conv2d have."""
+    ours, theirs = filled("pytorch", kind), LAYERS[kind][0](True)
+    bound = 1 / math.sqrt(LAYERS[kind][1])
+    for mine, other in ((ours.weight, theirs.weight), (ours.bias, theirs.bias)):
+        for values in (mine, other):
+            assert 0.95 * bound < values.abs().max().item() <= bound * (1 + 1e-6)
+        assert mine.std().item() == pytest.approx(other.std().item(), rel=0.12)
+    assert ours.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.01)
+
+
+# ------------------------------------------------------------------------------ the gain `auto`
+
+
+def fixed_gain(activation, init="lecun_normal"):
+    return gain_of(
+        SimpleNamespace(activation=activation, init=init, init_gain="auto", init_std=None, width=64)
+    )
+
+
+def test_the_gain_that_keeps_variances_is_the_papers():
+    assert fixed_gain("relu", "he_normal") == pytest.approx(1)  # He et al. 2015
+    assert fixed_gain("relu", "pytorch") == pytest.approx(math.sqrt(6))
+    assert fixed_gain("prelu") == pytest.approx(math.sqrt(2 / (1 + 0.25**2)))  # the same, eq. 15
+    assert fixed_gain("selu") == pytest.approx(1)  # Klambauer et al. 2017: the fixed point (0, 1)
+    assert moments("selu", 1.0)[:2] == pytest.approx((0, 1), abs=1e-6)
+    assert fixed_gain("tanh") == pytest.approx(1)  # Schoenholz et al. 2017: χ₁ = σ_w² φ′(0)²
+    assert fixed_gain("erf") == pytest.approx(math.sqrt(math.pi) / 2)
+
+
+@pytest.mark.parametrize("activation", ["elu", "selu", "mish", "gelu", "silu", "prelu", "sigmoid"])
+def test_the_gain_that_keeps_variances_keeps_those_of_a_network(configure, activation):
+    """z of every layer has a second moment of 1, by scipy's quadrature and in a wide network."""
+
+    def squared(u):
+        value = Nonlinearity(activation).double()(torch.tensor([u], dtype=torch.float64)).item()
+        return value**2 * math.exp(-u * u / 2) / math.sqrt(2 * math.pi)
+
+    second = sum(quad(squared, *ends)[0] for ends in ((-12, 0), (0, 12)))
+    assert fixed_gain(activation) == pytest.approx(second**-0.5, rel=1e-5)
+    config = configure(
+        *("mlp", "none"),
+        **{"depth": 6, "width": 1024, "init": "lecun_normal", "init_gain": "auto"},
+        activation=activation,
+    )
+    model = build_model(config, (1, 16, 16), 10, torch.Generator().manual_seed(0))
+    seen = []
+    for layer in weight_layers(model)[:-1]:
+        layer.module.register_forward_hook(
+            lambda *args: seen.append(args[2].square().mean().item())
+        )
+    # Inputs of such a second moment that the first layer's z has one of 1.
+    model(
+        torch.randn(64, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+        / fixed_gain(activation)
+    )
+    assert seen == pytest.approx([1] * 5, abs=0.2)
 
 
 def test_initialization_records_no_gradient():
@@ -215,7 +312,7 @@ def test_sigmoid_depth_20(configure, norm, residual, low, high):
 
 
 @pytest.mark.parametrize("shape", [(300, 100), (100, 300), (200, 200)])
-@pytest.mark.parametrize("name", sorted(INITIALIZERS))
+@pytest.mark.parametrize("name", sorted(set(INITIALIZERS) - {"dirac"}))
 def test_theory_knows_the_variance_of_the_weights_of_any_layer(name, shape):
     """fan-in times their variance, of layers that widen, narrow and keep the width."""
     scheme, std = INITIALIZERS[name], 0.07 if INITIALIZERS[name].takes_std else None

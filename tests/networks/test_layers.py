@@ -13,6 +13,7 @@ from normlab.config import ACTIVATIONS
 from normlab.networks import (
     Nonlinearity,
     NormActivation,
+    build_model,
     cross_entropy,
     fill_softmax,
     masked_softmax,
@@ -37,6 +38,7 @@ EPS = 0.25  # large, so that an ε at the wrong place shows
 
 # What shares one mean and variance: the axes of a [B, groups, C/groups, H, W] view.
 SHARED = {"bn": (0, 3, 4), "in": (3, 4), "ln": (1, 2, 3, 4), "gn": (2, 3, 4), "rms": (1, 2, 3, 4)}
+SHARED["ln_channels"] = (1, 2)
 NORMS = sorted(SHARED)
 
 
@@ -59,8 +61,8 @@ def norm_config(configure, name, **changes):
 
 
 def shared_axes(name, spatial):
-    """A dense layer's instance is one channel of C positions."""
-    return SHARED["ln"] if name == "in" and not spatial else SHARED[name]
+    """A dense layer's instance is one channel of C positions, and it has one position."""
+    return SHARED["ln"] if name in ("in", "ln_channels") and not spatial else SHARED[name]
 
 
 def grouped(name, x):
@@ -222,6 +224,11 @@ POINTS = [-30.0, -4.0, -1.0, -0.1, 0.0, 0.1, 1.0, 4.0, 30.0]
 CLOSED_FORMS = {
     "relu": lambda x: max(x, 0.0),
     "leaky_relu": lambda x: x if x > 0 else x / 100,
+    "prelu": lambda x: x if x > 0 else x / 4,
+    "elu": lambda x: x if x > 0 else math.expm1(x),
+    # Klambauer et al. 2017, equation 14
+    "selu": lambda x: 1.0507009873554805 * (x if x > 0 else 1.6732632423543772 * math.expm1(x)),
+    "mish": lambda x: x * math.tanh(math.log1p(math.exp(x))),
     "gelu": lambda x: x * 0.5 * math.erfc(-x / math.sqrt(2)),  # not its tanh approximation
     "silu": lambda x: x / (1 + math.exp(-x)),
     "tanh": math.tanh,
@@ -237,11 +244,25 @@ def test_every_activation_of_the_config_exists():
 
 @pytest.mark.parametrize("name", CLOSED_FORMS)
 def test_activations_in_closed_form(name):
-    activation = Nonlinearity(name)
+    activation = Nonlinearity(name).double()
     x = torch.tensor(POINTS, dtype=torch.float64)
     expected = torch.tensor([CLOSED_FORMS[name](v) for v in POINTS], dtype=torch.float64)
     torch.testing.assert_close(activation(x), expected, rtol=1e-12, atol=1e-15)
     assert name in repr(activation)
+
+
+def test_prelu_learns_one_slope_a_layer(configure):
+    """He et al. 2015, of which no weight decay is asked: a parameter [1] is spared as γ and β."""
+    activation = Nonlinearity("prelu").double()
+    x = torch.tensor([-2.0, 3.0], dtype=torch.float64)
+    activation(x).sum().backward()
+    assert activation.learned.grad.tolist() == [-2]
+    with torch.no_grad():
+        activation.learned.fill_(0.5)
+    assert activation(x).tolist() == [-1, 3]
+    config = configure("mlp", "none", depth=4, width=3, activation="prelu")
+    model = build_model(config, (1, 2, 2), 2, torch.Generator())
+    assert [p.shape for n, p in model.named_parameters() if "learned" in n] == [(1,)] * 3
 
 
 @pytest.mark.parametrize("name", ["relu", "silu", "identity"])
@@ -421,6 +442,24 @@ def test_cross_entropies_by_hand():
         total = torch.stack(each).sum()
         torch.testing.assert_close(cross_entropy(logits, labels, kind, "sum"), total)
         torch.testing.assert_close(cross_entropy(logits, labels, kind), total / 2)
+
+
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+def test_smoothed_labels_are_a_mixture_with_the_uniform_distribution(kind):
+    """Szegedy et al. 2016, section 7: the loss is linear in its target."""
+    logits = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]], dtype=torch.float64)
+    labels, s = torch.tensor([0, 2]), 0.3
+    every = [cross_entropy(logits, torch.full((2,), k), kind) for k in range(3)]
+    if kind == "sigmoid":  # of a target t_k the loss is Σ −t log σ − (1 − t) log(1 − σ)
+        p, targets = logits.sigmoid(), 0.7 * torch.eye(3, dtype=torch.float64)[labels] + 0.1
+        expected = -(targets * p.log() + (1 - targets) * (1 - p).log()).sum() / 2
+    else:
+        expected = (1 - s) * cross_entropy(logits, labels, kind) + s * sum(every) / 3
+    found = cross_entropy(logits, labels, kind, smoothing=s)
+    torch.testing.assert_close(found, expected)
+    assert torch.equal(
+        cross_entropy(logits, labels, kind, smoothing=0.0), cross_entropy(logits, labels, kind)
+    )
 
 
 # ---------------------------------------------------------------------------- unsteady noise

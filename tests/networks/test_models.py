@@ -15,7 +15,7 @@ from normlab.networks import Nonlinearity, build_model, weight_layers
 
 SHAPE, CLASSES = (3, 8, 8), 5
 
-NORMS = ["none", "bn", "ln", "gn", "in", "rms", "wn", "dyt"]
+NORMS = ["none", "bn", "ln", "ln_channels", "gn", "in", "rms", "wn", "dyt"]
 FORMS = [
     *(("mlp", {"depth": 6, "width": 8, "residual": residual}) for residual in (False, True)),
     *(
@@ -90,7 +90,15 @@ def test_mlp_parameters(configure, depth, bias, norm):
     weights = sum(a * b for a, b in pairwise(sizes))
     biases = (width * (depth - 1) if bias else 0) + CLASSES  # the output layer always has its own
     # By hidden layer: γ and β for each unit; no β for rms; a dense instance is one channel; α.
-    of_norm = {"none": 0, "bn": 2 * width, "ln": 2 * width, "gn": 2 * width, "in": 2, "rms": width}
+    of_norm = {
+        "none": 0,
+        "bn": 2 * width,
+        "ln": 2 * width,
+        "ln_channels": 2 * width,
+        "gn": 2 * width,
+        "in": 2,
+        "rms": width,
+    }
     of_norm["dyt"] = 2 * width + 1
     g = sum(sizes[1:])  # one for each unit, the output layer's too
     extra = g if norm == "wn" else of_norm[norm] * (depth - 1)
@@ -231,6 +239,7 @@ def test_stages_halve_the_sides_and_double_the_channels(configure):
         ("mlp", {"depth": 1}),
         ("mlp", {"depth": 1000, "width": 3}),
         ("mlp", {"depth": 1000, "width": 3, "residual": True}),
+        ("resnet", {"depth": 1202, "width": 1}),  # He et al. 2015, section 4.2
         ("cnn", {"depth": 998, "width": 1}),
         ("resnet", {"depth": 998, "width": 1, "block": "pre", "shortcut": "B"}),
     ],

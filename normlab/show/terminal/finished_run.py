@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from normlab.measurement import predict
+from normlab.networks import auto_rule, gain_of
 from normlab.plugins import command
 from normlab.runs import Run, WatchedRun, short_id, why_no_trials
 from normlab.show.terminal.block_table import block_table
@@ -92,7 +93,12 @@ def _facts(run: Run | WatchedRun) -> list[tuple[str, Text]]:
     )
     if summary.extended_from:
         line += f"; the first {summary.extended_at} steps are those of {summary.extended_from}"
-    return [*facts, ("run", Text(line))]
+    facts.append(("run", Text(line)))
+    if isinstance(run, Run) and run.config.model.init_gain == "auto":
+        model = run.config.model
+        gain = f"{gain_of(model):.4g} (auto: {auto_rule(model.activation)})"
+        facts.append(("init_gain", Text(gain)))
+    return facts
 
 
 def _named(folder: Path) -> str:

@@ -38,6 +38,10 @@ def theory_table(facts: MeanField) -> Group:
          "how deep inputs can still be told apart"),
         ("critical σ_w²", f"{critical:.4g}" if critical == critical else "none", _line(facts)),
     ]  # fmt: skip
+    if facts.auto_gain is not None:
+        rows.insert(
+            0, ("gain", f"{facts.auto_gain:.4g}", f"model.init_gain=auto: {facts.auto_rule}")
+        )
     for row in rows:
         table.add_row(*row)
     skips = "with skips, " if facts.residual else ""
