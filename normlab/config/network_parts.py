@@ -242,6 +242,21 @@ class Model(Part):
     def initialize_beside_layers(self, network: "nn.Module", generator: "torch.Generator") -> None:
         """What is to be done to a network whose layers' weights and biases have been drawn."""
 
+    def build_shift(self) -> "nn.Module | None":
+        """What stands before every nonlinearity, and before every layer behind one, if anything."""
+        return None
+
+    @property
+    def is_silent_at_start(self) -> bool:
+        """Whether its output layer begins as 0, by design, so that other layers get no gradient at
+        initialization."""
+        return False
+
+    @property
+    def excludes_norms(self) -> bool:
+        """Whether its way of scaling branches goes without any norm."""
+        return False
+
     def reparametrize(self, network: "nn.Module") -> None:
         """Change how a network whose initialization is done keeps its weights."""
 

@@ -238,7 +238,8 @@ def _cropped(f: Figures) -> Iterable[Way]:
 
 def _ratio(f: Figures, state: State) -> Figure:
     if state.diagnosis is None:  # without a hidden layer there is nothing to measure
-        return None if f.config.model.hidden_layers else math.nan
+        silent = state is f.init and f.config.model.is_silent_at_start
+        return None if f.config.model.hidden_layers and not silent else math.nan
     if math.isnan(state.ratio):  # δ itself is not finite, or 0 in every layer
         return {"exploding": math.inf, "vanishing": 0.0}.get(state.diagnosis, math.nan)
     return state.ratio

@@ -75,6 +75,9 @@ def diagnose(
         else NOTHING_MEASURED
         for step in at_steps
     )
+    if config.model.is_silent_at_start and 0 in snapshots:
+        # No gradient comes through an output layer that is 0, whatever the other layers are like.
+        init = state_at(layers.drop(columns="delta_rms", errors="ignore"), 0)
     last = metrics.iloc[-1].to_dict() if len(metrics) else {}
     scores = {key: float(last.get(key, math.nan)) for key in _SCORES}
     if ending.status not in ("finished", "stopped", "diverged"):
@@ -88,6 +91,9 @@ def diagnose(
     )
     diagnosis, reason = _diagnosis_and_reason(ending, learned, init, end, found)
     reason = f"{reason}{sentence_of_queries(init)}"
+    if ending.step == 0 and config.model.is_silent_at_start:
+        silence = "The output layer begins as 0, by design: at init no other layer gets a gradient."
+        reason = f"{reason} {silence}".lstrip()
     return Diagnosed(
         *(diagnosis, reason, scores, init, first_epoch, end, found.cause),
         [fact.to_plain() for fact in found.evidence],

@@ -251,6 +251,8 @@ def mean_update(layers: "DataFrame", steps: int) -> Figure:
     places = np.array([*table.index.tolist(), steps])
     if places[-1] == places[0]:
         return math.nan
+    if len(table) > 1:  # of a weight that begins as 0 the next step stands for the first
+        table.iloc[0] = table.iloc[0].where(table.iloc[0] != math.inf, table.iloc[1])
     values = np.vstack([table.to_numpy(), table.to_numpy()[-1:]])
     between = (values[1:] + values[:-1]) / 2 * np.diff(places)[:, None]
     return float(between.sum(axis=0).max() / (places[-1] - places[0]))

@@ -265,6 +265,8 @@ def _normalized(f: Figures) -> list[str]:
         return [] if f.normalizes else [" ".join([*lacking, *_placed_before(f)])]
     if config.norm.over_batch:
         return []
+    if config.model.excludes_norms:
+        return ["norm=bn model.branch_scale=one"]
     if not config.model.spatial and config.training.batch_size < ENOUGH_FOR_A_MEAN:
         return [] if config.norm.name == "ln" else ["norm=ln"]
     both = f.layers_without_skips >= DEEP_FOR_BATCH_NORM

@@ -40,23 +40,38 @@ class NormActivation(nn.Module):
     """A normalization and a nonlinearity, in the order that `norm.position` says.
 
     A skip is added before the nonlinearity: φ(a·N(x) + s), or N(φ(a·x + s)), where `out_of` is the
-    module that multiplies by a.
+    module that multiplies by a; the model may have shifts before φ and before what follows, unless
+    that is the `stream` of a residual network.
     """
 
     def __init__(
-        self, config: Config, channels: int, *, spatial: bool, out_of: nn.Module | None = None
+        self,
+        config: Config,
+        channels: int,
+        *,
+        spatial: bool,
+        out_of: nn.Module | None = None,
+        onto_stream: bool = False,
     ):
         super().__init__()
         self.norm = config.norm.build(channels, spatial=spatial)
         self.activation = Nonlinearity(config.model.activation)
         self.norm_first = config.norm.before_activation
         self.out_of = out_of or nn.Identity()
+        self.shift_before = config.model.build_shift()
+        self.shift_behind = None if onto_stream else config.model.build_shift()
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         y: Tensor = self.norm(x) if self.norm_first else x
         if skip is not None:
-            y = self.out_of(y) + skip
+            y = self.out_of(y)
+        if self.shift_before is not None:
+            y = self.shift_before(y)
+        if skip is not None:
+            y = y + skip
         y = self.activation(y)
+        if self.shift_behind is not None:
+            y = self.shift_behind(y)
         return y if self.norm_first else self.norm(y)
 
 
@@ -116,7 +131,9 @@ class PostActivationBlock(ResidualBlock):
         self.unit1 = NormActivation(config, channels_out, spatial=True)
         self.conv2 = conv3x3(config, channels_out, channels_out)
         out_of = model.branches.out_of(model)
-        self.unit2 = NormActivation(config, channels_out, spatial=True, out_of=out_of)
+        self.unit2 = NormActivation(
+            config, channels_out, spatial=True, out_of=out_of, onto_stream=True
+        )
         self.shortcut = (
             build_shortcut(config, channels_in, channels_out, stride) if model.residual else None
         )
@@ -124,6 +141,10 @@ class PostActivationBlock(ResidualBlock):
     @property
     def last_norm(self) -> nn.Module:
         return self.unit2.norm
+
+    @property
+    def branch_layers(self) -> list[nn.Linear | nn.Conv2d]:
+        return [self.conv1, self.conv2]
 
     def forward(self, x: Tensor) -> Tensor:
         z: Tensor = self.conv2(self.unit1(self.conv1(self.into(x))))
@@ -160,6 +181,10 @@ class PreActivationBlock(ResidualBlock):
     @property
     def last_norm(self) -> nn.Module:
         return self.unit2.norm
+
+    @property
+    def branch_layers(self) -> list[nn.Linear | nn.Conv2d]:
+        return [self.conv1, self.conv2]
 
     def forward(self, x: Tensor) -> Tensor:
         h: Tensor = self.unit1(self.into(x))

@@ -34,6 +34,17 @@ class LearnedScalar(nn.Module):
         return self.scalar * x
 
 
+class ScalarBias(nn.Module):
+    """x + b with one learned number b, 0 at the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scalar = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.scalar
+
+
 class ResidualBlock(nn.Module):
     """A block whose branch f stands beside a skip if `residual`.
 
@@ -42,6 +53,11 @@ class ResidualBlock(nn.Module):
     """
 
     residual: bool
+
+    @property
+    def branch_layers(self) -> "list[nn.Linear | nn.Conv2d]":
+        """The layers of its branch, in order."""
+        raise NotImplementedError
 
     @property
     def last_norm(self) -> nn.Module:
@@ -53,6 +69,12 @@ def residual_blocks(network: nn.Module) -> "Iterator[ResidualBlock]":
     """A network's blocks with skips, from the input."""
     blocks = (module for module in network.modules() if isinstance(module, ResidualBlock))
     return (block for block in blocks if block.residual)
+
+
+def scale(layer: "nn.Linear | nn.Conv2d", factor: float) -> None:
+    """Multiply a layer's weight by a number."""
+    with torch.no_grad():
+        layer.weight.mul_(factor)
 
 
 def begin_at_zero(norm: nn.Module) -> None:

@@ -49,6 +49,20 @@ class BranchScale:
 
         return nn.Identity()
 
+    def shift(self) -> "nn.Module | None":
+        """The module before every nonlinearity, and before every layer behind one, if any."""
+        return None
+
+    @property
+    def excludes_norms(self) -> bool:
+        """Whether it goes without any norm."""
+        return False
+
+    @property
+    def is_silent_at_start(self) -> bool:
+        """Whether the output layer begins as 0, so that no gradient comes through it at first."""
+        return False
+
     @property
     def projects_activated(self) -> bool:
         """Whether the shortcut of a pre-activation block that changes shapes takes what the
@@ -114,6 +128,72 @@ class ZeroGamma(BranchScale):
             begin_at_zero(block.last_norm)
 
 
+class Fixup(BranchScale):
+    """xₗ₊₁ = S(xₗ) + aₗ·f(xₗ) without norms, as Fixup initializes it (Zhang et al. 2019).
+
+    The last layer of every branch of m layers and the output layer begin as 0, the others of a
+    branch L^(−1/(2m−2)) as large; a learned multiplier aₗ that begins as 1; a learned scalar, 0 at
+    the start, is added before every layer, nonlinearity and sum. Their smaller learning rate of the
+    scalars is not built.
+    """
+
+    def factor(self, model: "FeedForward") -> float:  # noqa: ARG002
+        return 0.0
+
+    def out_of(self, model: "FeedForward") -> "nn.Module":  # noqa: ARG002
+        from normlab.networks.branch_modules import LearnedScalar
+
+        return LearnedScalar(1.0)
+
+    def into(self, model: "FeedForward", place: int) -> "nn.Module":  # noqa: ARG002
+        from torch import nn
+
+        # A pre-activation branch begins with a nonlinearity, which has its own.
+        return nn.Identity() if model.block == "pre" else self.shift()
+
+    def shift(self) -> "nn.Module":
+        from normlab.networks.branch_modules import ScalarBias
+
+        return ScalarBias()
+
+    @property
+    def excludes_norms(self) -> bool:
+        return True
+
+    @property
+    def is_silent_at_start(self) -> bool:
+        return True
+
+    def check(self, config: Config, model: "FeedForward") -> None:
+        named = "model.branch_scale=fixup"
+        if config.norm.normalizes or config.norm.of_weights:
+            raise ValueError(f"{named}: is an initialization without norms; use norm=none")
+        if model.weight_standardization != "none":
+            raise ValueError(
+                f"{named}: weights that begin as 0 cannot be standardized; "
+                "use model.weight_standardization=none"
+            )
+        if model.block == "post" and not model.spatial:
+            raise ValueError(
+                f"{named}: a branch of one layer that begins as 0 would stay shut behind a "
+                "rectifier; use model.block=pre"
+            )
+
+    def initialize(self, network: "nn.Module") -> None:
+        from torch import nn
+
+        from normlab.networks.branch_modules import residual_blocks, scale
+
+        blocks = list(residual_blocks(network))
+        for block in blocks:
+            *others, last = block.branch_layers
+            for layer in others:
+                scale(layer, len(blocks) ** (-1 / (2 * len(others))))
+            scale(last, 0.0)
+        if isinstance(output := network.output, nn.Linear):
+            scale(output, 0.0)
+
+
 class NormalizerFree(BranchScale):
     """xₗ₊₁ = S(xₗ) + α·f(xₗ/βₗ), βₗ² the variance predicted of xₗ, 1 + kα² behind k blocks.
 
@@ -166,4 +246,5 @@ BRANCH_SCALES.add("sqrt_depth", BranchScale("1/√L", 0.5))
 BRANCH_SCALES.add("depth", BranchScale("1/L", 1.0))
 BRANCH_SCALES.add("skipinit", SkipInit("SkipInit"))
 BRANCH_SCALES.add("zero_gamma", ZeroGamma("zero-γ"))
+BRANCH_SCALES.add("fixup", Fixup("Fixup"))
 BRANCH_SCALES.add("normalizer_free", NormalizerFree("NF"))

@@ -29,7 +29,7 @@ class ConvNet(nn.Module):
         channels = model.width
         self.stem = conv3x3(config, shape[0], channels)
         if not self.pre_activation:
-            self.stem_unit = NormActivation(config, channels, spatial=True)
+            self.stem_unit = NormActivation(config, channels, spatial=True, onto_stream=True)
         self.body = nn.Sequential()
         for stage in range(len(model.channels)):
             blocks = nn.Sequential()
@@ -44,6 +44,7 @@ class ConvNet(nn.Module):
             self.body.add_module(f"stage{stage + 1}", blocks)
         if self.pre_activation:
             self.final_unit = NormActivation(config, channels, spatial=True)
+        self.shift = None if self.pre_activation else model.build_shift()
         self.output = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,5 +54,8 @@ class ConvNet(nn.Module):
         h = self.body(h)
         if self.pre_activation:
             h = self.final_unit(h)
-        logits: Tensor = self.output(F.adaptive_avg_pool2d(h, 1).flatten(1))
+        h = F.adaptive_avg_pool2d(h, 1).flatten(1)
+        if self.shift is not None:
+            h = self.shift(h)
+        logits: Tensor = self.output(h)
         return logits

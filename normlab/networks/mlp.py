@@ -24,6 +24,10 @@ class DenseLayer(ResidualBlock):
     def last_norm(self) -> nn.Module:
         return self.unit.norm
 
+    @property
+    def branch_layers(self) -> list[nn.Linear | nn.Conv2d]:
+        return [self.linear]
+
     def forward(self, h: Tensor) -> Tensor:
         u: Tensor = self.unit(self.linear(h))
         return h + self.out_of(u) if self.residual else u
@@ -48,6 +52,10 @@ class PreActivationDenseLayer(ResidualBlock):
     @property
     def last_norm(self) -> nn.Module:
         return self.unit.norm
+
+    @property
+    def branch_layers(self) -> list[nn.Linear | nn.Conv2d]:
+        return [self.linear]
 
     def forward(self, h: Tensor) -> Tensor:
         z: Tensor = self.linear(self.unit(self.into(h)))

@@ -92,6 +92,17 @@ class FeedForward(Model):
                 "which asks for a norm; use norm=gn, or model.weight_standardization=scaled"
             )
 
+    def build_shift(self) -> "nn.Module | None":
+        return self.branches.shift()
+
+    @property
+    def excludes_norms(self) -> bool:
+        return self.branches.excludes_norms
+
+    @property
+    def is_silent_at_start(self) -> bool:
+        return self.residual and self.branches.is_silent_at_start
+
     def reparametrize(self, network: "nn.Module") -> None:
         if self.weight_standardization != "none":
             from normlab.networks.standardization import standardize

@@ -320,7 +320,7 @@ REFUSED = {
     "model.depth=7": "nearest are 8 and 14",
     "model.depth=21": "model.depth=21: a CNN's depth is 6n+2; nearest are 20 and 26",
     "model.depth=2": "model.depth=2: a CNN's depth is 6n+2; nearest are 8 and 14",
-    "model.depth=999": "model.depth=999: a CNN's depth is 6n+2; nearest are 992 and 998",
+    "model.depth=999": "model.depth=999: a CNN's depth is 6n+2; nearest are 998 and 1004",
     "model.depth=10001": "model.depth=10001: must be at most 10000",
     "model.depth=abc": "model.depth=abc: must be a whole number",
     "model.depth=2.5": "model.depth=2.5: must be a whole number",

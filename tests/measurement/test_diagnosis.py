@@ -7,10 +7,13 @@ from pandas import DataFrame
 
 from normlab.config import Config, compose
 from normlab.measurement import TrainingEnd, diagnose
+from normlab.measurement.causes import find_cause
 from normlab.measurement.diagnosis import TRAINED_SKILL
+from normlab.measurement.figures import mean_update
 from normlab.measurement.remedies import to_measure
 from normlab.training import Measurement
 from tests.conftest import TINY
+from tests.measurement.failing import figures, state
 from tests.measurement.layer_tables import snapshot
 from tests.training.small_trainings import evaluations, events_of, measured
 
@@ -210,3 +213,31 @@ def test_a_trained_network_that_guesses_on_the_test_set() -> None:
     found = in_summary(DEFAULT, metrics, snapshot(10, EVEN), "finished", 10)
     assert (found["verdict"], found["cause"]) == ("trains", "memorizes")
     assert "Test accuracy is 10.0% (chance is 10.0%)" in found["reason"]
+
+
+FIXUP = (
+    *("model=mlp", "model.depth=5", "model.residual=true", "model.block=pre", "norm=none"),
+    "model.branch_scale=fixup",
+)
+
+
+def test_an_output_layer_that_begins_as_0_is_no_vanishing_gradient() -> None:
+    """By Fixup's design no hidden layer gets a gradient at init, which is no fault."""
+    silent, sound = [0.0, 0.0, 0.0, 0.0, 0.3], [0.1, 0.1, 0.1, 0.1, 0.3]
+    fixup, plain = (
+        verdict(sound, 0.5, at_init=silent, config=compose(words)) for words in (FIXUP, FIXUP[:-1])
+    )
+    assert (fixup["verdict_init"], plain["verdict_init"]) == (None, "vanishing")
+    none = verdict(silent, 0.1, at_init=silent, step=0, config=compose(FIXUP))
+    assert none["reason"].endswith("at init no other layer gets a gradient.")
+    unmeasured = state(step=0, diagnosis=None, ratio=math.nan)
+    found = find_cause(figures(*FIXUP[2:], init=unmeasured))
+    assert (found.missing, found.cause) == ((), "unknown")
+    assert "delta_rms" in find_cause(figures(*FIXUP[2:-1], init=unmeasured)).missing
+
+
+def test_a_weight_that_begins_as_0_has_not_moved_infinitely_far() -> None:
+    """‖ΔW‖/‖W‖ of the first step is infinite there, which would be a rate too large."""
+    rows = [(0, 1, 0.01), (0, 2, math.inf), (1, 1, 0.01), (1, 2, 0.03), (2, 1, 0.01), (2, 2, 0.01)]
+    layers = DataFrame(rows, columns=["step", "layer", "update_ratio"])
+    assert mean_update(layers, 4) == pytest.approx((0.03 + 0.02 + 0.01 + 0.01) / 4)

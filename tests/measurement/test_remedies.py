@@ -237,3 +237,11 @@ def test_advice_composes_and_changes_something(cause: str, overrides: str) -> No
     assert len(set(advice)) == len(advice)
     for words in advice:
         assert composed(*given, *words.split()) != known.config
+
+
+def test_a_norm_is_advised_with_a_branch_scale_that_it_goes_with() -> None:
+    fixup = ("model.residual=true", "model.block=pre", "model.branch_scale=fixup")
+    advice = remedies("collapsed", figures(*fixup))
+    assert "norm=bn model.branch_scale=one" in advice
+    for words in advice:  # each is a config
+        composed("model=mlp", "norm=none", *fixup, *words.split())

@@ -90,7 +90,11 @@ def norm(design: Design, own: Parameters, name: str, x: Tensor) -> Tensor:
 
 
 def unit(design: Design, own: Parameters, name: str, x: Tensor) -> Tensor:
-    """φ(N(x)), or N(φ(x))."""
+    """φ(N(x)), or N(φ(x)); with Fixup's scalars φ(x + b) + b′."""
+    if design.branch_scale == "fixup":
+        y = design.phi(x + own[f"{name}.shift_before.scalar"])
+        behind = f"{name}.shift_behind.scalar"
+        return y + own[behind] if behind in own else y
     if design.position == "before":
         return design.phi(norm(design, own, f"{name}.norm", x))
     return norm(design, own, f"{name}.norm", design.phi(x))
@@ -106,7 +110,7 @@ def scaled(design: Design, blocks: int, own: Parameters, name: str, y: Tensor) -
             return y / math.sqrt(blocks)
         case "depth":
             return y / blocks
-        case "skipinit":
+        case "skipinit" | "fixup":
             return own[f"{name}.scalar"] * y
         case "normalizer_free":
             return design.alpha * y
@@ -114,7 +118,7 @@ def scaled(design: Design, blocks: int, own: Parameters, name: str, y: Tensor) -
 
 
 def entering(design: Design, variance: float, x: Tensor) -> Tensor:
-    """The stream on its way into a branch."""
+    """The stream on its way into a branch, before any scalar of Fixup's."""
     return x / math.sqrt(variance) if design.branch_scale == "normalizer_free" else x
 
 
@@ -154,7 +158,10 @@ def _conv_logits(design: Design, own: Parameters, images: Tensor) -> Tensor:
             variance += design.alpha**2
     if design.block == "pre":
         h = unit(design, own, "final_unit", h)
-    return apply(design, own, "output", h.mean((2, 3)))
+    h = h.mean((2, 3))
+    if design.block == "post" and design.branch_scale == "fixup":
+        h = h + own["shift.scalar"]
+    return apply(design, own, "output", h)
 
 
 def _conv_block(
@@ -163,11 +170,14 @@ def _conv_block(
     name, blocks, begins = place
     stride = 2 if begins else 1
     if design.block == "post":
-        h = unit(design, own, f"{name}.unit1", apply(design, own, f"{name}.conv1", x, stride))
+        first = x + own[f"{name}.into.scalar"] if design.branch_scale == "fixup" else x
+        h = unit(design, own, f"{name}.unit1", apply(design, own, f"{name}.conv1", first, stride))
         z = apply(design, own, f"{name}.conv2", h)
         if design.position == "before":
             z = norm(design, own, f"{name}.unit2.norm", z)
         y = scaled(design, blocks, own, f"{name}.unit2.out_of", z)
+        if design.branch_scale == "fixup":
+            y = y + own[f"{name}.unit2.shift_before.scalar"]
         y = y + _skip(design, own, name, x, begins) if design.residual else y
         y = design.phi(y)
         return y if design.position == "before" else norm(design, own, f"{name}.unit2.norm", y)

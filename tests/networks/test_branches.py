@@ -115,6 +115,38 @@ def test_normalizer_free_networks_compute_their_papers_formulas(
     torch.testing.assert_close(network(x), expected, rtol=1e-10, atol=1e-10)
 
 
+FIXUP = [form for form in FORMS if form[0] == "cnn" or form[1]["block"] == "pre"]
+
+
+@pytest.mark.parametrize(("model", "form"), FIXUP, ids=str)
+def test_fixup_networks_compute_their_papers_formulas(
+    configure: Any, model: str, form: dict[str, Any]
+) -> None:
+    given = {**form, "residual": True, "branch_scale": "fixup"}
+    config = configure(model, "none", **given)
+    network, x = built(config), pictures()
+    expected = oracle.logits_of(design_of(config), network.state_dict(), x)
+    torch.testing.assert_close(network(x), expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("block", ["post", "pre"])
+def test_fixup_begins_as_its_paper_has_it(configure: Any, block: str) -> None:
+    """Rule 2: L^(−1/(2m−2)) of m = 2 layers is L^−½; rule 1: the last ones and the output are 0."""
+    form = {**CNN, "residual": True, "block": block}
+    network, plain = (
+        built(configure("cnn", "none", branch_scale=way, **form), jitter=False)
+        for way in ("fixup", "one")
+    )
+    for layer, other in zip(weight_layers(network), weight_layers(plain), strict=True):
+        found, drawn = layer.module.weight, other.module.weight
+        factor = 0 if layer.name == "output" or "conv2" in layer.name else 6**-0.5
+        expected = drawn if layer.name == "stem" else factor * drawn
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+    scalars = {name: p.item() for name, p in network.named_parameters() if "scalar" in name}
+    assert {v for name, v in scalars.items() if "out_of" in name} == {1.0}
+    assert {v for name, v in scalars.items() if "out_of" not in name} == {0.0}
+
+
 # ------------------------------------------------------------------------------ at the start
 
 
@@ -175,6 +207,8 @@ CLOSED = [
     ("mlp", {**MLP, "block": "pre", "branch_scale": "skipinit"}, "none", "before"),
     ("mlp", {**MLP, "branch_scale": "skipinit"}, "bn", "before"),
     ("cnn", {**CNN, "branch_scale": "skipinit"}, "none", "before"),
+    ("cnn", {**CNN, "branch_scale": "fixup"}, "none", "before"),
+    ("mlp", {**MLP, "block": "pre", "branch_scale": "fixup"}, "none", "before"),
     ("cnn", {**CNN, "branch_scale": "zero_gamma"}, "bn", "before"),
     ("cnn", {**CNN, "branch_scale": "zero_gamma"}, "gn", "before"),
     ("cnn", {**CNN, "branch_scale": "zero_gamma", "block": "pre"}, "ln", "after"),
@@ -259,6 +293,12 @@ def test_an_mlps_blocks_are_one_network_without_skips(configure: Any) -> None:
 
 RESNET = ("model=resnet", "norm=bn")
 REFUSED = [
+    (("model=resnet", "norm=bn", "model.branch_scale=fixup"), "use norm=none"),
+    (("model=resnet", "norm=wn", "model.branch_scale=fixup"), "use norm=none"),
+    (
+        ("model=mlp", "norm=none", "model.residual=true", "model.branch_scale=fixup"),
+        "use model.block=pre",
+    ),
     (("model=cnn", "model.branch_scale=depth"), "there are none; add model.residual=true"),
     (("model=mlp", "model.branch_scale=skipinit"), "there are none; add model.residual=true"),
     (
