@@ -34,7 +34,7 @@ PROBES.add(
     "gradient_predictiveness",
     Probe(
         "gradient_predictiveness",
-        "change of the gradient over it, along it",
+        "relative change of the gradient along itself",
         gradient_predictiveness,
         logarithmic=True,
         short="change of ∇",
@@ -45,7 +45,7 @@ PROBES.add(
     "smoothness",
     Probe(
         "smoothness",
-        "β-smoothness along the gradient",
+        "effective β-smoothness",
         smoothness,
         logarithmic=True,
         short="β-smooth",

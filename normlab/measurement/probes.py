@@ -171,13 +171,13 @@ def norm_shift(gathered: "Gathered") -> "Tensor":
 
 enter(
     "norm_gain",
-    "γ (root mean square)",
+    "root mean square of γ",
     InParts(lambda seen: _root_mean_square(seen, seen.gain), lambda one, _: one, norm_gain),
     short="γ",
 )
 enter(
     "norm_shift",
-    "β (root mean square)",
+    "root mean square of β",
     InParts(lambda seen: _root_mean_square(seen, seen.shift), lambda one, _: one, norm_shift),
     short="β",
 )
