@@ -12,7 +12,9 @@ from normlab.measurement import observation as observing
 from normlab.networks import build_model
 
 SNAPSHOT_PROBES = {
-    name: probe.measure for name, probe in REGISTRY.items() if probe.measure and probe.role is None
+    name: probe.measure
+    for name, probe in REGISTRY.items()
+    if probe.measure and probe.role is None and not probe.of_moves
 }
 
 
