@@ -30,7 +30,7 @@ def completions(line: str, cwd: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("normlab sweep norm = bn,l", ["bn,ln"]),
+        ("normlab sweep norm = bn,l", ["bn,ln", "bn,ln_channels"]),
         ("normlab compare --metric train_acc,test_a", ["train_acc,test_acc"]),
         ("normlab compare --metric ", list(METRICS)),
         ("normlab compare --rows norm,model.de", ["norm,model.depth"]),

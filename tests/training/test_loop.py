@@ -129,7 +129,9 @@ def test_progress_comes_between_measurements() -> None:
     assert all(math.isfinite(event.batch_loss) for event in progress)
 
 
-@pytest.mark.parametrize("norm", ["none", "bn", "ln", "gn", "in", "rms", "wn", "dyt"])
+@pytest.mark.parametrize(
+    "norm", ["none", "bn", "ln", "ln_channels", "gn", "in", "rms", "wn", "dyt"]
+)
 @pytest.mark.parametrize("model", [TINY, TINY_CNN, (*TINY_CNN, "model.block=pre"), TINY_ENCODER])
 def test_every_norm_learns(norm: str, model: tuple[str, ...]) -> None:
     """A few steps on one full batch lower its loss."""
