@@ -269,7 +269,7 @@ def pairwise_cosine(a):
 
 def mean_correlation(a):
     """The mean over pairs of NumPy's own correlation; of vectors of equal entries as above."""
-    flat = (a.max(dim=1).values - a.min(dim=1).values) < 1e-13 * a.abs().amax(dim=1)
+    flat = (a.max(dim=1).values - a.min(dim=1).values) <= 1e-13 * a.abs().amax(dim=1)
     with np.errstate(invalid="ignore"):
         found = np.corrcoef(a.numpy())
     for i, j in product(range(len(a)), repeat=2):
