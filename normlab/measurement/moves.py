@@ -1,18 +1,19 @@
 """How every layer's gradient changes as the weights move along the loss's gradient.
 
 So Santurkar et al. (2018, Figure 4) look at a training's landscape: from the weights θ of a step
-they go to θ − tη∇L, η the learning rate, and compare the gradients.
+they go to θ − tη∇L, η the learning rate, and compare the gradients. Of a small rate both the step
+and the change of the gradients lie within float32's rounding, so all of it is made in float64.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from normlab.config import PROBES
-from normlab.measurement.norms import norm
+from normlab.measurement.norms import accumulator, norm
 from normlab.measurement.observation import ProbeBatch, logits_without_trace, parts_of
 from normlab.measurement.steps import fused_norms, watched_weights
 from normlab.networks import WeightLayer, cross_entropy
@@ -40,21 +41,26 @@ def moves_along_gradient(
     """Every layer's gradient of a batch's mean loss, at the weights and along its direction.
 
     The model must be in train mode; noise and BatchNorm's statistics are of the same batch at each
-    place. Weights, running statistics, gradients and random state are as before. Parts of the batch
-    as in `snapshot`.
+    place. In float64, of a copy of the model, which itself is untouched. Parts of the batch as in
+    `snapshot`.
     """
+    seen = batch.images
+    model, layers, batch = _widened(model, layers, batch)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients, by_weight = _gradients(model, layers, batch, part_size, parameters)
+    before = [parameter.data for parameter in parameters]
     changes, lengths = [], []
     for reach in REACH:
-        with _moved(parameters, gradients, reach * rate) as length:
-            _, there = _gradients(model, layers, batch, part_size, [])
-        lengths.append(length)
+        steps = [reach * rate * gradient for gradient in gradients]
+        for parameter, x, step in zip(parameters, before, steps, strict=True):
+            parameter.data = x - step
+        _, there = _gradients(model, layers, batch, part_size, [])
+        lengths.append(norm(torch.stack(fused_norms(steps))))
         changes.append(fused_norms([a - b for a, b in zip(there, by_weight, strict=True)]))
-    sizes, moved = fused_norms(by_weight), torch.stack(lengths)
+    found = (fused_norms(by_weight), zip(*changes, strict=True))
     return [
-        Moves(size, torch.stack(change), moved)
-        for size, change in zip(sizes, zip(*changes, strict=True), strict=True)
+        Moves(*(_as_sums_of(seen, x) for x in (size, torch.stack(change), torch.stack(lengths))))
+        for size, change in zip(*found, strict=True)
     ]
 
 
@@ -62,6 +68,22 @@ def measured_of(moves: Sequence[Moves], names: Sequence[str]) -> dict[str, Tenso
     """The named measurements of every layer's moves, [layers] each."""
     measures = {name: measure for name in names if (measure := PROBES[name].measure)}
     return {name: torch.stack([f(seen) for seen in moves]) for name, f in measures.items()}
+
+
+def _widened(
+    model: nn.Module, layers: Sequence[WeightLayer], batch: ProbeBatch
+) -> tuple[nn.Module, Sequence[WeightLayer], ProbeBatch]:
+    """A copy of a network, of its layers and of a batch in float64, on the CPU where a device has
+    no float64."""
+    device = batch.images.device if accumulator(batch.images) == torch.float64 else "cpu"
+    model, layers = deepcopy((model, layers))  # together, so that the layers are the copy's
+    images, labels = batch.images.to(device).double(), batch.labels.to(device)
+    return model.to(device).double(), layers, ProbeBatch(images, labels, batch.loss)
+
+
+def _as_sums_of(images: Tensor, x: Tensor) -> Tensor:
+    """In the dtype of other measurements of a batch and on its device."""
+    return x.to(accumulator(images)).to(images.device)
 
 
 def _gradients(
@@ -84,24 +106,3 @@ def _gradients(
         ]
         total = [a + b for a, b in zip(total, whole, strict=True)] if total else whole
     return total[: len(parameters)], total[len(parameters) :]
-
-
-@contextmanager
-def _moved(
-    parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor], factor: float
-) -> Iterator[Tensor]:
-    """Within, parameters are moved by −factor times their gradients; how far that is, in all.
-
-    Others stand in their place meanwhile, so that they are the same afterwards bit for bit, and
-    autograd hears of no change.
-    """
-    before = [parameter.data for parameter in parameters]
-    there = [x - factor * g for x, g in zip(before, gradients, strict=True)]
-    length = norm(torch.stack(fused_norms([a - b for a, b in zip(there, before, strict=True)])))
-    try:
-        for parameter, moved in zip(parameters, there, strict=True):
-            parameter.data = moved
-        yield length
-    finally:
-        for parameter, kept in zip(parameters, before, strict=True):
-            parameter.data = kept

@@ -393,8 +393,10 @@ def _measured(names: Sequence[str], probe: Probe | None) -> tuple[str, ...]:
     ]
     for name in asked:
         if name not in choices and name not in usual:
+            ours = str(name) in PROBES
+            why = "measured in normlab's own runs only" if ours else "no such measurement"
             raise ConfigError(
-                f"measure={name}: no such measurement of a layer; choices: {', '.join(choices)}"
+                f"measure={name}: {why}; choices: {', '.join(choices)}"
                 f"{did_you_mean(str(name), choices)}"
             )
         if probe is None and PROBES[name].measure:

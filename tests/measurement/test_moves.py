@@ -21,32 +21,34 @@ NAMES = ("gradient_predictiveness", "smoothness")
 
 
 def batch_of(dtype=torch.float64):
-    return observation.ProbeBatch(*probe_batch(dtype), "softmax")
+    images, labels = probe_batch(torch.float32)  # the same numbers in both dtypes
+    return observation.ProbeBatch(images.to(dtype), labels, "softmax")
 
 
 def measured(model, rate, part_size=None):
-    moves = moves_along_gradient(model, weight_layers(model), batch_of(), rate, part_size)
+    batch = batch_of(next(model.parameters()).dtype)
+    moves = moves_along_gradient(model, weight_layers(model), batch, rate, part_size)
     found = [[PROBES[name].measure(seen).item() for name in NAMES] for seen in moves]
     return torch.tensor(found, dtype=torch.float64)
 
 
-def gradients(model, wanted):
+def gradients(model, wanted, batch):
     """∂L/∂x of parameters and, under weight normalization, of the weights that they make."""
-    images, labels = probe_batch()
     found = {}
     with torch.nn.utils.parametrize.cached():
         weights = [layer.module.weight for layer in weight_layers(model)]
-        loss = F.cross_entropy(model(images), labels)
+        loss = F.cross_entropy(model(batch.images), batch.labels)
         parameters = list(model.parameters())
         found["all"] = torch.autograd.grad(loss, parameters, retain_graph=True)
         found["weights"] = torch.autograd.grad(loss, weights)
     return found[wanted]
 
 
-def by_hand(model, rate):
+def by_hand(model, rate, batch=None):
     """Both measurements of each layer, on copies of the network whose parameters are changed."""
-    steps = gradients(copy.deepcopy(model), "all")
-    here = gradients(copy.deepcopy(model), "weights")
+    batch = batch or batch_of()
+    steps = gradients(copy.deepcopy(model), "all", batch)
+    here = gradients(copy.deepcopy(model), "weights", batch)
     length = math.sqrt(sum(float((g**2).sum()) for g in steps))
     rows = []
     for layer, at_first in enumerate(here):
@@ -56,7 +58,7 @@ def by_hand(model, rate):
             with torch.no_grad():
                 for parameter, g in zip(moved.parameters(), steps, strict=True):
                     parameter -= t * rate * g
-            changes.append(float((gradients(moved, "weights")[layer] - at_first).norm()))
+            changes.append(float((gradients(moved, "weights", batch)[layer] - at_first).norm()))
         smooth = max(c / (t * rate * length) for c, t in zip(changes, T, strict=True))
         rows.append([max(changes) / float(at_first.norm()), smooth])
     return torch.tensor(rows, dtype=torch.float64)
@@ -80,11 +82,35 @@ def test_measurements_are_those_of_moved_copies(configure, model, norm, changes,
     )
 
 
+@pytest.mark.parametrize(
+    ("model", "norm", "changes"),
+    [
+        ("mlp", "bn", {"depth": 5, "width": 8}),
+        ("mlp", "bn", {"depth": 3, "width": 6, "noise": 0.5}),
+        ("mlp", "wn", {"depth": 3, "width": 6, "residual": True}),
+        ("mlp", "dyt", {"depth": 3, "width": 6}),
+        ("mlp", "in", {"depth": 3, "width": 6}),
+        ("cnn", "bn", {"depth": 8, "width": 2, "residual": True, "shortcut": "B"}),
+        ("cnn", "none", {"depth": 8, "width": 2, "weight_standardization": "scaled"}),
+        ("cnn", "rms", {"depth": 8, "width": 2}),
+        ("encoder", "bn", {"depth": 2, "width": 4, "heads": 2, "masked": True}),
+        ("encoder", "ln", {"depth": 2, "width": 4, "heads": 2, "qk_norm": True}),
+    ],
+)
+def test_of_a_float32_network_and_a_small_rate_they_are_no_rounding(
+    configure, model, norm, changes
+):
+    """In float32 the step is within the weights' rounding, the change within the gradients'."""
+    network = stirred(configure(model, norm, **changes)).float()
+    expected = by_hand(copy.deepcopy(network).double(), 1e-6)
+    torch.testing.assert_close(measured(network, 1e-6), expected, rtol=1e-5, atol=1e-12)
+
+
 def test_of_a_small_rate_smoothness_is_the_hessians(configure):
     """‖H∇L‖/‖∇L‖ of the whole network is the root of the sum of squares over its parameters."""
     model = stirred(configure("mlp", "none", depth=3, width=5, activation="tanh", bias=False))
     parameters = list(model.parameters())
-    images, labels = probe_batch()
+    images, labels, _ = batch_of()
     first = torch.autograd.grad(
         F.cross_entropy(model(images), labels), parameters, create_graph=True
     )
@@ -157,11 +183,14 @@ ASKED = (
     *("grad_norm", "centred_cosine", "gradient_cosine", "effective_rank"),
     *("norm_gain", "norm_shift", "gradient_predictiveness", "smoothness"),
 )
-TINY = [
-    *("model=cnn", "model.depth=8", "model.width=2", "norm=bn", "data=gaussian"),
+CNN = ["model=cnn", "model.depth=8", "model.width=2"]
+PADDED = ["model=encoder", "model.depth=2", "model.width=8", "model.heads=2", "data.padding=0.5"]
+SMALL = [
+    *("norm=bn", "data=gaussian"),
     *("data.train_size=64", "data.test_size=16", "training.batch_size=16", "training.epochs=2"),
     *("probes.batch_size=24", "optimizer.lr=0.2", "schedule=cosine"),
 ]
+TINY = [*CNN, *SMALL]
 
 
 def test_a_training_that_measures_all_of_it_ends_with_the_same_bits():
@@ -188,15 +217,18 @@ def test_it_stands_beside_other_measurements_or_alone():
     }
 
 
-def test_a_snapshots_rate_is_that_of_its_step():
-    config = compose([*TINY, "probes.measure=[smoothness]"])
+@pytest.mark.parametrize(
+    ("model", "first"),
+    [(CNN, 0.2), (CNN, 1e-5), (PADDED, 1e-5)],  # by the last step a rate of 8e-3 or 4e-7
+)
+def test_a_snapshots_rate_is_that_of_its_step(model, first):
+    settings = f"optimizer.lr={first}", "probes.measure=[smoothness]"
+    config = compose([*model, *SMALL, *settings])
     *_, found = [e.probes["smoothness"] for e in train(config) if isinstance(e, Measurement)]
     session = Session(config, None, lambda: False, 1)
     (ended,) = [e for e in train(config) if isinstance(e, Ended)]
     rate = session.rate(8)
     assert rate == session.rate(7) < session.rate(0) / 10
-    moves = moves_along_gradient(
-        ended.model.train(), weight_layers(ended.model), session.probe_batch, rate
-    )
-    expected = [PROBES["smoothness"].measure(seen).item() for seen in moves]
+    batch = session.probe_batch._replace(images=session.probe_batch.images.double())
+    expected = by_hand(ended.model.train().double(), rate, batch)[:, 1].tolist()
     assert found == pytest.approx(expected, rel=1e-6)

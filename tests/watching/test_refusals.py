@@ -129,8 +129,9 @@ def test_every(every: Any) -> None:
         (
             ["norm_gain", "token_cosine"],
             True,
-            "measure=token_cosine: no such .* choices: mean_delta,",
+            "measure=token_cosine: measured in normlab's own runs only; choices: mean_delta,",
         ),
+        ("smoothness", True, "measure=smoothness: measured in normlab's own runs only; choices: "),
         (
             ["norm_gain"],
             False,
