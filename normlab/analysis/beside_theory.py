@@ -24,6 +24,7 @@ class Net(NamedTuple):
     weight_variance: float  # σ_w², fan-in times the variance of a hidden layer's weights
     bias_variance: float  # σ_b²
     input_variance: float  # of the first layer's z, without its bias, in σ_w²
+    input_bias: float  # variance of the first layer's biases, in σ_b²
     residual: bool
     profile: DataFrame  # layer, value, low, high, n: δ over that of the last hidden layer
 
@@ -80,16 +81,19 @@ def mean_field_nets(runs: DataFrame, progress: Progress | None = None) -> list[N
 def _net(line: Line, config: Config, profile: DataFrame) -> Net:
     model, data = config.model, config.data
     variance = weight_variance(config)
-    first = variance
+    first, biases = variance, bias_variance(config)
+    first_biases = biases
     # Else φ′ does not depend on how large z is.
     if data.pixels is not None and data.second_moment is not None:
         first = weight_variance(config, data.pixels) * data.second_moment
+        first_biases = bias_variance(config, data.pixels)
     return Net(
         *line,
         activation=model.activation,
         weight_variance=variance,
-        bias_variance=bias_variance(config),
+        bias_variance=biases,
         input_variance=first / variance,
+        input_bias=first_biases / biases if biases else 1.0,
         residual=model.residual,
         profile=profile[["layer", "value", "low", "high", "n"]],
     )

@@ -131,7 +131,10 @@ def _equals(column: Any, text: str, expression: str) -> "Chosen":
 
 
 def _read(text: str) -> Any:
-    """What a text in quotes or a list in brackets says, however it is written: [.5, 1], [0.5,1]."""
+    """What a text in quotes, a number or a list in brackets says, however it is written: [.5, 1],
+    [0.5,1]."""
+    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)", text):  # beside which other runs may have a word
+        return float(text)
     if not text.startswith(("[", "{", *_QUOTES)):
         return text
     try:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow
 from pandas import DataFrame
 
+from normlab.analysis.keys import shortest
 from normlab.bounded_files import read_bounded
 from normlab.config import completed, from_yaml
 from normlab.errors import ConfigError
@@ -139,10 +140,18 @@ def _column(name: str, values: Sequence[Any]) -> pyarrow.Array:
         return pyarrow.array(values, type=pyarrow.float64())
     types = set(map(type, values)) - {type(None)}
     if types - {bool, int, float, str} or (len(types) > 1 and not types <= {int, float}):
-        values = [None if value is None else _text(value) for value in values]
+        values = _as_texts(values)
     elif len(types) > 1:
         values = [None if value is None else float(value) for value in values]
     return pyarrow.array(values)
+
+
+def _as_texts(values: Iterable[Any]) -> list[str | None]:
+    """Values of unlike types as texts: a number as tables show it, however it was kept."""
+    return [
+        None if value is None else shortest(value) if isinstance(value, float) else _text(value)
+        for value in values
+    ]
 
 
 def _text(value: Any) -> str:
@@ -202,7 +211,9 @@ def _concatenated(tables: list[pyarrow.Table]) -> pyarrow.Table:
         if len(found - nothing) > 1 and not found <= numeric | nothing:
             tables = [
                 table.set_column(
-                    table.column_names.index(name), name, table[name].cast(pyarrow.string())
+                    table.column_names.index(name),
+                    name,
+                    pyarrow.array(_as_texts(table[name].to_pylist()), type=pyarrow.string()),
                 )
                 if name in table.column_names
                 else table

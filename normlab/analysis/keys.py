@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
-from normlab.config import Config, decides_id, decides_training
+from normlab.config import PROBES, Config, decides_id, decides_training
 from normlab.errors import ConfigError
 from normlab.text import did_you_mean
 from normlab.vocabulary import METRICS
@@ -37,7 +37,7 @@ def label(key: str, value: Any) -> str:
         return "residual" if value in (True, "true") else "plain"
     if isinstance(value, bool | np.bool_):
         return str(value).lower()
-    return _shortest(value) if isinstance(value, float) else str(value)
+    return shortest(value) if isinstance(value, float) else str(value)
 
 
 def cause_label(cause: Any) -> str:
@@ -47,7 +47,7 @@ def cause_label(cause: Any) -> str:
     return "–" if cause == "none" else str(cause)
 
 
-def _shortest(value: float) -> str:
+def shortest(value: float) -> str:
     """A number in few digits that are its own: 0.1, 1e-05, 0.30000000000000004."""
     text = f"{value or 0.0:g}"  # -0.0 is 0.0
     return text if float(text) == value else repr(float(value)).removesuffix(".0")
@@ -95,6 +95,11 @@ def known_metric(frame: DataFrame, name: str) -> str:
     if name in choices:
         return name
     near = _near(name, choices)
+    if name in PROBES:
+        raise ConfigError(
+            f"{name}: is measured layer by layer, and no metric of a run; normlab plot gradients "
+            f"--probe {name} draws it"
+        )
     raise ConfigError(f"{name}: no such metric; choices: {', '.join(choices)}{near}")
 
 

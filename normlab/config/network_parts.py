@@ -201,7 +201,10 @@ class Model(Part):
             )
         if self.bias_std or (self.bias and scheme.bias_bound is not None):
             why = f"bias_std={self.bias_std}" if self.bias_std else f"init={self.init}"
-            raise ValueError(f"{named}: is of biases that begin as 0, model.{why}; give a number")
+            raise ValueError(
+                f"{named}: is computed for biases that begin as 0, and model.{why} draws them; "
+                "give a number"
+            )
 
     @property
     def family(self) -> str:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Whole = Annotated[int, Field(ge=0, le=10**9)]
@@ -21,8 +21,13 @@ class _OrAuto:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
+        def validate(value: Any, number: core_schema.ValidatorFunctionWrapHandler) -> Any:
+            if isinstance(value, str) and value != "auto":
+                raise PydanticCustomError("number_or_auto", "must be a number or auto")
+            return value if value == "auto" else number(value)
+
         return core_schema.no_info_wrap_validator_function(
-            lambda value, number: value if value == "auto" else number(value),
+            validate,
             handler.generate_schema(NonNegative),
             serialization=core_schema.simple_ser_schema("any"),
         )

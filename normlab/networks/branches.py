@@ -117,8 +117,8 @@ class ZeroGamma(BranchScale):
         if behind == "nonlinearity" and not _opens(model.activation):
             fix = "model.block=post" if model.spatial else "norm.position=after"
             raise ValueError(
-                f"{named}: {model.activation} stands behind a branch's last norm and would never "
-                f"open it; use {fix}"
+                f"{named}: model.activation={model.activation} behind a norm that begins as 0 lets "
+                f"no gradient through, so that no branch would ever learn; use {fix}"
             )
 
     def initialize(self, network: "nn.Module") -> None:

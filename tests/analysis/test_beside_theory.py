@@ -67,3 +67,12 @@ def test_the_first_layer_sees_the_data_and_not_a_hidden_layer(tmp_path: Path) ->
     (net,) = beside_theory.mean_field_nets(series.with_variants(to_frame(runs)))
     assert net.weight_variance == pytest.approx(1.0)
     assert net.input_variance == pytest.approx(1.6)
+
+
+def test_the_first_layers_biases_are_its_own(tmp_path: Path) -> None:
+    """PyTorch draws biases by fan-in: of 64 pixels a quarter of the variance of 16 units."""
+    words = ("norm=none", "model.init=pytorch", "model.width=16")
+    runs = [sample.measured(tmp_path, {0: [1.0] * 5}, *words)]
+    (net,) = beside_theory.mean_field_nets(series.with_variants(to_frame(runs)))
+    assert net.bias_variance == pytest.approx(1 / 48)
+    assert net.input_bias == pytest.approx(0.25)

@@ -8,6 +8,7 @@ import pytest
 from pandas import DataFrame
 
 from normlab.analysis import export
+from normlab.analysis.filters import where
 from normlab.analysis.frames import to_frame
 from normlab.analysis.keys import varying
 from normlab.config import from_yaml, run_id
@@ -88,3 +89,18 @@ def test_a_run_from_before_a_key_stands_beside_those_that_do_as_it_did(
     frame = to_frame([("results/runs/a", before), clipped])
     assert frame["training.clip_norm"].tolist() == [1.0, 1.0]
     assert varying(frame) == []
+
+
+def test_a_number_is_one_text_beside_words_whichever_runs_have_them() -> None:
+    """Runs of different keys are read in groups, of which one may have numbers alone."""
+    tanh = ("model=mlp", "norm=none", "model.activation=tanh")
+    runs = [
+        row(*tanh, "model.init_gain=1", seed=0),
+        row(*tanh, "model.init_gain=auto", seed=1),
+        row("model=mlp", "norm=ln", "model.init_gain=1", seed=2),
+        row("model=mlp", "norm=ln", "model.init_gain=0.5", seed=3),
+    ]
+    frame = to_frame(runs)
+    assert frame["model.init_gain"].tolist() == ["1", "auto", "1", "0.5"]
+    for asked, seeds in (("1", [0, 2]), ("1.0", [0, 2]), ("auto", [1]), (".5", [3])):
+        assert where(frame, [f"model.init_gain={asked}"])["seed"].tolist() == seeds

@@ -70,6 +70,8 @@ def test_unknown_keys(many: tuple[Path, DataFrame], key: str, hint: str) -> None
         layout(many[1], ["norm"], ["norm"])
     with pytest.raises(ConfigError, match=r"train_ac: no such metric; .*did you mean train_acc"):
         summarize(many[1], ["norm"], [], ["train_ac"])
+    with pytest.raises(ConfigError, match=r"effective_rank: is measured layer by layer.*plot grad"):
+        summarize(many[1], ["norm"], [], ["effective_rank"])
 
 
 @given(st.floats(), st.floats())

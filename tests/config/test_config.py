@@ -308,6 +308,7 @@ def test_the_id_does_not_depend_on_order_or_spelling() -> None:
 # ------------------------------------------------------------------------------ bad input
 
 REFUSED = {
+    "model.init_gain=atuo": "model.init_gain=atuo: must be a number or auto",
     "model.dept=3": "model.dept=3: no such key; did you mean model.depth?",
     "nrom=bn": "nrom=bn: no such key; did you mean norm?",
     f"data.root={'[' * 10_000}": "an override has at most 10,000 characters",

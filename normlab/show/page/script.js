@@ -22,6 +22,7 @@ function shown(spec) {
   if (window.innerWidth < 700) {  // a phone: panels below each other, the legend below them
     if (spec.columns) spec.columns = 1;
     Object.assign(spec.config.legend, { orient: "bottom", columns: 2 });
+    if (spec.width) spec.width = Math.min(spec.width, window.innerWidth - 120);
   }
   if (dark.matches && !printing.matches) {
     lighten(spec);

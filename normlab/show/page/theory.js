@@ -18,7 +18,8 @@ function at(table, logQ) {
 // δ of every hidden layer over that of the last; null where z dies out or outgrows every number.
 function predictedProfile(net) {
   const table = theory.tables[net.activation], slopes = [];
-  let q = net.weight_variance * net.input_variance + net.bias_variance, mean = 0, square = 0;
+  let q = net.weight_variance * net.input_variance + net.bias_variance * net.input_bias,
+    mean = 0, square = 0;
   for (let layer = 0; layer < net.depth - 1; layer++) {
     if (!table.homogeneous && !(q > 1e-30 && q < 1e30)) return null;
     const logQ = table.homogeneous ? 0 : Math.log(q);  // whose φ′ is the same for every size of z
@@ -59,20 +60,21 @@ function written(number) {
 function askedFor() {
   const measured = theory.nets[control("net").value];
   return { activation: control("activation").value, residual: control("residual").checked,
-    input_variance: measured.input_variance, depth: Number(control("depth").value),
+    input_variance: measured.input_variance, input_bias: measured.input_bias, depth: Number(control("depth").value),
     weight_variance: Number(control("weight_variance").value),
     bias_variance: Number(control("bias_variance").value) };
 }
 function inWords(net, profile) {
   if (!profile) return "z dies out, or outgrows every number: there is no gradient to speak of.";
-  const ratio = profile[0];
-  const state = ratio < theory.vanishing ? "the gradient vanishes"
-    : ratio > theory.exploding ? "the gradient explodes" : "neither vanishes nor explodes";
-  const words = `R, first over last: ${written(ratio)}, ${state}`;
-  if (net.residual) return `${words}.`;
+  const ratio = profile[0], { vanishing, exploding } = theory;
+  const state = ratio < vanishing ? `below ${vanishing}: the gradient vanishes`
+    : ratio > exploding ? `above ${exploding}: the gradient explodes`
+    : `between ${vanishing} and ${exploding}: it neither vanishes nor explodes`;
+  const words = `R, first over last layer: ${written(ratio)}, ${state}.`;
+  if (net.residual) return words;
   const chi = chi1(net), away = Math.log(chi);
   const phase = Math.abs(away) < 0.001 ? "critical" : away < 0 ? "ordered" : "chaotic";
-  return `${words}. Deep down √χ₁ = ${written(Math.sqrt(chi))} a layer, the ${phase} phase.`;
+  return `${words} Far from the input a layer multiplies it by √χ₁ = ${written(Math.sqrt(chi))}: the ${phase} phase.`;
 }
 
 // What theory says of skips, it says of a φ whose φ″ is odd.
@@ -94,7 +96,7 @@ function showTheory() {
   const measured = theory.nets[control("net").value].profile;
   Object.assign(specs[theory.name].datasets, { predicted: rows, measured });
   const view = window.views[theory.name];
-  if (view) view.data("predicted", rows).data("measured", measured).runAsync();
+  if (view) view.data("predicted", rows).data("measured", measured).resize().runAsync();
 }
 function asMeasured() {
   const net = theory.nets[control("net").value];

@@ -47,9 +47,10 @@ def theory_panel(runs: DataFrame, progress: series.Progress | None = None) -> Th
         nets = beside_theory.mean_field_nets(runs[runs["gradient_factor_theory"].notna()], progress)
     except ConfigError:  # no table can be read, as the pictures' notes say
         return None
+    nets = [net for net in nets if _table(net.activation) is not None]
     if not nets:
         return None
-    tables = {name: _table(name) for name, part in ACTIVATIONS.items() if part.phi and part.slope}
+    tables = {name: table for name in ACTIVATIONS if (table := _table(name)) is not None}
     return TheoryPanel(
         name=_NAME,
         nets=[f"{net.variant}, depth {net.depth}" for net in nets],
@@ -70,11 +71,18 @@ def theory_panel(runs: DataFrame, progress: series.Progress | None = None) -> Th
     )
 
 
-def _table(activation: str) -> dict[str, Any]:
-    """E[φ], ln E[φ²] and ln E[φ′²] at the places of ln q, and what else theory asks of φ."""
+def _table(activation: str) -> dict[str, Any] | None:
+    """E[φ], ln E[φ²] and ln E[φ′²] at the places of ln q, and what else theory asks of φ.
+
+    None where φ is not known on arrays, or where a figure has no logarithm, as of a step function.
+    """
     part = ACTIVATIONS[activation]
+    if part.phi is None or part.slope is None:
+        return None
     variances = np.exp(np.linspace(_LEAST, _MOST, _PLACES))
     mean, square, slope = np.array([moments(activation, float(q)) for q in variances]).T
+    if not (np.isfinite(mean).all() and (square > 0).all() and (slope > 0).all()):
+        return None
     return {
         "mean": _digits(mean),
         "square": _digits(np.log(square)),

@@ -1,5 +1,6 @@
 """What a person reads at the end of a run."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -72,7 +73,9 @@ def diagnosis_facts(summary: HasDiagnosis) -> list[tuple[str, Text]]:
     if summary.verdict and summary.cause != "none":
         facts.append(("cause", Text(cause_line(summary))))
     if summary.advice:
-        facts.append(("try", Text("  or  ".join(summary.advice))))
+        # As a shell takes it: of a list in brackets some make a pattern.
+        words = [shlex.join(advice.split(" ")) for advice in summary.advice]
+        facts.append(("try", Text("  or  ".join(words))))
     return facts
 
 

@@ -251,6 +251,7 @@ def test_what_the_page_predicts_is_what_normlab_does(
         "weight_variance": weights,
         "bias_variance": biases,
         "input_variance": 1.0,
+        "input_bias": 1.0,
         "depth": depth,
         "residual": residual,
     }
@@ -294,7 +295,7 @@ def test_the_predicted_gradient_moves_beside_the_measured_one(theory_page, open_
     assert [row["value"] for row in rows("predicted")] == pytest.approx([8**-0.5, 0.5, 2**-0.5, 1])
     assert "ordered phase" in told.text
     drag("weight_variance", 4)
-    assert "√χ₁ = 1.41 a layer, the chaotic phase" in told.text
+    assert "√χ₁ = 1.41: the chaotic phase" in told.text
     drag("depth", 40)
     wait_for(lambda: len(rows("predicted")) == 39)
     assert "the gradient explodes" in told.text
