@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from normlab.errors import ConfigError
+from normlab.networks.blocks import PreActivationBlock
 from normlab.networks.moments import moments
 
 if TYPE_CHECKING:
@@ -65,10 +66,14 @@ def activation_gamma(activation: str) -> float:
 def standardize(network: nn.Module, model: "FeedForward") -> None:
     """Standardize the weights of a network's layers, shortcuts too, but for the output layer.
 
+    γ is 1 of a layer that no nonlinearity stands before: the first one, which reads the data, and
+    a shortcut that reads the stream of a pre-activation network.
+
     Raises ConfigError where a unit has one weight alone, which has no variance.
     """
     layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     *layers, _output = layers
+    linear = {layers[0], *_shortcuts_of_streams(network)} if layers else set()
     for layer in layers:
         if layer.weight[0].numel() == 1:
             raise ConfigError(
@@ -77,7 +82,14 @@ def standardize(network: nn.Module, model: "FeedForward") -> None:
             )
         if model.weight_standardization == "plain":
             made: nn.Module = PlainStandardization()
-        else:  # the first layer reads the data, which no nonlinearity has changed
-            gamma = 1.0 if layer is layers[0] else activation_gamma(model.activation)
+        else:
+            gamma = 1.0 if layer in linear else activation_gamma(model.activation)
             made = ScaledStandardization(len(layer.weight), gamma)
         parametrize.register_parametrization(layer, "weight", made)
+
+
+def _shortcuts_of_streams(network: nn.Module) -> list[nn.Module]:
+    """The shortcuts that take a stream to which branches were only added."""
+    blocks = [m for m in network.modules() if isinstance(m, PreActivationBlock)]
+    given = [None if block.shortcut_is_activated else block.shortcut for block in blocks]
+    return [shortcut for shortcut in given if shortcut is not None]

@@ -58,14 +58,18 @@ def weight_of(design: Design, own: Parameters, name: str) -> Tensor:
         if design.weight_standardization == "plain":
             units.append((row - mean) / torch.sqrt(variance + 1e-5))
         else:
-            gamma = (
-                1.0
-                if name in ("stem", "body.hidden1", "body.hidden1.linear")
-                else GAMMAS[design.activation]
-            )
+            gamma = 1.0 if _reads_linearly(design, name) else GAMMAS[design.activation]
             gain = own[f"{name}.parametrizations.weight.0.gain"][unit]
             units.append(gain * gamma * (row - mean) / torch.sqrt(row.numel() * variance))
     return torch.stack(units)
+
+
+def _reads_linearly(design: Design, name: str) -> bool:
+    """Whether a layer reads the data, or the stream of a pre-activation network."""
+    if name in ("stem", "body.hidden1", "body.hidden1.linear"):
+        return True
+    streams = design.block == "pre" and design.branch_scale != "normalizer_free"
+    return streams and name.endswith(".shortcut")
 
 
 def apply(design: Design, own: Parameters, name: str, x: Tensor, stride: int = 1) -> Tensor:

@@ -180,6 +180,30 @@ def test_variance_of_a_normalizer_free_stream_is_as_predicted(configure: Any) ->
         assert found[k] == pytest.approx(1 + k * 0.04, rel=0.05)
 
 
+@pytest.mark.parametrize("way", ["skipinit", "sqrt_depth", "normalizer_free"])
+def test_scaled_standardization_keeps_a_conv_stream_through_its_shortcuts(
+    configure: Any, way: str
+) -> None:
+    """Behind a block that changes shapes its variance is that of before it, in an NF-ResNet 1, with
+    what the branch adds."""
+    form = {"depth": 14, "width": 32, "block": "pre", "shortcut": "B", "residual": True}
+    more = {"branch_scale": way, "weight_standardization": "scaled"}
+    network = built(configure("cnn", "none", **form, **more), jitter=False)
+    found: list[tuple[float, float]] = []
+    for stage in (2, 3):
+        block = network.get_submodule(f"body.stage{stage}.block1")
+        block.register_forward_hook(
+            lambda _, args, y: found.append((args[0].var().item(), y.var().item()))
+        )
+    generator = torch.Generator().manual_seed(3)
+    network(torch.randn(8, 3, 16, 16, generator=generator, dtype=torch.float64))
+    assert len(found) == 2
+    for before, after in found:
+        added = {"skipinit": 0.0, "sqrt_depth": before / 6, "normalizer_free": 0.04}[way]
+        kept = 1.0 if way == "normalizer_free" else before
+        assert after == pytest.approx(kept + added, rel=0.15)
+
+
 @pytest.mark.parametrize(
     ("way", "expected"),
     [("one", 1.5**50), ("sqrt_depth", (1 + 0.5 / 50) ** 50), ("depth", (1 + 0.5 / 2500) ** 50)],

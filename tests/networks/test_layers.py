@@ -1,6 +1,8 @@
 """The ingredients against their papers' formulas, in float64."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -206,6 +208,25 @@ def test_norms_are_invariant_to_the_scale_of_their_input(configure, name, spatia
     x = inputs(spatial)
     torch.testing.assert_close(norm(10 * x), norm(x), rtol=1e-10, atol=1e-12)
     assert torch.allclose(norm(x + 7), norm(x)) == (name != "rms")
+
+
+def test_layer_norm_over_channels_gives_on_what_convolutions_can_take_back():
+    """Of few channels in channels_last order PyTorch's backward of a strided 1×1 convolution wrote
+    out of bounds on the CPU, which ends a process."""
+    words = "norm=ln_channels model=resnet model.shortcut=B model.depth=8 model.width=4"
+    script = f"""
+import torch
+from normlab.config import compose
+from normlab.networks import build_model
+network = build_model(compose("{words}".split()), (1, 8, 8), 10, torch.Generator())
+for _ in range(20):
+    network(torch.randn(128, 1, 8, 8)).square().mean().backward()
+print("whole")
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (0, "whole\n"), found.stderr
+    norm = norm_modules.ChannelNorm(4, 1e-5, True)
+    assert norm(torch.randn(2, 4, 3, 3)).is_contiguous()
 
 
 @pytest.mark.parametrize("affine", [True, False])
