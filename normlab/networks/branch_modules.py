@@ -77,6 +77,13 @@ def scale(layer: "nn.Linear | nn.Conv2d", factor: float) -> None:
         layer.weight.mul_(factor)
 
 
+def silence(layer: "nn.Linear | nn.Conv2d") -> None:
+    """Set a layer's weight and biases to 0."""
+    scale(layer, 0.0)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
 def begin_at_zero(norm: nn.Module) -> None:
     """Set a norm's γ to 0."""
     for name, parameter in norm.named_parameters():

@@ -182,16 +182,16 @@ class Fixup(BranchScale):
     def initialize(self, network: "nn.Module") -> None:
         from torch import nn
 
-        from normlab.networks.branch_modules import residual_blocks, scale
+        from normlab.networks.branch_modules import residual_blocks, scale, silence
 
         blocks = list(residual_blocks(network))
         for block in blocks:
             *others, last = block.branch_layers
             for layer in others:
                 scale(layer, len(blocks) ** (-1 / (2 * len(others))))
-            scale(last, 0.0)
+            silence(last)
         if isinstance(output := network.output, nn.Linear):
-            scale(output, 0.0)
+            silence(output)
 
 
 class NormalizerFree(BranchScale):

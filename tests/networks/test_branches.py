@@ -196,7 +196,7 @@ def test_scaled_standardization_keeps_a_conv_stream_through_its_shortcuts(
             lambda _, args, y: found.append((args[0].var().item(), y.var().item()))
         )
     generator = torch.Generator().manual_seed(3)
-    network(torch.randn(8, 3, 16, 16, generator=generator, dtype=torch.float64))
+    network(torch.randn(32, 3, 32, 32, generator=generator, dtype=torch.float64))
     assert len(found) == 2
     for before, after in found:
         added = {"skipinit": 0.0, "sqrt_depth": before / 6, "normalizer_free": 0.04}[way]
@@ -233,6 +233,8 @@ CLOSED = [
     ("cnn", {**CNN, "branch_scale": "skipinit"}, "none", "before"),
     ("cnn", {**CNN, "branch_scale": "fixup"}, "none", "before"),
     ("mlp", {**MLP, "block": "pre", "branch_scale": "fixup"}, "none", "before"),
+    ("cnn", {**CNN, "branch_scale": "fixup", "init": "pytorch", "bias": True}, "none", "before"),
+    ("mlp", {**MLP, "block": "pre", "branch_scale": "fixup", "bias_std": 0.3}, "none", "before"),
     ("cnn", {**CNN, "branch_scale": "zero_gamma"}, "bn", "before"),
     ("cnn", {**CNN, "branch_scale": "zero_gamma"}, "gn", "before"),
     ("cnn", {**CNN, "branch_scale": "zero_gamma", "block": "pre"}, "ln", "after"),
