@@ -15,7 +15,7 @@ from normlab.analysis import where
 from normlab.claims.claim import MEASURES, Expression
 from normlab.claims.evidence import Evidence
 from normlab.claims.expressions import BySeed, evaluate_expression
-from normlab.measurement import chi, fixed_point
+from normlab.measurement import chi, fixed_point, snapshot_steps, state_at
 
 # Of a network that learns at all, in C13.
 USABLE_ACCURACY = 0.5
@@ -62,6 +62,28 @@ def nielsen_extreme(evidence: Evidence, hidden: int, extreme: Literal["min", "ma
         table = layers.pivot(index="step", columns="layer", values="mean_delta")
         ratios = table[hidden] / table[1]
         found[seed] = float(min(ratios) if extreme == "min" else max(ratios))
+    return found
+
+
+@MEASURES.register("gradient_ratio_extreme")
+def gradient_ratio_extreme(
+    evidence: Evidence, runs: tuple[str, ...], from_step: int, extreme: Literal["min", "max"]
+) -> BySeed:
+    """The least or the greatest R = δ_first / δ_last over the snapshots from a step on.
+
+    Of the plain networks that fulfil the filters, one a seed; NaN where an R is not finite.
+    """
+    found = {}
+    for seed, folder in _by_seed(where(evidence.runs, runs)):
+        layers = evidence.layers(folder)
+        steps = [step for step in snapshot_steps(layers) if step >= from_step]
+        if not steps:
+            raise LookupError(f"snapshot from step {from_step} on")
+        ratios = np.array([state_at(layers, step).ratio for step in steps])
+        if not np.isfinite(ratios).all():
+            found[seed] = math.nan
+        else:
+            found[seed] = float(ratios.min() if extreme == "min" else ratios.max())
     return found
 
 

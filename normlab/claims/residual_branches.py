@@ -61,9 +61,11 @@ def shattering(seed: int) -> Figures:
         "residual_24": ("model.depth=24", "model.residual=true"),
         "scaled_24": ("model.depth=24", "model.residual=true", "model.branch_scale=sqrt_depth"),
     }
-    return {
+    figures = {
         name: _autocorrelation(_input_gradients(seed, *settings)) for name, settings in nets.items()
     }
+    figures["scaled_above_residual_24"] = figures["scaled_24"] - figures["residual_24"]
+    return figures
 
 
 def _input_gradients(seed: int, *settings: str) -> Tensor:
@@ -96,7 +98,7 @@ SAMPLES, WIDTH, BLOCKS = 128, 512, 50
 
 @DEMONSTRATIONS.register("branch_scale")
 def branch_scale(seed: int) -> Figures:
-    """C29: how a residual stream's variance and its gradient grow over 50 blocks, by branch scale.
+    """C29: how a residual stream's mean square and its gradient grow over 50 blocks, by branch scale.
 
     Of h ← h + a·Wφ(h) without norm, φ ReLU, He's initialization: mean square behind the last block
     over that before the first, and root mean square of the gradient before the first over that

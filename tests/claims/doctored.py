@@ -166,7 +166,10 @@ def oddly(usual, odd, seed=2):
 def degradation(
     p20=0.013, p56=0.2, r20=0.007, r56=0.001, init=1.0, epoch=1.0, cosine=0.5, odd=None, r110=0.001
 ):
-    """C14, C15, C17: train errors by depth and form; `odd` is the shallow error of seed 2."""
+    """C14, C15, C17: train errors by depth and form; `odd` is the shallow error of seed 2.
+
+    R is `init` at step 0, 1 at the end of the first epoch, and `epoch` later.
+    """
 
     def figures(config):
         deep, skip = config.model.depth == 56, config.model.residual
@@ -178,8 +181,12 @@ def degradation(
         return {
             "train_acc": 1 - error,
             "gradient_ratio_init": init,
-            "gradient_ratio_first_epoch": epoch,
             "sample_cosine_first_epoch": cosine,
+            "layers": [
+                {"step": step, "layer": layer, "delta_rms": delta}
+                for step, ratio in ((0, init), (11, 1.0), (390, 1.0), (400, epoch))
+                for layer, delta in enumerate((ratio, 1.0, 1.0, 1.0), start=1)
+            ],
         }
 
     return figures

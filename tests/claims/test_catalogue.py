@@ -70,22 +70,22 @@ FROZEN = [
     ("C14", "small", "train error, plain deep − shallow", 0.05, INF, "mean"),
     ("C14", "small", "seeds with this sign", 1, 1, "mean"),
     ("C14", "small", "R at init, least seed", 0.01, INF, "min"),
-    ("C14", "small", "R after epoch 1, least seed", 0.1, INF, "min"),
-    ("C14", "small", "R after epoch 1, greatest seed", -INF, 10, "max"),
+    ("C14", "small", "R from the end of epoch 1 on, least", 0.01, INF, "min"),
+    ("C14", "small", "R from the end of epoch 1 on, greatest", -INF, 100.0, "max"),
     ("C14", "small", "cosine of samples after epoch 1", -INF, 0.99, "max"),
     ("C14", "paper", "train error, plain deep − shallow", 0.015, INF, "mean"),
     ("C14", "paper", "seeds with this sign", 1, 1, "mean"),
     ("C14", "paper", "R at init, least seed", 0.01, INF, "min"),
-    ("C14", "paper", "R after epoch 1, least seed", 0.01, INF, "min"),
-    ("C14", "paper", "R after epoch 1, greatest seed", -INF, 100.0, "max"),
+    ("C14", "paper", "R from the end of epoch 1 on, least", 0.01, INF, "min"),
+    ("C14", "paper", "R from the end of epoch 1 on, greatest", -INF, 100.0, "max"),
     ("C14", "paper", "cosine of samples after epoch 1", -INF, 0.99, "max"),
     ("C15", "small", "R at init, least seed", 0.01, INF, "min"),
-    ("C15", "small", "R after epoch 1, least seed", 0.1, INF, "min"),
-    ("C15", "small", "R after epoch 1, greatest seed", -INF, 10, "max"),
+    ("C15", "small", "R from the end of epoch 1 on, least", 0.01, INF, "min"),
+    ("C15", "small", "R from the end of epoch 1 on, greatest", -INF, 100.0, "max"),
     ("C15", "small", "cosine of samples after epoch 1", -INF, 0.99, "max"),
     ("C15", "paper", "R at init, least seed", 0.01, INF, "min"),
-    ("C15", "paper", "R after epoch 1, least seed", 0.01, INF, "min"),
-    ("C15", "paper", "R after epoch 1, greatest seed", -INF, 100.0, "max"),
+    ("C15", "paper", "R from the end of epoch 1 on, least", 0.01, INF, "min"),
+    ("C15", "paper", "R from the end of epoch 1 on, greatest", -INF, 100.0, "max"),
     ("C15", "paper", "cosine of samples after epoch 1", -INF, 0.99, "max"),
     ("C16", "small", "train error, grown − shallow", -INF, 0.001, "max"),
     ("C16", "paper", "train error, grown − shallow", -INF, 0.001, "max"),
@@ -129,11 +129,11 @@ FROZEN = [
     ("C28", "small", "plain, 24 layers", -0.2, 0.2, "mean"),
     ("C28", "small", "residual, 24 layers", 0.7, INF, "min"),
     ("C28", "small", "residual, branches times 1/√L", 0.9, INF, "min"),
-    ("C28", "small", "plain, 2 layers", 0.9, INF, "min"),
-    ("C29", "small", "variance per block, a = 1", 1.9, 2.1, "geomean"),
-    ("C29", "small", "variance, a = 1/√L", 2.42, 2.96, "geomean"),
-    ("C29", "small", "variance, a = 1/L", 1.01, 1.03, "geomean"),
-    ("C29", "small", "variance, a from 0 (SkipInit)", 1, 1, "mean"),
+    ("C28", "small", "branches times 1/√L above residual", 0, INF, "min"),
+    ("C29", "small", "mean square per block, a = 1", 1.9, 2.1, "geomean"),
+    ("C29", "small", "mean square, a = 1/√L", 2.42, 2.96, "geomean"),
+    ("C29", "small", "mean square, a = 1/L", 1.01, 1.03, "geomean"),
+    ("C29", "small", "mean square, a from 0 (SkipInit)", 1, 1, "mean"),
     ("C29", "small", "gradient, a = 1", 1e6, INF, "geomean"),
     ("C29", "small", "gradient, a = 1/√L", 1.48, 1.81, "geomean"),
     ("C29", "small", "gradient, a = 1/L", 1.0, 1.02, "geomean"),
@@ -175,7 +175,7 @@ FIGURES = {
         *("variance_16", "variance_64", "variance_512"),
         *("over_model_quarter", "over_model_half", "taken_unscaled", "taken_scaled"),
     ],
-    "C28": ["plain_24", "residual_24", "scaled_24", "plain_2"],
+    "C28": ["plain_24", "residual_24", "scaled_24", "scaled_above_residual_24"],
     "C29": [
         *("gain_per_block_one", "gain_sqrt_depth", "gain_depth", "gain_skipinit"),
         *("gradient_one", "gradient_sqrt_depth", "gradient_depth", "gradient_skipinit"),
@@ -199,8 +199,10 @@ def test_gates_of_degradation_are_the_diagnoses():
     gap = "train error, plain deep − shallow"
     assert bounds["C14", "small", gap] == (DEGRADED_SPEED, INF)
     assert bounds["C14", "paper", gap] == (0.015, INF)
-    assert bounds["C15", "paper", "R after epoch 1, least seed"] == (VANISHING_RATIO, INF)
-    assert bounds["C15", "paper", "R after epoch 1, greatest seed"] == (-INF, EXPLODING_RATIO)
+    for scale in ("small", "paper"):
+        from_epoch_1 = "R from the end of epoch 1 on"
+        assert bounds["C15", scale, f"{from_epoch_1}, least"] == (VANISHING_RATIO, INF)
+        assert bounds["C15", scale, f"{from_epoch_1}, greatest"] == (-INF, EXPLODING_RATIO)
     assert bounds["C15", "small", "cosine of samples after epoch 1"] == (-INF, COLLAPSED_COSINE)
 
 

@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from normlab.claims import residual_branches
-from normlab.claims.residual_branches import branch_scale, normalizer_free, residual_stream
+from normlab.claims.residual_branches import (
+    branch_scale,
+    normalizer_free,
+    residual_stream,
+    shattering,
+)
 
 
 def test_the_stream_doubles_without_norm():
@@ -42,6 +47,19 @@ def test_gradients_by_inputs_are_those_of_finite_differences(monkeypatch):
     kinks = (found - slopes.T).abs() > 1e-4  # a ReLU opens between the two
     assert kinks.double().mean() < 0.01
     assert not network.training
+    with torch.no_grad():
+        held = network(x)
+        network.train()
+        # Held statistics are of these points; running variances are divided by 255, not 256.
+        torch.testing.assert_close(held, network(x), rtol=0.02, atol=0.02)
+
+
+def test_a_plain_networks_gradient_shatters_with_depth():
+    figures = shattering(7)
+    assert figures["plain_24"] < 0.2 < figures["plain_8"] < figures["plain_2"]
+    difference = figures["scaled_24"] - figures["residual_24"]
+    assert figures["scaled_above_residual_24"] == difference
+    assert difference > 0
 
 
 def test_streams_are_those_of_the_formula(monkeypatch):
@@ -70,6 +88,10 @@ def test_a_branch_that_begins_closed_leaves_the_stream_as_it_is(monkeypatch):
     assert figures["gain_skipinit"] == figures["gradient_skipinit"] == 1
     assert figures["gain_one"] == pytest.approx(2**8, rel=0.4)
     assert figures["gain_sqrt_depth"] == pytest.approx((1 + 1 / 8) ** 8, rel=0.1)
+    for scale in ("one", "sqrt_depth", "depth"):
+        gradient = figures[f"gradient_{scale}"]
+        assert gradient > 1
+        assert gradient == pytest.approx(math.sqrt(figures[f"gain_{scale}"]), rel=0.1)
 
 
 def test_weights_that_keep_a_mean_leave_the_prediction():

@@ -161,8 +161,18 @@ def write_claim_runs(root: Path) -> None:
             folder = root / name / run_id(config)
             folder.mkdir(parents=True)
             (folder / "summary.json").write_text(json.dumps(content), encoding="utf-8")
+            if name == "C14":
+                write_ratio(folder, content["gradient_ratio_first_epoch"])
             if config.output.weights:  # without them it would be made again
                 (folder / "weights.pt").touch()
+
+
+def write_ratio(folder: Path, ratio: float) -> None:
+    """layers.parquet of one snapshot after the first epoch, R = ratio."""
+    from pandas import DataFrame
+
+    rows = {"step": 11, "layer": [1, 2, 3], "delta_rms": [ratio, 1.0, 1.0]}
+    DataFrame(rows).to_parquet(folder / "layers.parquet")
 
 
 def comparisons() -> dict[str, str]:
