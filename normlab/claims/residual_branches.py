@@ -98,7 +98,7 @@ SAMPLES, WIDTH, BLOCKS = 128, 512, 50
 
 @DEMONSTRATIONS.register("branch_scale")
 def branch_scale(seed: int) -> Figures:
-    """C29: how a residual stream's mean square and its gradient grow over 50 blocks, by branch scale.
+    """C29: how a residual stream's mean square and gradient grow over 50 blocks, by branch scale.
 
     Of h ← h + a·Wφ(h) without norm, φ ReLU, He's initialization: mean square behind the last block
     over that before the first, and root mean square of the gradient before the first over that

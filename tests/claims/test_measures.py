@@ -7,7 +7,7 @@ from pandas import DataFrame
 
 from normlab.claims import Evidence, Measure
 from normlab.claims.evidence import figures_by_seed, measured
-from normlab.errors import ConfigError
+from normlab.errors import ConfigError, RecordError
 
 
 def two_runs(**columns):
@@ -39,6 +39,29 @@ def test_nothing_drifts_in_a_single_snapshot(monkeypatch):
 def figures(measure, evidence, **arguments):
     asked = Measure(name="x", measure=measure, arguments=arguments)
     return figures_by_seed(asked, evidence)
+
+
+@pytest.mark.parametrize(("extreme", "expected"), [("min", 0.05), ("max", 8.0)])
+def test_the_extreme_ratio_is_of_the_snapshots_from_a_step_on(monkeypatch, extreme, expected):
+    """Of hidden layers: the output layer's δ, the last row's, has no part in R."""
+
+    def read(folder, _):
+        ratios = {0: 900.0, 10: 0.001, 11: 8.0, 20: 0.05, 30: 0.4}
+        if folder.name == "b":
+            ratios |= {20: math.inf}
+        rows = [
+            (step, layer, delta)
+            for step, ratio in ratios.items()
+            for layer, delta in enumerate((2 * ratio, 7.0, 2.0, 99.0), start=1)
+        ]
+        return DataFrame(rows, columns=["step", "layer", "delta_rms"])
+
+    monkeypatch.setattr("normlab.claims.evidence.read_table", read)
+    arguments = {"runs": ["status=finished"], "extreme": extreme}
+    found = figures("gradient_ratio_extreme", two_runs(), from_step=11, **arguments)
+    assert found == {0: pytest.approx(expected), 1: pytest.approx(math.nan, nan_ok=True)}
+    with pytest.raises(RecordError, match="no snapshot from step 31 on"):
+        figures("gradient_ratio_extreme", two_runs(), from_step=31, **arguments)
 
 
 def test_0_is_not_above_0():

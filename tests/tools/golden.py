@@ -171,8 +171,8 @@ def write_ratio(folder: Path, ratio: float) -> None:
     """layers.parquet of one snapshot after the first epoch, R = ratio."""
     from pandas import DataFrame
 
-    rows = {"step": 11, "layer": [1, 2, 3], "delta_rms": [ratio, 1.0, 1.0]}
-    DataFrame(rows).to_parquet(folder / "layers.parquet")
+    layers = {"step": 11, "layer": [1, 2, 3], "name": "layer", "kind": "conv"}
+    DataFrame(layers | {"delta_rms": [ratio, 1.0, 1.0]}).to_parquet(folder / "layers.parquet")
 
 
 def comparisons() -> dict[str, str]:
