@@ -335,7 +335,7 @@ REFUSED = [
     ((*RESNET, "norm.position=after", "model.branch_scale=zero_gamma"), "use norm.position=before"),
     (
         (*RESNET, "model.block=pre", "model.branch_scale=zero_gamma"),
-        "relu stands behind a branch's last norm",
+        "model.activation=relu behind a norm that begins as 0",
     ),
     (
         ("model=mlp", "model.residual=true", "norm=bn", "model.branch_scale=zero_gamma"),
