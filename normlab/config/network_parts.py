@@ -133,6 +133,7 @@ class Initializer:
     source: str  # its paper
     variance: Callable[[int, int, float, float | None], float] | None = None
     takes_std: bool = False  # needs model.init_std
+    leaves_zeros: bool = False  # a unit's weights may all be 0
     # The bound b of biases ~ U[−b, b] by fan-in; None where they are N(0, model.bias_std²).
     bias_bound: Callable[[int], float] | None = None
 

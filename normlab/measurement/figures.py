@@ -240,7 +240,9 @@ def growth(weights: "Sequence[NDArray[np.float64] | None]", least: float) -> Fig
 def mean_update(layers: "DataFrame", steps: int) -> Figure:
     """Mean over steps of ‖ΔW‖/‖W‖, of the layer where it is largest; None where not measured.
 
-    By trapezoids between measured steps; the last one stands for all behind it.
+    By trapezoids between measured steps; the last one stands for all behind it. A layer that begins
+    as 0 is left out where others do not: at first it moves infinitely far, and then by about 1/t of
+    itself in step t, whatever the rate.
     """
     if "update_ratio" not in layers:
         return None
@@ -251,8 +253,9 @@ def mean_update(layers: "DataFrame", steps: int) -> Figure:
     places = np.array([*table.index.tolist(), steps])
     if places[-1] == places[0]:
         return math.nan
-    if len(table) > 1:  # of a weight that begins as 0 the next step stands for the first
-        table.iloc[0] = table.iloc[0].where(table.iloc[0] != math.inf, table.iloc[1])
+    drawn = np.isfinite(table.iloc[0].to_numpy())
+    if drawn.any():
+        table = table.loc[:, drawn]
     values = np.vstack([table.to_numpy(), table.to_numpy()[-1:]])
     between = (values[1:] + values[:-1]) / 2 * np.diff(places)[:, None]
     return float(between.sum(axis=0).max() / (places[-1] - places[0]))

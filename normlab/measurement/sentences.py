@@ -164,6 +164,11 @@ def described(state: State) -> str:
             )
         case "healthy" if state.hidden == 1:
             return f"the gradient reaches the one {hidden}"
+        case "healthy" if state.last == 1:
+            return (
+                f"every branch is shut: {unit} 1 gets the gradient through the skips, and no "
+                f"{hidden} in a branch gets any"
+            )
     return f"the gradient neither vanishes nor explodes ({of_last})"
 
 

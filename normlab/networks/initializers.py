@@ -192,7 +192,7 @@ INITIALIZERS.add(
     "delta_orthogonal", Initializer(_delta_orthogonal, "Xiao et al. 2018", _orthogonal_variance)
 )
 # Not drawn at all, so that mean-field theory is not of it.
-INITIALIZERS.add("dirac", Initializer(_dirac, "Zagoruyko & Komodakis 2017"))
+INITIALIZERS.add("dirac", Initializer(_dirac, "Zagoruyko & Komodakis 2017", leaves_zeros=True))
 # What PyTorch's own Linear and Conv2d begin with, biases too.
 INITIALIZERS.add(
     "pytorch",

@@ -82,6 +82,12 @@ class WeightNorm(NoNorm):
 
     def check(self, config: Config) -> None:
         model = config.model
+        scheme = INITIALIZERS.get(model.init)
+        if scheme is not None and scheme.leaves_zeros:
+            raise ValueError(
+                f"model.init={model.init}: leaves units with weights of 0 where layers widen, of "
+                "which weight normalization has no direction; use another init, or another norm"
+            )
         if model.init_gain == 0 or model.init_std == 0:
             zero = "model.init_gain" if model.init_gain == 0 else "model.init_std"
             raise ValueError(

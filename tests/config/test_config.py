@@ -308,6 +308,7 @@ def test_the_id_does_not_depend_on_order_or_spelling() -> None:
 # ------------------------------------------------------------------------------ bad input
 
 REFUSED = {
+    "norm=wn model.init=dirac": "model.init=dirac: leaves units with weights of 0",
     "model.init_gain=atuo": "model.init_gain=atuo: must be a number or auto",
     "model.dept=3": "model.dept=3: no such key; did you mean model.depth?",
     "nrom=bn": "nrom=bn: no such key; did you mean norm?",

@@ -29,6 +29,11 @@ HALF = Learned(0.53, 0.1, 10)
         (HEALTHY, "the gradient neither vanishes nor explodes (layer 1 gets 0.53 of layer 6's)"),
         (State(0, "healthy", math.nan, 1, 0.5, 1, 0), "the gradient reaches the one hidden layer"),
         (
+            replace(HEALTHY, ratio=1.0, last=1),
+            "every branch is shut: layer 1 gets the gradient through the skips, and no hidden "
+            "layer in a branch gets any",
+        ),
+        (
             VANISHING,
             "the gradient vanishes, ×0.01 per layer towards the input: layer 1 gets 1e-10 of layer "
             "6's, and layers 1–4 less than 1%",
