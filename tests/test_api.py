@@ -269,8 +269,8 @@ def test_claims_are_verified_and_remembered() -> None:
 
 @pytest.mark.slow
 def test_every_claim_is_meant_where_none_is_named() -> None:
-    assert len(api.plan_verification().claims) == 26
-    assert 0 < len(api.plan_verification(scale="paper").claims) < 26
+    assert len(api.plan_verification().claims) == 32
+    assert 0 < len(api.plan_verification(scale="paper").claims) < 32
 
 
 def test_theory_and_info() -> None:

@@ -22,7 +22,7 @@ from tests.conftest import TINY
         (["run", "norm=bn", "--epochs=3"], 2, "settings are written training.epochs=3\n"),
         (["sweep", "--batch-size"], 2, "settings are written training.batch_size=…\n"),
         (["compare", "--depth", "20"], 2, "No such option: --depth"),
-        (["run", "norm=layer_norm"], 2, "ln, none, rms, wn; norm=ln is LayerNorm\n"),
+        (["run", "norm=layer_norm"], 2, "ln, ln_channels, none, rms, wn; norm=ln is LayerNorm\n"),
         (["run", "model.activation=ReLU"], 2, "; did you mean relu?\n"),
         (["run", "--format", "xml"], 2, "'xml' is not one of 'rich', 'json'."),
         (["compare", "--format", "xml"], 2, "not one of 'rich', 'csv', 'json', 'md', 'latex'."),

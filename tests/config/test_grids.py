@@ -159,14 +159,14 @@ def points(*overrides: str) -> list[tuple[int, float]]:
 
 
 def test_an_override_of_a_zipped_key_chooses_its_points() -> None:
-    assert points() == [(2, 0.00625), (32, 0.1)]
-    assert points("training.batch_size=2") == [(2, 0.00625)]
-    assert points("optimizer.lr=0.1,0.00625") == [(2, 0.00625), (32, 0.1)]
+    assert points() == [(4, 0.0125), (32, 0.1)]
+    assert points("training.batch_size=4") == [(4, 0.0125)]
+    assert points("optimizer.lr=0.1,0.0125") == [(4, 0.0125), (32, 0.1)]
     assert points("training.batch_size=2,4", "optimizer.lr=1.0") == [(2, 1.0), (4, 1.0)]
     assert points("zip(training.batch_size=2,4; optimizer.lr=1.0,3.0)") == [(2, 1.0), (4, 3.0)]
     says = (
-        "training.batch_size=2,4: varies together with optimizer.lr (training.batch_size=2 "
-        "optimizer.lr=0.00625; training.batch_size=32 optimizer.lr=0.1); give one of these values, "
+        "training.batch_size=2,4: varies together with optimizer.lr (training.batch_size=4 "
+        "optimizer.lr=0.0125; training.batch_size=32 optimizer.lr=0.1); give one of these values, "
         "or optimizer.lr too"
     )
     with pytest.raises(ConfigError, match=re.escape(says)):

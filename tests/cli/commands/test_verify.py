@@ -70,7 +70,7 @@ def test_verify_judges_remembers_and_judges_again(finished: Path) -> None:
     assert "**FAIL**" in failed.stdout
     listed = normlab("verify", cwd=finished)
     assert re.search(r"C05.*PASS", listed.stdout)
-    assert len(re.findall(r"^C\d\d ", listed.stdout, re.MULTILINE)) == 26
+    assert len(re.findall(r"^C\d\d ", listed.stdout, re.MULTILINE)) == 32
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
