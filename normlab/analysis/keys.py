@@ -94,12 +94,12 @@ def known_metric(frame: DataFrame, name: str) -> str:
     choices = metric_choices(frame)
     if name in choices:
         return name
-    near = _near(name, choices)
     if name in PROBES:
         raise ConfigError(
             f"{name}: is measured layer by layer, and no metric of a run; normlab plot gradients "
             f"--probe {name} draws it"
         )
+    near = _near(name, choices)
     raise ConfigError(f"{name}: no such metric; choices: {', '.join(choices)}{near}")
 
 

@@ -47,10 +47,10 @@ def theory_panel(runs: DataFrame, progress: series.Progress | None = None) -> Th
         nets = beside_theory.mean_field_nets(runs[runs["gradient_factor_theory"].notna()], progress)
     except ConfigError:  # no table can be read, as the pictures' notes say
         return None
-    nets = [net for net in nets if _table(net.activation) is not None]
+    tables = {name: table for name in ACTIVATIONS if (table := _table(name)) is not None}
+    nets = [net for net in nets if net.activation in tables]
     if not nets:
         return None
-    tables = {name: table for name in ACTIVATIONS if (table := _table(name)) is not None}
     return TheoryPanel(
         name=_NAME,
         nets=[f"{net.variant}, depth {net.depth}" for net in nets],
