@@ -11,7 +11,13 @@ from pandas import DataFrame
 from normlab.analysis.series import Line, Progress, over_seeds, tables_of
 from normlab.config import Config, from_plain
 from normlab.errors import ConfigError
-from normlab.measurement import Values, bias_variance, predict, weight_variance
+from normlab.measurement import (
+    Values,
+    bias_variance,
+    is_post_activation,
+    predict,
+    weight_variance,
+)
 from normlab.runs import read_summary
 
 
@@ -61,12 +67,14 @@ def predicted(runs: DataFrame, progress: Progress | None = None) -> DataFrame:
 def mean_field_nets(runs: DataFrame, progress: Progress | None = None) -> list[Net]:
     """The nets among runs whose gradient at initialization follows from σ_w² and σ_b² alone.
 
-    They are MLPs without a norm that theory covers; a profile is the geometric mean over seeds.
+    They are MLPs without a norm that theory covers, without skips or with such as add φ of a layer
+    as it is; a profile is the geometric mean over seeds.
     """
     configs: dict[Line, Config] = {}
     parts = []
     for line, config, deltas, _ in _starts(runs, progress):
-        if config.norm.normalizes:  # whose gradient is a theorem's
+        # A norm's gradient is a theorem's; the page's own script knows no other skips.
+        if config.norm.normalizes or not is_post_activation(config.model):
             continue
         configs.setdefault(line, config)
         profile = {"layer": np.arange(1, len(deltas) + 1), "value": deltas / deltas[-1]}

@@ -6,11 +6,14 @@ from typing import NamedTuple
 from pandas import DataFrame, Series
 
 from normlab.analysis.cells import cells_of, distinct_runs
-from normlab.analysis.keys import known_key
+from normlab.analysis.keys import known_key, label
 from normlab.vocabulary import FINAL
 
 # What the bits of a result depend on beside its config, and what else may.
-ORIGINS = ("normlab", "commit", "torch", "device", "processor", "threads", "data_sha256")
+ORIGINS = (
+    *("normlab", "commit", "torch", "device", "processor", "threads", "channels_last"),
+    "data_sha256",
+)
 
 
 class Mixed(NamedTuple):
@@ -47,6 +50,6 @@ def mixed_origins(frame: DataFrame, keys: Sequence[str]) -> list[Mixed]:
         if known.nunique() < 2:
             continue
         per_cell = known.groupby(number[known.index]).nunique()
-        values = tuple(f"{v:g}" if isinstance(v, float) else str(v) for v in sorted(known.unique()))
+        values = tuple(label(key, value) for value in sorted(known.unique()))
         found.append(Mixed(key, values, int((per_cell > 1).sum()), number.nunique()))
     return found

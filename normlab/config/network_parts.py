@@ -44,6 +44,9 @@ class Norm(Part):
     over_batch: ClassVar[bool] = False
     # Whether it gives layers' weights another form.
     of_weights: ClassVar[bool] = False
+    # Whether `runtime.channels_last` is for it: a convolutional network is faster so, and its
+    # module takes that order at the cost of its sums' last digits, no more.
+    channels_last: ClassVar[bool] = False
 
     @property
     def phrase(self) -> str:
@@ -153,6 +156,8 @@ class Model(Part):
 
     # Whether its layers keep height and width of an image; else each has one value a channel.
     spatial: ClassVar[bool]
+    # Whether `runtime.channels_last` is for it, as for convolutional networks.
+    channels_last: ClassVar[bool] = False
     # Whether it is the MLP that mean-field theory is of: equal layers, each of the one before it.
     in_theory: ClassVar[bool] = False
     # Whether its layers see several tokens of a sample, in blocks whose layers have roles.

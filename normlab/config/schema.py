@@ -114,6 +114,7 @@ class Runtime(Settings):
     threads: Annotated[int, Field(ge=1, le=1024)]
     deterministic: bool
     graph: Literal["auto", "on", "off"]
+    channels_last: bool
     checkpoint_seconds: NonNegative
 
     @field_validator("device")
@@ -210,6 +211,13 @@ class Config(Settings):
         dict[str, str],
         Field(default_factory=_plugins_used, exclude_if=lambda plugins: not plugins),
     ]
+
+    @property
+    def in_channels_last(self) -> bool:
+        """Whether its network is trained in channels_last order: where that is asked for, and its
+        model and norm take it."""
+        asked = self.runtime.channels_last
+        return asked and self.model.channels_last and self.norm.channels_last
 
     @property
     def probed(self) -> tuple[str, ...]:

@@ -43,18 +43,19 @@ class Prediction:
 def predict(config: Config) -> Prediction | None:
     """The gradient's factors of an MLP, or None where theory does not cover the config.
 
-    Covered: no norm or weight norm, plain with any nonlinearity whose φ is known, residual with one
-    whose φ″ is odd, where δ² grows by 1 + σ_w²E[φ′²] a layer; and a norm of which a theorem gives
-    the factor, as BatchNorm before a rectifier without skips, where δ² grows by π/(π−1) a layer
-    (Yang et al. 2019, theorem 8, for large batches). Where φ′ depends on the size of z, the data
-    set must say how many pixels it has and that their second moment is 1. Of parts whose plugin is
-    not here nothing is known.
+    Covered: no norm or weight norm, plain with any nonlinearity whose φ is known, residual with
+    branches times a constant a: of post-activation blocks with one whose φ″ is odd, where δ² grows
+    by 1 + σ_w²E[φ′²] a layer if a = 1, and of pre-activation blocks with any, where it grows by
+    1 + a²σ_w²E[φ′²]; and a norm of which a theorem gives the factor, as BatchNorm before a
+    rectifier without skips, where δ² grows by π/(π−1) a layer (Yang et al. 2019, theorem 8, for
+    large batches). Where φ′ depends on the size of z, the data set must say how many pixels it has
+    and that their second moment is 1. Of parts whose plugin is not here nothing is known.
     """
     if not config.plugins_are_here:
         return None
     model, norm = config.model, config.norm
     hidden = model.depth - 1
-    if not model.in_theory or hidden < 2 or not _is_as_in_theory(model):
+    if not model.in_theory or hidden < 2 or not model.weights_are_drawn:
         return None
     if norm.normalizes:
         known = norm.gradient_factor(config)
@@ -63,42 +64,75 @@ def predict(config: Config) -> Prediction | None:
     variance = weight_variance(config)
     if activation.phi is None or activation.slope is None or not variance > 0:
         return None
-    # φ″ is odd, so that E[φ″] = 0. Otherwise a residual network's weights and slopes are
-    # correlated, E[Wᵢⱼφ′(zᵢ)] = E[hⱼ]σ_w²E[φ″]/N, and its gradient outgrows 1 + σ_w²E[φ′²] a layer:
-    # a ReLU network of 24 layers of 512 was measured at 1.53 for δ, where that gives √2.
-    if model.residual and not activation.odd_curvature:
+    branch = _branch(model)
+    # Of post-activation blocks φ″ is odd, so that E[φ″] = 0. Otherwise a layer's weights and slopes
+    # are correlated, E[Wᵢⱼφ′(zᵢ)] = E[hⱼ]σ_w²E[φ″]/N, and the gradient outgrows 1 + σ_w²E[φ′²] a
+    # layer: a ReLU network of 24 layers of 512 was measured at 1.53 for δ, where that gives √2.
+    if branch is None or (model.residual and not branch.pre and not activation.odd_curvature):
         return None
-    slopes = _slopes(config, variance, hidden)
+    slopes = _slopes(config, variance, branch)
     if slopes is None:
         return None
-    factors = []
-    for slope, following in itertools.pairwise(slopes):
-        # δˡ = φ′(zˡ)·∂L/∂hˡ, and ∂L/∂hˡ = Wᵀδˡ⁺¹, beside the skip.
-        back = variance + (1 / following if model.residual else 0.0)
-        factors.append(math.sqrt(slope * back))
+    factors = [
+        math.sqrt(branch.growth(layer, slope, following, variance))
+        for layer, (slope, following) in enumerate(itertools.pairwise(slopes))
+    ]
     return Prediction(np.array(factors), "mean field, Schoenholz et al. 2017")
 
 
-def _is_as_in_theory(model: Model) -> bool:
-    """Whether weights are drawn independently and skips are added as they are, behind φ."""
-    if not isinstance(model, MLP):
-        return True  # of a part from outside, which says that it is
-    as_they_are = (model.block, model.branch_scale) == ("post", "one")
-    return model.weights_are_drawn and (as_they_are or not model.residual)
+def is_post_activation(model: Model) -> bool:
+    """Whether an MLP has no skips, or adds φ of a layer to them as it is."""
+    branch = _branch(model)
+    return branch is not None and not branch.pre and branch.a == 1
 
 
-def _slopes(config: Config, variance: float, hidden: int) -> list[float] | None:
-    """E[φ′(z)²] of every hidden layer.
+@dataclass(frozen=True)
+class _Branch:
+    """How layers behind the first hidden one, layer 0, join the stream h, if they do.
 
-    None where it is not known how large z is, or where z dies out or outgrows every number.
+    Post-activation hˡ = hˡ⁻¹ + a·φ(zˡ), zˡ = Wˡhˡ⁻¹; pre-activation hˡ = hˡ⁻¹ + a·zˡ,
+    zˡ = Wˡφ(hˡ⁻¹), and h⁰ = z⁰. Without skips zˡ = Wˡφ(zˡ⁻¹).
+    """
+
+    residual: bool
+    pre: bool
+    a: float
+
+    def growth(self, layer: int, slope: float, following: float, variance: float) -> float:
+        """δ² of a layer over that of the next, by E[φ′²] at both and σ_w²."""
+        if not self.residual:
+            return slope * variance
+        own = self.a if layer else 1.0
+        if self.pre:  # δˡ = a·∂L/∂hˡ, and ∂L/∂hˡ⁻¹ = ∂L/∂hˡ + φ′(hˡ⁻¹)Wᵀδˡ
+            return own**2 * (1 / self.a**2 + variance * slope)
+        # δˡ = a·φ′(zˡ)·∂L/∂hˡ, and ∂L/∂hˡ = ∂L/∂hˡ⁺¹ + Wᵀδˡ⁺¹
+        return own**2 * slope * (variance + 1 / (self.a**2 * following))
+
+
+def _branch(model: Model) -> _Branch | None:
+    """How a model's layers join their stream; None where its branches begin as 0."""
+    if not model.residual:
+        return _Branch(residual=False, pre=False, a=1.0)
+    if not isinstance(model, MLP):  # of a part from outside, which says that it is as in theory
+        return _Branch(residual=True, pre=False, a=1.0)
+    a = model.branches.factor(model)
+    return _Branch(residual=True, pre=model.block == "pre", a=a) if a else None
+
+
+def _slopes(config: Config, variance: float, branch: _Branch) -> list[float] | None:
+    """E[φ′²] of every hidden layer's output or, in pre-activation blocks, of the stream behind it.
+
+    None where it is not known how large that is, or where it dies out or outgrows every number.
     """
     model = config.model
+    hidden = model.depth - 1
     if ACTIVATIONS[model.activation].homogeneous:
         # φ′ is the same for z of every size.
         return [moments(model.activation, 1.0)[2]] * hidden
     pixels, second = config.data.pixels, config.data.second_moment
     if pixels is None or second is None:
         return None
+    biases = bias_variance(config)
     q = weight_variance(config, pixels) * second + bias_variance(config, pixels)
     # E[h] and E[h²] of a layer's activation.
     first, second = 0.0, 0.0
@@ -108,13 +142,16 @@ def _slopes(config: Config, variance: float, hidden: int) -> list[float] | None:
             return None
         average, square, slope = moments(model.activation, q)
         slopes.append(slope)
-        if model.residual and layer:
+        if branch.residual and branch.pre:
+            q += branch.a**2 * (variance * square + biases)
+            continue
+        if branch.residual and layer:
             # z is as likely to be −z, whatever h is: E[hφ(z)] = E[h]E[φ].
-            second += square + 2 * first * average
-            first += average
+            second += branch.a**2 * square + 2 * branch.a * first * average
+            first += branch.a * average
         else:
             first, second = average, square
-        q = variance * second + bias_variance(config)
+        q = variance * second + biases
     return slopes
 
 

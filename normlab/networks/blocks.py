@@ -87,11 +87,27 @@ class ZeroPadShortcut(nn.Module):
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
 
 
+class ProjectionShortcut(nn.Conv2d):
+    """He et al.'s (2015) option B: a 1×1 convolution of every stride-th position.
+
+    It equals `Conv2d(channels_in, channels_out, 1, stride)`. Positions are taken out first, as in
+    channels_last order oneDNN's backward pass of a strided 1×1 convolution of few channels writes
+    out of bounds.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int, *, bias: bool):
+        super().__init__(channels_in, channels_out, 1, bias=bias)
+        self.every = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[:, :, :: self.every, :: self.every])
+
+
 def build_shortcut(config: Config, channels_in: int, channels_out: int, stride: int) -> nn.Module:
     """The skip of a block: the identity, but option A or B of He et al. (2015) on a new shape.
 
-    B is a strided 1×1 convolution, normalized as its block's convolutions are in a post-activation
-    block. Its layer counts neither in `depth` nor among the measured layers, as in the paper.
+    B is normalized as its block's convolutions are in a post-activation block. Its layer counts
+    neither in `depth` nor among the measured layers, as in the paper.
     """
     model = config.model
     assert isinstance(model, CNN)  # which alone has shortcuts
@@ -99,7 +115,7 @@ def build_shortcut(config: Config, channels_in: int, channels_out: int, stride: 
         return nn.Identity()
     if model.shortcut == "A":
         return ZeroPadShortcut(channels_in, channels_out, stride)
-    convolution = nn.Conv2d(channels_in, channels_out, 1, stride, bias=model.bias)
+    convolution = ProjectionShortcut(channels_in, channels_out, stride, bias=model.bias)
     if model.block == "pre":
         return convolution
     return nn.Sequential(convolution, config.norm.build(channels_out, spatial=True))

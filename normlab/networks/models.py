@@ -147,6 +147,7 @@ class CNN(FeedForward):
     shortcut: Literal["A", "B"]
 
     spatial = True
+    channels_last = True
 
     @model_validator(mode="after")
     def _check_depth(self) -> Self:

@@ -173,9 +173,7 @@ class ChannelNorm(nn.LayerNorm):
         super().__init__(channels, eps, affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Contiguous: of a channels_last input of few channels, the CPU backward of a strided 1×1
-        # convolution writes out of bounds.
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1).contiguous()
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
 class RMSNorm2d(nn.Module):

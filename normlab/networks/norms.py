@@ -55,6 +55,7 @@ class NoNorm(Norm):
     adjective: ClassVar[str | None] = "no-norm"
     colour = BLACK
     normalizes = False
+    channels_last = True
 
     @property
     def phrase(self) -> str:
@@ -75,6 +76,7 @@ class WeightNorm(NoNorm):
     adjective = None
     colour = VERMILION
     of_weights = True
+    channels_last = False
 
     @property
     def phrase(self) -> str:
@@ -134,6 +136,7 @@ class BatchNorm(ActivationNorm):
     label = "BatchNorm"
     colour = BLUE
     over_batch = True
+    channels_last = True
 
     @property
     def phrase(self) -> str:
@@ -248,6 +251,7 @@ class ChannelLayerNorm(SampleNorm):
 
     label = "LayerNorm over channels"
     colour = PLUM
+    channels_last = True
 
     def check(self, config: Config) -> None:
         if config.model.width == 1:
@@ -336,6 +340,7 @@ class RMSNorm(ActivationNorm):
 
     label = "RMSNorm"
     colour = GREEN
+    channels_last = True
 
     def build(self, channels: int, *, spatial: bool) -> "nn.Module":
         from torch import nn
@@ -355,6 +360,7 @@ class DyT(PlacedNorm):
 
     label = "DyT"
     colour = OLIVE
+    channels_last = True
 
     def build(self, channels: int, *, spatial: bool) -> "nn.Module":  # noqa: ARG002
         from normlab.networks.norm_modules import DynamicTanh

@@ -122,6 +122,7 @@ def checkpoint_maker(config: Config, device: str) -> dict[str, Any]:
         "threads": config.runtime.threads,
         "deterministic": config.runtime.deterministic,
         "graph": config.runtime.graph,
+        "channels_last": config.in_channels_last,
         "data_sha256": config.data.content(),
     }
 

@@ -28,6 +28,7 @@ def environment(config: Config, device: str, command: Sequence[str]) -> dict[str
         **gpu_versions(device),
         **({} if device == "cpu" else _on_gpu(config)),
         "threads": config.runtime.threads,
+        "channels_last": config.in_channels_last,
         "data_sha256": config.data.content(),
         **_plugins_of(config),
         "host": socket.gethostname(),

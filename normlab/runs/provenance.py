@@ -30,9 +30,11 @@ def made_with(environment: Mapping[str, Any]) -> dict[str, Any]:
     origin = origin if isinstance(origin, dict) else {}
     told["extended_from"] = origin.get("run_id")
     numbers = {"threads": environment.get("threads"), "extended_at": origin.get("step")}
+    order = environment.get("channels_last")
     return {
         **{key: value for key, value in told.items() if isinstance(value, str)},
         **{key: value for key, value in numbers.items() if type(value) is int},
+        **({"channels_last": order} if isinstance(order, bool) else {}),
     }
 
 
@@ -40,11 +42,13 @@ def with_origin(summary: Summary, environment: Mapping[str, Any]) -> Summary:
     """A summary that says what its run was made with, also where it is older than these fields.
 
     What the summary says itself stays; older environments do not say how many threads there were,
-    but the config does.
+    but the config does, and runs older than `runtime.channels_last` were made without.
     """
     runtime = (summary.config or {}).get("runtime")
-    threads = {"threads": runtime.get("threads")} if isinstance(runtime, dict) else {}
-    told = made_with({**threads, **environment})
+    older: dict[str, Any] = {"channels_last": False}
+    if isinstance(runtime, dict):
+        older["threads"] = runtime.get("threads")
+    told = made_with({**older, **environment})
     lacking = {key: value for key, value in told.items() if getattr(summary, key) is None}
     return summary.model_copy(update=lacking)
 

@@ -81,6 +81,7 @@ class Summary(BaseModel):
     device: str | None = None
     processor: str | None = None  # the CPU's or GPU's model
     threads: int | None = None
+    channels_last: bool | None = None  # whether its network was in that order
     data_sha256: str | None = None  # of what the data's files hold; None where it is drawn
     normlab: str | None = None  # its version
     torch: str | None = None

@@ -45,6 +45,9 @@ def build_network(config: Config, dataset: ImageTensors) -> Network:
     device = dataset.train_images.device
     model = build_model(config, dataset.shape, dataset.classes, random_stream(config.seed, "init"))
     model = model.to(device).train()
+    if config.in_channels_last:
+        # Of its weights alone: what a convolution gives on is then in their order.
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parameters = list(model.parameters())
     groups = parameter_groups(config.optimizer, parameters)
     return Network(model, weight_layers(model), parameters, groups)

@@ -43,12 +43,17 @@ def test_runs_that_theory_does_not_cover_are_no_prediction(tmp_path: Path) -> No
 
 def test_a_net_that_theory_covers_has_its_profile_and_what_it_follows_from(tmp_path: Path) -> None:
     init = ("norm=none", "model.init=lecun_normal", "model.init_gain=2", "model.bias_std=0.5")
+    skips = ("model.residual=true", "model.activation=tanh")
     runs: list[tuple[str, Summary]] = [
         sample.measured(tmp_path, {0: [0.1, 0.2, 0.8, 0.4, 9.0]}, *init, seed=1),
         sample.measured(tmp_path, {0: [0.4, 0.2, 0.2, 0.4, 9.0]}, *init, seed=2),
         # Of which a theorem says the factor, not σ_w² and σ_b².
         sample.measured(tmp_path, {0: [1.0] * 5}, "norm=bn", "model.activation=relu"),
+        # Of which the page's own script knows nothing.
+        sample.measured(tmp_path, {0: [1.0] * 5}, *init, *skips, "model.block=pre"),
+        sample.measured(tmp_path, {0: [1.0] * 5}, *init, *skips, "model.branch_scale=depth"),
     ]
+    assert beside_theory.predicted(series.with_variants(to_frame(runs)))["variant"].nunique() == 4
     (net,) = beside_theory.mean_field_nets(series.with_variants(to_frame(runs)))
     assert (net.depth, net.activation, net.residual) == (5, "tanh", False)
     assert (net.weight_variance, net.bias_variance) == (4.0, 0.25)

@@ -25,6 +25,11 @@ def test_only_within_a_cell_is_counted_as_there() -> None:
     ]
 
 
+def test_orders_of_memory_are_told() -> None:
+    frame = to_frame([row(seed=seed, channels_last=seed > 0) for seed in (0, 1)])
+    assert mixed_origins(frame, ["norm"]) == [("channels_last", ("false", "true"), 1, 1)]
+
+
 def test_kinds_of_devices_are_told_apart() -> None:
     devices = ("cpu", "mps", "cuda:1")
     frame = to_frame([row(seed=seed, device=device) for seed, device in enumerate(devices)])

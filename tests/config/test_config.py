@@ -212,6 +212,7 @@ OUTSIDE = {
     "runtime.threads": 2,
     "runtime.deterministic": False,
     "runtime.graph": "on",
+    "runtime.channels_last": True,
     "runtime.checkpoint_seconds": 5,
     "output.root": "/elsewhere",
     "output.experiment": "other",

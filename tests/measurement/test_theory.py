@@ -223,12 +223,22 @@ COVERED = {
     "gelu without biases": {"activation": "gelu", "init_gain": 1.1},
     "residual sigmoid": {"activation": "sigmoid", "init": "lecun_normal", "residual": True},
     "residual tanh": {"activation": "tanh", "residual": True},
+    **{
+        f"residual {name} {scale}": {"residual": True, "branch_scale": scale, **settings}
+        for name, settings in {
+            "tanh": {"activation": "tanh", "init": "lecun_normal", "bias_std": 0.3},
+            "tanh pre": {"activation": "tanh", "init": "lecun_normal", "block": "pre"},
+            "relu pre": {"block": "pre"},
+            "gelu pre": {"activation": "gelu", "block": "pre", "bias_std": 0.3},
+        }.items()
+        for scale in ("one", "sqrt_depth", "depth")
+    },
     "batch norm": {"norm": "bn"},
 }
 
 
-def measured_factor(config):
-    """The slope of log δ over the interior layers, by another road than `diagnosis`."""
+def measured_deltas(config):
+    """δ of every hidden layer of a network at initialization."""
     from normlab.measurement import ProbeBatch, snapshot
     from normlab.networks import build_model, weight_layers
 
@@ -237,8 +247,12 @@ def measured_factor(config):
     images = torch.randn(128, 1, 8, 8, generator=stream)
     labels = torch.randint(10, (128,), generator=stream)
     batch = ProbeBatch(images, labels, "softmax")
-    deltas = snapshot(model, weight_layers(model), batch, ["delta_rms"])
-    logs = deltas[1:-2, 0].log()
+    return snapshot(model, weight_layers(model), batch, ["delta_rms"])[:-1, 0]
+
+
+def measured_factor(config):
+    """The slope of log δ over the interior layers, by another road than `diagnosis`."""
+    logs = measured_deltas(config)[1:-1].log()
     index = torch.arange(len(logs)).double() - (len(logs) - 1) / 2
     return math.exp(-(index @ (logs - logs.mean()) / (index @ index)).item())
 
@@ -251,6 +265,17 @@ def test_the_prediction_is_what_networks_do(name, configure):
     assert math.log(predict(config).factor) == pytest.approx(found, abs=0.015)
 
 
+@pytest.mark.parametrize("scale", ["one", "sqrt_depth", "depth"])
+@pytest.mark.parametrize("block", ["post", "pre"])
+def test_layers_of_scaled_branches_have_the_predicted_gradient(block, scale, configure):
+    """Layer by layer: only the first stands in the stream itself, so that its δ is 1/a as large."""
+    settings = {"activation": "tanh", "init": "lecun_normal", "block": block}
+    config = configure(depth=16, width=512, residual=True, branch_scale=scale, **settings)
+    deltas = measured_deltas(config)
+    found = (deltas[:-1] / deltas[1:]).log().numpy()
+    assert found == pytest.approx(np.log(predict(config).factors), abs=0.03)
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -258,6 +283,9 @@ def test_the_prediction_is_what_networks_do(name, configure):
         ["norm=ln"],
         ["norm=bn", "model.residual=true"],
         ["model.residual=true"],  # its slopes and weights are correlated
+        ["model.residual=true", "model.branch_scale=sqrt_depth"],
+        ["model.residual=true", "model.block=pre", "model.branch_scale=skipinit"],
+        ["model.residual=true", "model.block=pre", "model.weight_standardization=scaled"],
         ["norm=bn", "model.activation=tanh"],
         ["norm=bn", "norm.position=after"],
         ["model.depth=2"],

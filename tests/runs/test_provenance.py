@@ -24,6 +24,7 @@ def test_a_run_says_in_its_summary_what_it_was_made_with(tmp_path: Path) -> None
     assert written == finished.summary == read_run(finished.folder).summary
     assert (written.threads, written.torch, written.device) == (2, torch.__version__, "cpu")
     assert written.processor == environment["processor"]
+    assert written.channels_last is environment["channels_last"] is False
     assert written.started == environment["started"]
     if written.commit:
         assert environment["git_commit"].startswith(written.commit.split()[0])
@@ -32,6 +33,7 @@ def test_a_run_says_in_its_summary_what_it_was_made_with(tmp_path: Path) -> None
 def test_an_older_run_says_it_in_its_environment() -> None:
     summary = read_run(OLD_RUN).summary
     assert (summary.torch, summary.threads, summary.processor) == ("2.13.0+cpu", 1, None)
+    assert summary.channels_last is False
     assert summary.commit == "d02e5092a2 with changes"
     assert summary.started == "2026-11-25T07:15:38+00:00"
 

@@ -38,7 +38,7 @@ def test_the_keys_are_those_of_before_after_the_version() -> None:
     assert summary.version == 0
     now = summary.to_plain()
     made_with = ("processor", "threads", "data_sha256", "normlab", "torch", "commit", "started")
-    later = (*made_with, "cause", "extended_from", "extended_at")
+    later = (*made_with, "channels_last", "cause", "extended_from", "extended_at")
     added = {**dict.fromkeys(later), "evidence": []}
     assert set(now) == {"version", *before, *added}
     assert now == {"version": 0, **before, **added}
