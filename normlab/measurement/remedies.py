@@ -294,8 +294,20 @@ def _against_exploding(f: Figures) -> list[str]:
     gains = [f"model.init_gain={gain:g}"] if drawn and gain < gain_of(model) else []
     if model.of_tokens:
         return [*norm, *gains, *_skips(f)]
+    scale = _smaller_branches(f)
     # A convolutional branch has two layers, whose gains multiply.
-    return [*norm, *gains] if model.residual and model.spatial else [*gains, *norm, *_skips(f)]
+    if model.residual and model.spatial:
+        return [*norm, *gains, *scale]
+    return [*gains, *norm, *scale, *_skips(f)]
+
+
+def _smaller_branches(f: Figures) -> list[str]:
+    """Branches over √L, by which a stream's variance grows by a constant in all (De & Smith 2020),
+    where nothing scales them and the weights are as usual."""
+    model = f.config.model
+    as_usual = _default(f, "model.init_gain") == model.init_gain
+    scaled = getattr(model, "branch_scale", None) != "one"
+    return [] if scaled or not (model.residual and as_usual) else ["model.branch_scale=sqrt_depth"]
 
 
 def _against_collapse(f: Figures) -> list[str]:

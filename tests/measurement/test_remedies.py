@@ -137,6 +137,19 @@ SMALL = {"ending": TrainingEnd("finished", 165, 10, 1, 10_000)}  # two samples a
             *({}, "model.init_gain=0.3, norm=bn"),
         ),
         (
+            *("exploding_at_init", "model.residual=true model.depth=12", {}),
+            "model.init_gain=0.3, norm=bn, model.branch_scale=sqrt_depth",
+        ),
+        (
+            *("exploding_at_init", "model=resnet model.depth=20", {}),
+            "norm=bn, model.init_gain=0.3, model.branch_scale=sqrt_depth",
+        ),
+        (
+            "exploding_at_init",
+            "model.residual=true model.depth=12 model.branch_scale=sqrt_depth model.init_gain=1",
+            *({}, "model.init_gain=0.3, norm=bn"),
+        ),
+        (
             *("exploding_at_init", "model=resnet model.depth=20 model.init_gain=3"),
             *({}, "norm=bn, model.init_gain=0.3"),
         ),
