@@ -251,6 +251,11 @@ class Model(Part):
     def initialize_beside_layers(self, network: "nn.Module", generator: "torch.Generator") -> None:
         """What is to be done to a network whose layers' weights and biases have been drawn."""
 
+    def rate_shares(self, network: "nn.Module") -> "dict[nn.Parameter, float]":
+        """What the learning rates of a network's parameters are over that of the others, where they
+        are not the same."""
+        return {}
+
     def build_shift(self) -> "nn.Module | None":
         """What stands before every nonlinearity, and before every layer behind one, if anything."""
         return None

@@ -154,13 +154,14 @@ class DataSet(Part):
 
 @dataclass
 class ParameterGroup:
-    """Parameters with one weight decay, and what the optimizer remembers of each."""
+    """Parameters with one weight decay and rate, and what the optimizer remembers of each."""
 
     parameters: "list[nn.Parameter]"
     weight_decay: float
     momenta: "list[Tensor | None]"  # SGD's velocity, Adam's mean of gradients; None before a step
     squares: "list[Tensor]" = field(default_factory=list)  # Adam's mean of squared gradients
     steps: "list[Tensor]" = field(default_factory=list)  # Adam's count, for its bias correction
+    rate_share: float = 1.0  # its learning rate over that of the others
 
     @property
     def fused(self) -> bool:

@@ -75,6 +75,11 @@ class BranchScale:
     def initialize(self, network: "nn.Module") -> None:
         """What it changes in a network whose layers have been drawn."""
 
+    def rate_shares(self, network: "nn.Module") -> "dict[nn.Parameter, float]":  # noqa: ARG002
+        """What the learning rates of a network's parameters are over that of the others, where they
+        are not the same."""
+        return {}
+
 
 class SkipInit(BranchScale):
     """xₗ₊₁ = S(xₗ) + aₗ·f(xₗ) with a learned scalar aₗ, 0 at the start (SkipInit, De & Smith 2020;
@@ -133,8 +138,8 @@ class Fixup(BranchScale):
 
     The last layer of every branch of m layers and the output layer begin as 0, the others of a
     branch L^(−1/(2m−2)) as large; a learned multiplier aₗ that begins as 1; a learned scalar, 0 at
-    the start, is added before every layer, nonlinearity and sum. Their smaller learning rate of the
-    scalars is not built.
+    the start, is added before every layer, nonlinearity and sum. The learned numbers have a tenth
+    of the learning rate, as in the authors' own code.
     """
 
     def factor(self, model: "FeedForward") -> float:  # noqa: ARG002
@@ -178,6 +183,12 @@ class Fixup(BranchScale):
                 f"{named}: a branch of one layer that begins as 0 would stay shut behind a "
                 "rectifier; use model.block=pre"
             )
+
+    def rate_shares(self, network: "nn.Module") -> "dict[nn.Parameter, float]":
+        from normlab.networks.branch_modules import LearnedScalar, ScalarBias
+
+        kinds = (LearnedScalar, ScalarBias)
+        return {m.scalar: 0.1 for m in network.modules() if isinstance(m, kinds)}
 
     def initialize(self, network: "nn.Module") -> None:
         from torch import nn

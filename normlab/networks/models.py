@@ -103,6 +103,9 @@ class FeedForward(Model):
     def is_silent_at_start(self) -> bool:
         return self.residual and self.branches.is_silent_at_start
 
+    def rate_shares(self, network: "nn.Module") -> "dict[nn.Parameter, float]":
+        return self.branches.rate_shares(network) if self.residual else {}
+
     def reparametrize(self, network: "nn.Module") -> None:
         if self.weight_standardization != "none":
             from normlab.networks.standardization import standardize

@@ -4,7 +4,7 @@ The arithmetic is PyTorch's own fused kernels. Its optimizer classes would impor
 second at every start, and SGD's usual loop over parameters takes a tenth of a small net's step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import model_validator
@@ -103,23 +103,29 @@ class AdamW(Adam):
 
 
 def parameter_groups(
-    optimizer: Optimizer, parameters: "Sequence[nn.Parameter]"
+    optimizer: Optimizer,
+    parameters: "Sequence[nn.Parameter]",
+    rate_shares: "Mapping[nn.Parameter, float] | None" = None,
 ) -> list[ParameterGroup]:
-    """The parameters in groups of one weight decay, with nothing remembered yet.
+    """The parameters in groups of one weight decay and rate, with nothing remembered yet.
 
-    With `optimizer.decay=weights` the decay spares biases, γ and β.
+    With `optimizer.decay=weights` the decay spares biases, γ and β. `rate_shares` has what a
+    parameter's learning rate is over that of the others, where it is another.
     """
-    decay = optimizer.weight_decay
+    decay, shares = optimizer.weight_decay, rate_shares or {}
     spare = optimizer.decay == "weights" and decay > 0
-    spared = [p for p in parameters if spare and p.ndim < 2]
-    decayed = [p for p in parameters if not spare or p.ndim >= 2]
-    groups = []
-    for members, own_decay in ((decayed, decay), (spared, 0.0)):
-        if members:
-            group = ParameterGroup(members, own_decay, [None] * len(members))
-            optimizer.remember(group)
-            groups.append(group)
-    return groups
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for parameter in parameters:
+        kind = spare and parameter.ndim < 2, shares.get(parameter, 1.0)
+        groups.setdefault(kind, []).append(parameter)
+    made = []
+    # Those that are decayed first, and the usual rate before smaller ones.
+    for (spared, share), members in sorted(groups.items(), key=lambda g: (g[0][0], -g[0][1])):
+        own_decay = 0.0 if spared else decay
+        group = ParameterGroup(members, own_decay, [None] * len(members), rate_share=share)
+        optimizer.remember(group)
+        made.append(group)
+    return made
 
 
 def update(optimizer: Optimizer, groups: Sequence[ParameterGroup], lr: "float | Tensor") -> None:
@@ -130,4 +136,5 @@ def update(optimizer: Optimizer, groups: Sequence[ParameterGroup], lr: "float | 
         for group in groups:
             gradients = [p.grad for p in group.parameters if p.grad is not None]
             assert len(gradients) == len(group.parameters)  # every parameter is part of the loss
-            optimizer.update(group, gradients, lr)
+            share = group.rate_share
+            optimizer.update(group, gradients, lr if share == 1 else lr * share)

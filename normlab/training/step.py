@@ -49,7 +49,8 @@ def build_network(config: Config, dataset: ImageTensors) -> Network:
         # Of its weights alone: what a convolution gives on is then in their order.
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parameters = list(model.parameters())
-    groups = parameter_groups(config.optimizer, parameters)
+    shares = config.model.rate_shares(model)
+    groups = parameter_groups(config.optimizer, parameters, shares)
     return Network(model, weight_layers(model), parameters, groups)
 
 

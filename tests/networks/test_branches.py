@@ -150,6 +150,18 @@ def test_fixup_begins_as_its_paper_has_it(configure: Any, block: str) -> None:
 # ------------------------------------------------------------------------------ at the start
 
 
+@pytest.mark.parametrize("scale", ["fixup", "skipinit", "one"])
+def test_fixups_learned_numbers_have_a_tenth_of_the_rate(configure: Any, scale: str) -> None:
+    """As in its authors' own code; SkipInit's have the rate of all."""
+    form = {"depth": 8, "width": 4, "residual": True, "block": "pre", "branch_scale": scale}
+    config = configure("mlp", **form)
+    network = built(config)
+    shares = config.model.rate_shares(network)
+    numbers = {p for name, p in network.named_parameters() if name.endswith(".scalar")}
+    assert bool(numbers) == (scale != "one")
+    assert shares == (dict.fromkeys(numbers, 0.1) if scale == "fixup" else {})
+
+
 def streams(network: nn.Module, x: Tensor) -> list[float]:
     """The stream's variance behind each block, over samples and units."""
     found: list[float] = []

@@ -136,3 +136,27 @@ def test_groups_hold_every_parameter_once():
         members = parameters()
         held = [id(p) for group in parameter_groups(config, members) for p in group.parameters]
         assert sorted(held) == sorted(map(id, members))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=" ".join)
+def test_a_parameter_can_have_a_share_of_the_rate(optimizer):
+    """It moves as if alone, at so much of the learning rate; the others move as ever."""
+    spare = ("optimizer.weight_decay=0.5", "optimizer.decay=weights")
+    config = compose([*optimizer, *spare]).optimizer
+    own, alone, usual = parameters(), parameters(), parameters()
+    shares = {own[0]: 0.1, own[1]: 0.25}
+    groups = parameter_groups(config, own, shares)
+    slower = [parameter_groups(config, [p]) for p in alone]
+    others = parameter_groups(config, usual)
+    for step in range(3):
+        for members in (own, alone, usual):
+            for p, gradient in zip(members, gradients(step), strict=True):
+                p.grad = gradient.clone()
+        update(config, groups, 0.1)
+        for group, share in zip(slower, (0.1, 0.25, 1.0, 1.0), strict=True):
+            update(config, group, 0.1 * share)
+        update(config, others, 0.1)
+    for p, expected in zip(own, alone, strict=True):
+        torch.testing.assert_close(p, expected, rtol=1e-6, atol=0)
+    for p, expected in zip(own[2:], usual[2:], strict=True):
+        torch.testing.assert_close(p, expected, rtol=1e-6, atol=0)
