@@ -106,15 +106,24 @@ def test_gain_0_makes_zero_weights(scheme):
     assert not layer.weight.any()
 
 
-@pytest.mark.parametrize("scheme", list(INITIALIZERS))
+@pytest.mark.parametrize("scheme", [name for name in INITIALIZERS if name != "pytorch"])
 def test_biases(scheme):
     std = 0.5 if scheme == "normal" else None
-    if scheme == "pytorch":
-        return
     assert not filled(scheme, std=std).bias.any()
     bias = filled(scheme, std=std, bias_std=0.3, gain=7.0).bias  # no gain
     assert bias.std().item() == pytest.approx(0.3, rel=5 / math.sqrt(2 * OUT))
     assert filled(scheme, std=std, bias=False).bias is None
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_pytorchs_biases_are_by_fan_in_whatever_the_gain(kind):
+    bias, fan_in = filled("pytorch", kind, gain=7.0).bias.detach(), LAYERS[kind][1]
+    bound = 1 / math.sqrt(fan_in)
+    assert 0.9 * bound < bias.abs().max().item() <= bound * (1 + 1e-6)
+    assert bias.std().item() == pytest.approx(
+        bound / math.sqrt(3), rel=5 / math.sqrt(2 * len(bias))
+    )
+    assert filled("pytorch", kind, bias=False).bias is None
 
 
 @pytest.mark.parametrize("scheme", list(INITIALIZERS))
