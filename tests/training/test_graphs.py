@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from normlab.config import NORMS, PROBES, Config, ImageTensors, compose
+from normlab.config import NORMS, PROBES, Config, ImageTensors, ParameterGroup, compose
 from normlab.errors import ConfigError
 from normlab.measurement import snapshot
 from normlab.networks.norm_modules import HashedNumbers
@@ -265,6 +265,19 @@ def test_no_step_or_snapshot_needs_another_device(block: str) -> None:
     for norm in NORMS:
         groups = ("norm.groups=2",) if norm == "gn" else ()
         made_on_meta(*BLOCKS[block], f"norm={norm}", *groups)
+
+
+@pytest.mark.usefixtures("_no_autocast")
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_nor_does_adam_where_its_update_is_fused(
+    optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU; unfused, its step counts would be read back. SGD knows no such device."""
+    monkeypatch.setattr(ParameterGroup, "fused", True)
+    made_on_meta(*BLOCKS["cnn"], "norm=bn", f"optimizer={optimizer}")
+    monkeypatch.setattr(ParameterGroup, "fused", False)
+    with pytest.raises((RuntimeError, AssertionError), match="meta"):
+        made_on_meta(*BLOCKS["cnn"], "norm=bn", f"optimizer={optimizer}")
 
 
 @pytest.mark.usefixtures("_no_autocast")
