@@ -59,7 +59,7 @@ def variant_marks(table: DataFrame, subject: "Subject") -> VariantMarks:
             "variant:N",
             title="variant",
             scale=scale([look.colour for look in found]),
-            legend=alt.Legend(symbolType="stroke", symbolSize=300, symbolOpacity=1, labelLimit=260),
+            legend=alt.Legend(symbolType="stroke", symbolSize=300, symbolOpacity=1, labelLimit=440),
         ),
         alt.StrokeDash(
             "variant:N", title="variant", scale=scale([list(look.dash) for look in found])

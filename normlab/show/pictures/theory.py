@@ -1,5 +1,6 @@
 """Measured and predicted factor of δ from each hidden layer to the one before, at init."""
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from normlab.show.pictures.drawing import PICTURES, OnPage, Picture, Screen, Subject
@@ -30,7 +31,7 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
     looks = marks.variant_marks(table, subject)
     base = alt.Chart(table).encode(
         x=scales.layer_x(int(table["layer"].max())),
-        color=looks.color.legend(symbolSize=70, symbolOpacity=1, labelLimit=260),
+        color=looks.color.legend(symbolSize=70, symbolOpacity=1, labelLimit=440),
     )
     low = float(table[["low", "predicted"]].min().min())
     high = float(table[["high", "predicted"]].max().max())
@@ -61,6 +62,9 @@ def sketch(table: "DataFrame", subject: Subject, screen: Screen) -> "Group":
     from normlab.show.terminal.line_panels import line_panels
 
     columns = (("value", ", measured"), ("predicted", ", predicted"))
+    # Of the others nothing is predicted.
+    covered = subject.runs[subject.runs["variant"].isin(table["variant"])]
+    subject = dataclasses.replace(subject, runs=covered, others=subject.sharing)
     panels = sketching.depth_panels(table, subject, "layer", columns)
     both = table[["value", "predicted"]]
     low, high = min(0.9, float(both.min().min())), max(1.1, float(both.max().max()))
