@@ -84,7 +84,7 @@ class Registry(Generic[T]):
                 f"{self.kind}={name}: there is one already{self._whose(name)}; give it another name"
             )
         self._parts[name] = part
-        if module.split(".")[0] != __package__:
+        if not is_own(module):
             self._outside[name] = None
             plugins.note(self, name)
 
@@ -145,6 +145,11 @@ class Registry(Generic[T]):
 def has_outside_parts() -> bool:
     """Whether any registry has a part that neither normlab nor a plugin has entered."""
     return any(registry.has_outside_parts for registry in _REGISTRIES)
+
+
+def is_own(module: str) -> bool:
+    """Whether a module of this name is one of normlab's."""
+    return module.split(".")[0] == __package__
 
 
 def _caller() -> str:

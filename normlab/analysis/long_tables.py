@@ -1,6 +1,7 @@
 """The tables of many runs, each row with what tells which run it is of.
 
-The kinds of export are registered as the command line starts: pandas is imported within functions.
+The kinds of export are registered as the command line starts, so that what is heavy is imported
+within functions.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from normlab.errors import RecordError
-from normlab.runs import read_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -36,6 +36,8 @@ def tables_of(
     `on_problem` hears of each that cannot be read, which is left out.
     """
     from pandas import DataFrame
+
+    from normlab.runs import read_table
 
     keys = _keys_of(frame)
     for values, folder in zip(

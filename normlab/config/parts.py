@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from normlab.registry import Registry
+from normlab.registry import Registry, is_own
 
 if TYPE_CHECKING:
     from normlab.config.schema import Config
@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 class Settings(BaseModel):
     """Some keys of a config: unknown ones are refused, nothing is converted, nothing changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        defer_build=True,  # of some sixty classes a config has eleven
+    )
 
     @field_validator("*")
     @classmethod
@@ -82,6 +88,12 @@ class Choices(Registry[type[P]], Generic[P]):
     def __init__(self, kind: str, base: type[P], *modules: str):
         super().__init__(kind, *modules)
         self._base = base
+
+    def _enter(self, name: str, part: type[P], module: str) -> None:
+        # Of a part from outside, a key that cannot be is told where its class is defined.
+        if not is_own(module) and isinstance(part, type) and issubclass(part, Settings):
+            part.model_rebuild(raise_errors=False)
+        super()._enter(name, part, module)
 
     def read(self, values: Any, info: ValidationInfo) -> Any:
         """The part that a mapping names; pydantic calls it before it validates a config."""

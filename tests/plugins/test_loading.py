@@ -69,6 +69,11 @@ def test_what_is_run_is_what_was_hashed(tmp_path: Path, monkeypatch: pytest.Monk
             "norm=bn: there is one already, one of normlab's own; give it another name",
         ),
         ("from normlab.parts import Nothing\n", "ImportError: cannot import name 'Nothing'"),
+        (
+            "from normlab.parts import NORMS, Norm\n@NORMS.register('own')\n"
+            "class Own(Norm):\n    share: object\n    other: memoryview\n",
+            r"mine.py, line 2\): PydanticSchemaGenerationError: Unable to generate",
+        ),
     ],
 )
 def test_a_file_that_fails_leaves_nothing_behind(tmp_path: Path, text: str, message: str) -> None:
