@@ -61,9 +61,16 @@ def print_shown(shown: "RenderableType | str", console: "Console | None" = None)
 
 def print_answer(form: str, values: Any, draw: "Callable[[], RenderableType]") -> None:
     """Print a command's values in a format, one for people as `draw` has it."""
+    print_shown(answer_in(form, values, draw))
+
+
+def answer_in(
+    form: str, values: Any, draw: "Callable[[], RenderableType]"
+) -> "RenderableType | str":
+    """A command's values in a format, one for people as `draw` has it."""
     answer = TABLE_FORMATS[form].answer
     assert answer is not None  # the formats to choose from all have one
-    print_shown(answer(values, draw))
+    return answer(values, draw)
 
 
 def print_run(run: "Run | WatchedRun", form: str) -> None:
@@ -72,6 +79,23 @@ def print_run(run: "Run | WatchedRun", form: str) -> None:
 
     console = make_console()
     print_answer(form, run.summary.to_plain(), lambda: run_report(run, console.width))
+
+
+@contextmanager
+def said_meanwhile(text: str, console: "Console") -> Iterator[None]:
+    """A line on a terminal, and nowhere else, while what a command needs is imported or read.
+
+    Of it nothing stays. What is said on stderr meanwhile goes above it, or into stderr's file.
+    """
+    if console.quiet or not console.is_terminal or console.is_dumb_terminal:
+        yield
+        return
+    from rich.live import Live
+    from rich.spinner import Spinner
+
+    spinner = Spinner("dots", text, style="status.spinner")
+    with Live(spinner, console=console, transient=True, redirect_stderr=sys.stderr.isatty()):
+        yield
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from normlab.runs.sweeping import BUSY_SECONDS
 from tests.cli.invoking import UNSET
 from tests.conftest import TINY, replacing
 from tests.tools.processes import NEVER_SECONDS, is_gone, started, wait_for
+from tests.tools.synthetic_results import write_runs
 
 SCRIPT = Path(sys.executable).with_name("normlab")
 ENDLESS = (*TINY, "training.epochs=100000", "probes.grad_norm_steps=0")
@@ -246,11 +247,36 @@ def test_two_sweeps_at_once_share_the_work(tmp_path: Path) -> None:
 def test_the_live_view(tmp_path: Path, width: int) -> None:
     code, output = in_terminal("run", *TINY, cwd=tmp_path, width=width)
     assert code == 0
-    for piece in ("MLP-4 bn on gaussian", "δ at step 0", "verdict", "\x1b[?25h"):
+    pieces = ("reading the settings", "MLP-4 bn on gaussian: loading PyTorch", "δ at step 0")
+    for piece in (*pieces, "verdict", "\x1b[?25h"):
         assert piece in output
     assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l")
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
     assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= width
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["ls"], "reading runs"),
+        (["compare"], "reading runs"),
+        (["show"], "reading the run"),
+        ([*SWEEP, "--dry-run"], "planning"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_a_terminal_is_told_at_once_what_is_waited_for(
+    tmp_path: Path, arguments: list[str], text: str
+) -> None:
+    write_runs(3, tmp_path / "results" / "mine")
+    _, output = in_terminal(*arguments, cwd=tmp_path)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output).strip()
+    assert plain[2:].startswith(text)  # behind the first of the dots
+    assert output.rindex(text) < output.index("\x1b[?25h")  # and nothing of it stays
+    done = normlab(*arguments, cwd=tmp_path)
+    assert text not in done.stdout + done.stderr
+    if arguments == ["ls"]:
+        assert text not in in_terminal("ls", "--format", "json", cwd=tmp_path)[1]
 
 
 def test_ctrl_c_in_a_terminal(tmp_path: Path) -> None:

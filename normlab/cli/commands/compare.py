@@ -8,7 +8,14 @@ from normlab import api
 from normlab.cli.choices import ComparisonFormat
 from normlab.cli.completing import complete_keys, complete_metrics, complete_where
 from normlab.cli.options import ComparedFolders, Verbose, Where, examples
-from normlab.cli.output import make_console, print_beside, print_problems, print_shown
+from normlab.cli.output import (
+    is_for_people,
+    make_console,
+    print_beside,
+    print_problems,
+    print_shown,
+    said_meanwhile,
+)
 from normlab.vocabulary import METRICS, Spread
 
 EXAMPLES = examples(
@@ -83,12 +90,13 @@ def compare(
     verbose: Verbose = False,
 ) -> None:
     """Compare runs: mean and 95% confidence interval over seeds, in one table."""
-    from normlab.show import ComparisonOptions, comparison
-
-    console = make_console()
+    console = make_console(quiet=not is_for_people(output_format))
     problems: list[str] = []
-    places = api.places_to_compare(folders or (), where or (), on_choice=print_beside)
-    frame = api.read_results(*places, where=where or (), on_problem=problems.append)
+    with said_meanwhile("reading runs", console):
+        from normlab.show import ComparisonOptions, comparison
+
+        places = api.places_to_compare(folders or (), where or (), on_choice=print_beside)
+        frame = api.read_results(*places, where=where or (), on_problem=problems.append)
     metrics = [name for part in metric or () for name in part.split(",")]
     options = ComparisonOptions(
         rows=api.names_in(rows),

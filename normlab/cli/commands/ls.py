@@ -7,7 +7,13 @@ import typer
 from normlab import api
 from normlab.cli.choices import RunsFormat
 from normlab.cli.options import RESULTS, Folders, Verbose, Where, examples
-from normlab.cli.output import is_for_people, make_console, print_problems, print_shown
+from normlab.cli.output import (
+    is_for_people,
+    make_console,
+    print_problems,
+    print_shown,
+    said_meanwhile,
+)
 
 EXAMPLES = examples(
     "normlab ls",
@@ -44,17 +50,20 @@ def ls(
 
     [cyan]normlab show[/] takes an id, or its start.
     """
-    from normlab.analysis import counts, listed
-    from normlab.show import TABLE_FORMATS, RunList, counts_line
-
-    console = make_console()
-    problems: list[str] = []
-    frame = api.read_results(*folders or (RESULTS,), where=where or (), on_problem=problems.append)
     people = is_for_people(output_format)
-    runs = listed(frame, sort, (PAGE if people else 0) if limit is None else limit)
-    show = TABLE_FORMATS[output_format].runs
-    assert show is not None  # the formats to choose from all have one
-    print_shown(show(RunList(runs, len(frame) - len(runs), console.width)), console)
+    console = make_console(quiet=not people)
+    problems: list[str] = []
+    with said_meanwhile("reading runs", console):
+        from normlab.analysis import counts, listed
+        from normlab.show import TABLE_FORMATS, RunList, counts_line
+
+        found = folders or (RESULTS,)
+        frame = api.read_results(*found, where=where or (), on_problem=problems.append)
+        runs = listed(frame, sort, (PAGE if people else 0) if limit is None else limit)
+        show = TABLE_FORMATS[output_format].runs
+        assert show is not None  # the formats to choose from all have one
+        shown = show(RunList(runs, len(frame) - len(runs), console.width))
+    print_shown(shown, console)
     if people:
         console.print(counts_line(counts(frame)))
     print_problems(problems, verbose=verbose)

@@ -14,7 +14,13 @@ from normlab.cli.commands.doctor import try_advice
 from normlab.cli.commands.sweep import sweep
 from normlab.cli.event_lines import STDOUT, Write, open_lines, written
 from normlab.cli.options import ConfigDir, Force, Format, Overrides, examples
-from normlab.cli.output import is_for_people, make_console, print_answer, print_run
+from normlab.cli.output import (
+    is_for_people,
+    make_console,
+    print_answer,
+    print_run,
+    said_meanwhile,
+)
 from normlab.errors import ConfigError, InterruptedRunError, NormlabError
 
 if TYPE_CHECKING:
@@ -72,15 +78,16 @@ def run(
             )
         sweep(overrides, force=force, config_dir=config_dir)
         return
-    from normlab.runs import of_other_data
+    aside = jsonl == STDOUT  # what a person would read
+    with said_meanwhile("reading the settings", console_beside(output_format, quiet=aside)):
+        from normlab.runs import of_other_data
 
-    config = api.compose(*overrides or (), config_dir=config_dir)
-    tell_of_sweep(config, overrides or [], config_dir)
+        config = api.compose(*overrides or (), config_dir=config_dir)
+        tell_of_sweep(config, overrides or [], config_dir)
+        finished = None if force or cfg else api.finished_run(config)
     if cfg:
         print_config(config, output_format)
         return
-    finished = None if force else api.finished_run(config)
-    aside = jsonl == STDOUT  # what a person would read
     if finished is not None and is_for_people(output_format) and not aside:
         make_console().print("Finished before, shown from its files; --force runs it again.\n")
     if finished is not None and of_other_data([(config, finished.summary)]):
@@ -191,15 +198,15 @@ def make_run(
     from normlab.runs import finished_elsewhere, made_with_other_plugins, run_folder
 
     name = describe(config)
-    console = make_console(quiet=True) if quiet else console_beside(output_format)
+    console = console_beside(output_format, quiet=quiet)
     for folder in [] if force else finished_elsewhere([config])[:1]:
         experiment = config.output.experiment
         console.print(f"finished in {folder} too, made anew for {experiment}", soft_wrap=True)
     for folder in [] if force else made_with_other_plugins([config])[:1]:
         told = "the same settings with another source of a plugin; this is a new run"
         console.print(f"{folder}: {told}", soft_wrap=True)
-    with console.status(f"{name}: starting"):
-        # What takes a second to import.
+    with said_meanwhile(f"{name}: loading PyTorch", console):
+        # What takes two seconds to import.
         from normlab.runs import execute as execute
         from normlab.show import watch
 
@@ -234,12 +241,14 @@ def kept_of(folder: Path, *, force: bool) -> list[str]:
     return found
 
 
-def console_beside(output_format: str) -> "Console":
+def console_beside(output_format: str, *, quiet: bool = False) -> "Console":
     """Where a run is shown as it goes, so that what is sent elsewhere from stdout stays whole.
 
     A person who sends the report into a file still sees the run; without any terminal the report
     is preceded by it, and other formats by nothing.
     """
+    if quiet:
+        return make_console(quiet=True)
     people = is_for_people(output_format)
     console = make_console(stderr=not people or not sys.stdout.isatty())
     return console if console.is_terminal else make_console(quiet=not people)

@@ -2,7 +2,7 @@
 
 from normlab import api
 from normlab.cli.options import RESULTS, Format, IdRoot, RunName, examples
-from normlab.cli.output import print_run
+from normlab.cli.output import is_for_people, make_console, print_run, said_meanwhile
 
 EXAMPLES = examples("normlab show", "normlab show results/runs/1b02030fe1", "normlab show 1b02")
 
@@ -13,4 +13,7 @@ def show(
     output_format: Format = "rich",
 ) -> None:
     """Print a run again from its files."""
-    print_run(api.read_run(run, root).files, output_format)
+    console = make_console(quiet=not is_for_people(output_format))
+    with said_meanwhile("reading the run", console):
+        files = api.read_run(run, root).files
+    print_run(files, output_format)

@@ -8,7 +8,7 @@ import typer
 from normlab import api
 from normlab.cli.commands.report import write_report
 from normlab.cli.options import ConfigDir, DryRun, Force, Overrides, RetryFailed, examples
-from normlab.cli.output import make_console
+from normlab.cli.output import make_console, said_meanwhile
 from normlab.errors import InterruptedRunError
 
 if TYPE_CHECKING:
@@ -47,13 +47,6 @@ def sweep(
 
     The same command again makes only what is missing.
     """
-    from normlab.show import (
-        ArmsSoFar,
-        interrupted_report,
-        left_alone_line,
-        next_lines,
-        sweep_report,
-    )
     from normlab.vocabulary import FINAL
 
     if report_file is not None:
@@ -61,7 +54,15 @@ def sweep(
 
         check_page(report_file)
     console = make_console()
-    with console.status("planning"):
+    with said_meanwhile("planning", console):
+        from normlab.show import (
+            ArmsSoFar,
+            interrupted_report,
+            left_alone_line,
+            next_lines,
+            sweep_report,
+        )
+
         planned = api.plan(
             *overrides or (),
             config_dir=config_dir,
