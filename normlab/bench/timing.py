@@ -16,16 +16,25 @@ from normlab.training import matrix_products
 # A training of so many steps is what the default cadence of the snapshots is spread over.
 CADENCE_STEPS = 2000
 BLOCK_SECONDS = 0.08
+LEAST_ROUNDS = 4
+# Kinds of rounds, and their part of the time.
+ROUNDS = {"full": {"light": 0.6, "heavy": 0.4}, "quick": {"quick": 1.0}}
 
-LEGEND = f"""\
-bare: the textbook loop on batches that lie ready, torch.optim.SGD, nothing measured. item: with \
-.grad.norm().item() of every layer. no probes, grad_norm: normlab's loop, batches, schedule and \
-rows included, and every layer's gradient at every step. recorded: the same as a whole run, its \
-files written. watch: the textbook loop under normlab.watch, every layer's gradient at every step, \
-written. all, every step: a whole snapshot of the \
-probe batch at every step. all, {CADENCE_STEPS} steps: grad_norm and the default snapshots, their \
-cost spread over a training of so many steps. floor: the products' and convolutions' operations at \
-the rate of a 1024×1024 product. Medians of alternating blocks, ratios to the same round's bare."""
+SPREAD = f"all, {CADENCE_STEPS} steps"
+# What each row is.
+LEGEND = {
+    "bare": "the textbook loop on batches that lie ready, torch.optim.SGD, nothing measured",
+    "item": "the textbook loop with .grad.norm().item() of every layer",
+    "no probes": "normlab's loop, batches, schedule and rows included, nothing measured",
+    "grad_norm": "normlab's loop, batches, schedule and rows included, and every layer's gradient "
+    "at every step",
+    "recorded": "grad_norm as a whole run, its files written",
+    "watch": "the textbook loop under normlab.watch, every layer's gradient at every step, written",
+    "all, every step": "a whole snapshot of the probe batch at every step",
+    SPREAD: "grad_norm and the default snapshots, their cost spread over a training of so many "
+    "steps",
+    "floor": "the products' and convolutions' operations at the rate of a 1024×1024 product",
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ class Timing:
     low: float  # its quartiles
     high: float
     milliseconds: float
+    rounds: int  # of blocks, of which the median and the quartiles are
     own: bool  # of normlab's own loop
 
     def to_plain(self) -> dict[str, Any]:
@@ -46,29 +56,42 @@ class Timing:
         return {name: value for name, value in vars(self).items() if name != "own"}
 
 
-def measure(case: Case, seconds: float) -> Iterator[Timing]:
-    """The timings of a net's variants as they come, `seconds` of blocks in all; raises ConfigError.
+def measure(case: Case, seconds: float, *, quick: bool = False) -> Iterator[Timing]:
+    """The timings of a net's variants as they come, `seconds` of blocks in all, but four rounds at
+    least; raises ConfigError.
 
     Every round makes one block of each variant, in an order drawn anew, and compares it with the
-    same round's block of the bare loop.
+    same round's block of the bare loop. `quick` has one kind of rounds, of fewer variants.
     """
-    light = _rounds({n: v for n, v in VARIANTS.items() if v.light}, case, 0.6 * seconds)
-    for name, steps in light.items():
-        yield _timing(case, name, steps, light["bare"], own=VARIANTS[name].own)
-    heavy = _rounds({n: v for n, v in VARIANTS.items() if v.heavy}, case, 0.4 * seconds)
-    for name, steps in heavy.items():
-        if name not in light:
-            yield _timing(case, name, steps, heavy["bare"], own=VARIANTS[name].own)
+    made: list[dict[str, list[float]]] = []
+    for kind, share in ROUNDS["quick" if quick else "full"].items():
+        variants = {name: v for name, v in VARIANTS.items() if kind in v.rounds}
+        times = _rounds(variants, case, share * seconds)
+        for name, steps in times.items():
+            if not any(name in before for before in made):
+                yield _timing(case, name, steps, times["bare"], own=VARIANTS[name].own)
+        made.append(times)
+    light, heavy = made[0], made[-1]
     # The snapshots of a default training, spread over its steps; from the two measured above.
     config = case.config()
     # Besides the log-spaced ones: steps 0 and last and the end of the first epoch.
     share = (config.probes.snapshots + 3) / CADENCE_STEPS
     every, usual = (statistics.median(heavy[name]) for name in ("all, every step", "grad_norm"))
     spread = [step + share * (every - usual) for step in light["grad_norm"]]
-    yield _timing(case, f"all, {CADENCE_STEPS} steps", spread, light["bare"], own=True)
+    yield _timing(case, SPREAD, spread, light["bare"], own=True)
     floor = step_flops(config) / product_rate(config)
-    share = floor / statistics.median(light["bare"])
-    yield Timing(case.net, case.threads, "floor", share, share, share, 1e3 * floor, own=False)
+    share, rounds = floor / statistics.median(light["bare"]), len(light["bare"])
+    yield Timing(
+        case.net,
+        case.threads,
+        "floor",
+        ratio=share,
+        low=share,
+        high=share,
+        milliseconds=1e3 * floor,
+        rounds=rounds,
+        own=False,
+    )
 
 
 def _rounds(variants: Mapping[str, Variant], case: Case, seconds: float) -> dict[str, list[float]]:
@@ -85,7 +108,7 @@ def _rounds(variants: Mapping[str, Variant], case: Case, seconds: float) -> dict
             block(2)
         steps = max(1, round(BLOCK_SECONDS / blocks["bare"](1)))
         ends = time.perf_counter() + seconds
-        while time.perf_counter() < ends or len(times["bare"]) < 4:
+        while time.perf_counter() < ends or len(times["bare"]) < LEAST_ROUNDS:
             for name in draw.sample(list(blocks), len(blocks)):
                 times[name].append(blocks[name](steps) / steps)
     return times
@@ -96,4 +119,5 @@ def _timing(case: Case, name: str, times: list[float], bare: list[float], *, own
     ratios = [a / b for a, b in zip(times, bare, strict=True)]
     low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
     milliseconds = 1e3 * statistics.median(times)
-    return Timing(case.net, case.threads, name, median, low, high, milliseconds, own)
+    rounds = len(ratios)
+    return Timing(case.net, case.threads, name, median, low, high, milliseconds, rounds, own)

@@ -24,13 +24,12 @@ class Variant:
     """A way to train a net step by step.
 
     What takes several steps' time, and what leaves threads of its own behind, comes in `heavy`
-    rounds after the rest; each round needs its own blocks of what it is compared with.
+    rounds after the `light` ones; each kind needs its own blocks of what it is compared with.
     """
 
     make: Callable[[Case], AbstractContextManager[Block]]
+    rounds: tuple[str, ...]  # the kinds that it comes in, of light, heavy and quick
     own: bool = False  # normlab's own loop
-    light: bool = True
-    heavy: bool = False
 
 
 @contextmanager
@@ -132,13 +131,13 @@ GRADIENTS = ("probes.measure=[grad_norm]", f"probes.grad_norm_steps={STEPS}")
 _EVERY_STEP = ("training.steps=300", "probes.snapshots=6000")
 
 VARIANTS: dict[str, Variant] = {
-    "bare": Variant(bare, heavy=True),
-    "item": Variant(with_item),
-    "no probes": Variant(own_loop("probes=none"), own=True),
-    "grad_norm": Variant(own_loop(*GRADIENTS), own=True, heavy=True),
-    "recorded": Variant(recorded, own=True),
-    "watch": Variant(watched, own=True),
-    "all, every step": Variant(own_loop(*_EVERY_STEP), own=True, light=False, heavy=True),
+    "bare": Variant(bare, ("light", "heavy", "quick")),
+    "item": Variant(with_item, ("light", "quick")),
+    "no probes": Variant(own_loop("probes=none"), ("light",), own=True),
+    "grad_norm": Variant(own_loop(*GRADIENTS), ("light", "heavy", "quick"), own=True),
+    "recorded": Variant(recorded, ("light",), own=True),
+    "watch": Variant(watched, ("light", "quick"), own=True),
+    "all, every step": Variant(own_loop(*_EVERY_STEP), ("heavy", "quick"), own=True),
 }
 
 
@@ -152,7 +151,7 @@ def _add_other_packages() -> None:
         ("torchmortem", "torchmortem", with_torchmortem),
     ):
         if importlib.util.find_spec(package) is not None:
-            VARIANTS[name] = Variant(make, light=False, heavy=True)
+            VARIANTS[name] = Variant(make, ("heavy",))
 
 
 _add_other_packages()
