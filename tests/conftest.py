@@ -44,6 +44,11 @@ settings.register_profile("normlab", deadline=None)
 settings.load_profile("normlab")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first: at the end one process would wait for the other's."""
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _signals_are_heard():
     """Jobs that a shell keeps in the background ignore Ctrl-C, and so would what they start."""

@@ -211,19 +211,26 @@ def test_of_one_depth_none_is_named(
 @pytest.mark.slow
 def test_no_sentence_is_ill_formed() -> None:
     """Of every verdict with every cause and state at init: one sentence, in which nothing is nan,
-    and nothing at odds with anything else."""
-    cells = itertools.product(DIAGNOSES, [*CAUSES, None], ["healthy", "vanishing", None])
-    for verdict, cause, init in cells:
-        end = verdict if verdict in ("vanishing", "exploding", "collapsed") else "healthy"
-        runs = net("bn", 8, (init, ""), (math.nan,) * 2, (None, verdict, end), cause=cause)
-        (arm,) = arms_in_words(to_frame(runs))
-        assert arm.sentence.endswith(".")
-        assert arm.sentence.count(".") == 1
-        assert "nan" not in arm.sentence
-        assert "None" not in arm.sentence
-        assert "nothing is wrong" not in arm.sentence
-        alive = "gradient is alive" in arm.sentence
-        assert not (alive and end != "healthy"), (arm.sentence, verdict, cause)
+    and nothing at odds with anything else. Each verdict is that of a norm."""
+    norms = dict(
+        zip(DIAGNOSES, ("bn", "gn", "in", "ln", "rms", "wn", "dyt", "ln_channels"), strict=True)
+    )
+    for cause, init in itertools.product([*CAUSES, None], ["healthy", "vanishing", None]):
+        ends = {v: v if v in ("vanishing", "exploding", "collapsed") else "healthy" for v in norms}
+        runs = []
+        for verdict, norm in norms.items():
+            run = (None, verdict, ends[verdict])
+            runs += net(norm, 8, (init, ""), (math.nan,) * 2, run, cause=cause)
+        arms = {arm.name: arm.sentence for arm in arms_in_words(to_frame(runs))}
+        for verdict, norm in norms.items():
+            sentence = arms[norm]
+            assert sentence.endswith(".")
+            assert sentence.count(".") == 1
+            assert "nan" not in sentence
+            assert "None" not in sentence
+            assert "nothing is wrong" not in sentence
+            alive = "gradient is alive" in sentence
+            assert not (alive and ends[verdict] != "healthy"), (sentence, verdict, cause)
 
 
 def test_what_has_no_result_has_no_sentence() -> None:

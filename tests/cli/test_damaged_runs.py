@@ -168,6 +168,7 @@ COMMANDS = {
     "export layers": ("export", "csv", "results", "-o", "y.csv", "--layers"),
     "export lines": ("export", "jsonl", "results", "-o", "z.jsonl"),
 }
+OF_ONE_RUN = {"show", "plot curves of it"}
 # Kinds of errors that Python raises: none is for a person.
 FOREIGN = re.compile(r"[A-Z]\w*(Error|Exception)\b|Traceback|pydantic|pyarrow|<frozen")
 
@@ -184,6 +185,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Sound:
 
 
 def check(name: str, damage: str, found: Result, whole: str, broken: str, place: Path) -> None:
+    """What holds of a command's answer, where a run of two is damaged so."""
     said = found.stdout + found.stderr
     case = f"{damage}, {name}: exit {found.returncode}\n{said}"
     assert found.returncode in (0, 2), case
@@ -197,7 +199,7 @@ def check(name: str, damage: str, found: Result, whole: str, broken: str, place:
     if damage == "words that control a terminal" and name in ("ls", "show"):
         words = " ".join(found.stdout.split())
         assert "[/red] [bold]x :bomb:" in words, case  # as it stands
-    if name in ("show", "plot curves of it"):
+    if name in OF_ONE_RUN:
         return
     if damage in UNREADABLE:
         assert "1 folder left out as no sound run" in said or broken in found.stderr, case
@@ -226,6 +228,28 @@ def test_a_damaged_run_is_named_and_breaks_no_list(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", READABLE)
 def test_a_damaged_run_breaks_no_command(sound: Sound, tmp_path: Path, damage: str) -> None:
     try_all(sound, tmp_path, damage, COMMANDS)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_read_breaks_no_command(tmp_path: Path) -> None:
+    """Each in a run of its own, beside a sound one: pictures and a page are made of that alone, and
+    are the same whichever was left out, so that they are made once."""
+    seeds = range(len(UNREADABLE) + 1)
+    configs = [config_in(tmp_path / "results", f"seed={seed}") for seed in seeds]
+    for config in configs:
+        make(config)
+    whole, *broken = (run_folder(config).name for config in configs)
+    for name, (damage, harm) in zip(broken, UNREADABLE.items(), strict=True):
+        harm(tmp_path / "results" / "runs" / name)
+        for command in OF_ONE_RUN:
+            words = [w.format(damaged=f"results/runs/{name}") for w in COMMANDS[command]]
+            found = normlab(*words, cwd=tmp_path)
+            check(command, damage, found, whole, name, tmp_path)
+    for command in COMMANDS.keys() - OF_ONE_RUN:
+        found = normlab(*COMMANDS[command], cwd=tmp_path)
+        said = found.stdout + found.stderr
+        assert f"{len(broken)} folders left out as no sound run" in said, f"{command}: {said}"
+        check(command, "several", found, whole, "", tmp_path)

@@ -13,6 +13,8 @@ from tests.cli.invoking import normlab
 SIGMOID = ("model=mlp", "model.depth=20", "model.activation=sigmoid")
 DEEP = ("model.depth=56", "norm=bn", "training.epochs=6")
 
+pytestmark = pytest.mark.first
+
 
 def made(root: Path, *overrides: str) -> Summary:
     """The summary of a run."""

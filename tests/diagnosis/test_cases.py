@@ -9,7 +9,6 @@ from normlab.bench import LabelledCase, judge_case
 from normlab.runs import Finished, execute
 
 FILE = Path(__file__).with_name("cases.yaml")
-ENCODERS = FILE.with_name("encoder_cases.yaml")
 # A case of each cause, the cheapest, by its number in the file.
 CHEAP = {
     3: "none",
@@ -27,12 +26,18 @@ CHEAP = {
     38: "data_settings",
 }
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.first]
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledCase]:
-    return read_cases(FILE, tmp_path_factory.mktemp("results"))
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of all tests, so that a case is made once."""
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def cases(root: Path) -> list[LabelledCase]:
+    return read_cases(FILE, root)
 
 
 @pytest.mark.parametrize("number", CHEAP, ids=CHEAP.values())
@@ -45,21 +50,14 @@ def test_a_cause_is_named(cases: list[LabelledCase], number: int) -> None:
 
 
 def test_of_all_causes_nine_in_ten_are_named_and_three_in_four_first_tries_recover(
-    tmp_path: Path,
+    root: Path, cases: list[LabelledCase]
 ) -> None:
-    found = benchmark_diagnosis(FILE, tmp_path)
+    found = benchmark_diagnosis(FILE, root)
     counted = found.tally
     assert (counted.named.of, counted.sound_given_cause) == (37, (0, 6))
     assert counted.named.part >= 0.9 * counted.named.of
     assert counted.recovers.of == counted.named.of  # every fix brings something
     assert counted.recovers.part >= 0.75 * counted.recovers.of
     assert counted.harms.part <= 0.05 * counted.harms.of
-    planned = plan_cases(read_cases(FILE, tmp_path))
+    planned = plan_cases(cases)
     assert (len(planned.pending), planned.failed) == (0, 0)
-
-
-def test_of_encoders_every_cause_is_named_and_every_first_try_recovers(tmp_path: Path) -> None:
-    counted = benchmark_diagnosis(ENCODERS, tmp_path).tally
-    assert (counted.named.of, counted.sound_given_cause) == (10, (0, 1))
-    assert counted.named.part == counted.recovers.part == 10
-    assert counted.harms.part == 0

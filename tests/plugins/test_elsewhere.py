@@ -18,7 +18,7 @@ from tests.conftest import TINY
 from tests.plugins.bringing import _without_plugins as _without_plugins
 from tests.plugins.bringing import install, unload_all, write_plugin
 
-pytestmark = pytest.mark.usefixtures("_without_plugins")
+pytestmark = [pytest.mark.first, pytest.mark.usefixtures("_without_plugins")]
 
 SLURM = ("launcher=slurm", "launcher.cluster=local", "launcher.cpus_per_job=1", "launcher.jobs=1")
 

@@ -8,7 +8,8 @@ from tests.cli.invoking import normlab
 from tests.conftest import TINY
 from tests.runs.support import config_in, write_run
 
-SLOW_RATE = (*TINY, "norm=none", "optimizer.lr=1e-6")
+# Of trials that one worker makes: each takes seconds to start.
+SLOW_RATE = (*TINY, "launcher.workers=1", "norm=none", "optimizer.lr=1e-6")
 
 
 def test_advice_is_tried_once_and_what_it_brought_is_told(tmp_path: Path) -> None:

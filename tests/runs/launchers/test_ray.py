@@ -45,6 +45,7 @@ ray = pytest.importorskip("ray", reason="needs the package ray")
 
 # Ray opens log files and sockets and leaves their closing to the garbage collector.
 pytestmark = [
+    pytest.mark.first,
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
