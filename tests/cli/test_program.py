@@ -231,7 +231,7 @@ def test_a_sweep_waits_for_what_another_process_makes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_sweeps_at_once_share_the_work(tmp_path: Path) -> None:
-    grid = [SCRIPT, *replacing(SWEEP, "seed=range(6)", "training.epochs=20")]
+    grid = [SCRIPT, *replacing(SWEEP, "launcher.workers=1", "seed=range(6)", "training.epochs=20")]
     options = {"cwd": tmp_path, "env": clean_environment(), "stdout": subprocess.PIPE, "text": True}
     with started(grid, **options) as one, started(grid, **options) as two:
         sweeps = [one, two]
