@@ -61,11 +61,11 @@ class LocalLauncher(Launcher):
 
         Named devices are repeated `runs_per_device` times; CPU workers are as many as cores.
         """
-        import torch
+        from normlab.runs.launchers.gpus import gpu_count
 
         asked = config.runtime.device
-        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if asked in ("auto", "cuda") and gpus:
+        gpus = gpu_count() if asked in ("auto", "cuda") else 0
+        if gpus:
             devices = [f"cuda:{i}" for _ in range(self.runs_per_device) for i in range(gpus)]
         elif asked == "auto" or asked == "cpu":
             devices = [asked] * max(1, available_cores() // config.runtime.threads)
