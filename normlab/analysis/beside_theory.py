@@ -13,8 +13,8 @@ from normlab.config import Config, from_plain
 from normlab.errors import ConfigError
 from normlab.measurement import (
     Values,
+    adds_branches_as_they_are,
     bias_variance,
-    is_post_activation,
     predict,
     weight_variance,
 )
@@ -74,7 +74,7 @@ def mean_field_nets(runs: DataFrame, progress: Progress | None = None) -> list[N
     parts = []
     for line, config, deltas, _ in _starts(runs, progress):
         # A norm's gradient is a theorem's; the page's own script knows no other skips.
-        if config.norm.normalizes or not is_post_activation(config.model):
+        if config.norm.normalizes or not adds_branches_as_they_are(config.model):
             continue
         configs.setdefault(line, config)
         profile = {"layer": np.arange(1, len(deltas) + 1), "value": deltas / deltas[-1]}

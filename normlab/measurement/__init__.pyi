@@ -36,7 +36,7 @@ from .observation import observe as observe
 from .observation import snapshot as snapshot
 from .observation import train_mode_loss as train_mode_loss
 from .prediction import MeanField as MeanField
-from .prediction import is_post_activation as is_post_activation
+from .prediction import adds_branches_as_they_are as adds_branches_as_they_are
 from .prediction import overview as overview
 from .prediction import predict as predict
 from .states import COLLAPSED_COSINE as COLLAPSED_COSINE

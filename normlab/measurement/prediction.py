@@ -44,12 +44,13 @@ def predict(config: Config) -> Prediction | None:
     """The gradient's factors of an MLP, or None where theory does not cover the config.
 
     Covered: no norm or weight norm, plain with any nonlinearity whose φ is known, residual with
-    branches times a constant a: of post-activation blocks with one whose φ″ is odd, where δ² grows
-    by 1 + σ_w²E[φ′²] a layer if a = 1, and of pre-activation blocks with any, where it grows by
-    1 + a²σ_w²E[φ′²]; and a norm of which a theorem gives the factor, as BatchNorm before a
-    rectifier without skips, where δ² grows by π/(π−1) a layer (Yang et al. 2019, theorem 8, for
-    large batches). Where φ′ depends on the size of z, the data set must say how many pixels it has
-    and that their second moment is 1. Of parts whose plugin is not here nothing is known.
+    branches times a constant a, where δ² grows by 1 + a²σ_w²E[φ′²] a layer: pre-activation blocks
+    with any nonlinearity, post-activation ones with one whose φ″ is odd (and where E[φ′²] is
+    another in the next layer, by its share); and a norm of which a theorem gives the factor, as
+    BatchNorm before a rectifier without skips, where δ² grows by π/(π−1) a layer (Yang et al. 2019,
+    theorem 8, for large batches). Where φ′ depends on the size of z, the data set must say how many
+    pixels it has and that their second moment is 1. Of parts whose plugin is not here nothing is
+    known.
     """
     if not config.plugins_are_here:
         return None
@@ -80,7 +81,7 @@ def predict(config: Config) -> Prediction | None:
     return Prediction(np.array(factors), "mean field, Schoenholz et al. 2017")
 
 
-def is_post_activation(model: Model) -> bool:
+def adds_branches_as_they_are(model: Model) -> bool:
     """Whether an MLP has no skips, or adds φ of a layer to them as it is."""
     branch = _branch(model)
     return branch is not None and not branch.pre and branch.a == 1
@@ -110,12 +111,13 @@ class _Branch:
 
 
 def _branch(model: Model) -> _Branch | None:
-    """How a model's layers join their stream; None where its branches begin as 0."""
+    """How a model's layers join their stream; None where its branches begin as 0, or are more than
+    a·f(h)."""
     if not model.residual:
         return _Branch(residual=False, pre=False, a=1.0)
     if not isinstance(model, MLP):  # of a part from outside, which says that it is as in theory
         return _Branch(residual=True, pre=False, a=1.0)
-    a = model.branches.factor(model)
+    a = model.branches.factor(model) if model.branches.only_multiplies else 0.0
     return _Branch(residual=True, pre=model.block == "pre", a=a) if a else None
 
 

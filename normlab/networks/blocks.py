@@ -102,6 +102,10 @@ class ProjectionShortcut(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x[:, :, :: self.every, :: self.every])
 
+    def extra_repr(self) -> str:
+        whole: str = super().extra_repr()  # type: ignore[no-untyped-call]
+        return f"{whole}, every={self.every}"
+
 
 def build_shortcut(config: Config, channels_in: int, channels_out: int, stride: int) -> nn.Module:
     """The skip of a block: the identity, but option A or B of He et al. (2015) on a new shape.

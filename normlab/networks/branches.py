@@ -54,6 +54,11 @@ class BranchScale:
         return None
 
     @property
+    def only_multiplies(self) -> bool:
+        """Whether a branch is a·f(x), what goes into f being the stream as it is."""
+        return True
+
+    @property
     def excludes_norms(self) -> bool:
         """Whether it goes without any norm."""
         return False
@@ -138,8 +143,8 @@ class Fixup(BranchScale):
 
     The last layer of every branch of m layers and the output layer begin as 0, the others of a
     branch L^(−1/(2m−2)) as large; a learned multiplier aₗ that begins as 1; a learned scalar, 0 at
-    the start, is added before every layer, nonlinearity and sum. The learned numbers have a tenth
-    of the learning rate, as in the authors' own code.
+    the start, is added before every layer, nonlinearity and sum. These scalars have a tenth of the
+    learning rate, as in the authors' own code.
     """
 
     def factor(self, model: "FeedForward") -> float:  # noqa: ARG002
@@ -215,6 +220,10 @@ class NormalizerFree(BranchScale):
 
     def factor(self, model: "FeedForward") -> float:
         return model.branch_alpha
+
+    @property
+    def only_multiplies(self) -> bool:
+        return False
 
     def into(self, model: "FeedForward", place: int) -> "nn.Module":
         from torch import nn

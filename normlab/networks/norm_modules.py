@@ -173,7 +173,10 @@ class ChannelNorm(nn.LayerNorm):
         super().__init__(channels, eps, affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+        y = super().forward(x.movedim(1, -1)).movedim(-1, 1)
+        # In the order that it came in: in channels_last the CPU's backward pass of a strided 1×1
+        # convolution of few channels, as another's model may have, writes out of bounds.
+        return y.contiguous() if x.is_contiguous() else y
 
 
 class RMSNorm2d(nn.Module):

@@ -129,7 +129,10 @@ def checkpoint_maker(config: Config, device: str) -> dict[str, Any]:
 
 def unlike(maker: Any, here: Mapping[str, Any]) -> list[str]:
     """In what a maker is another one than the one here."""
-    return [key for key in here if not isinstance(maker, dict) or maker.get(key) != here[key]]
+    if not isinstance(maker, dict):
+        return list(here)
+    known = {"channels_last": False, **maker}  # older ones had no other order
+    return [key for key in here if known.get(key) != here[key]]
 
 
 def save_tensors(file: Path, content: Mapping[str, Any]) -> None:

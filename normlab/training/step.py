@@ -1,6 +1,6 @@
 """A network in training, and one step of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -76,10 +76,21 @@ def restore(network: Network, state: Mapping[str, Any]) -> int:
     network.model.load_state_dict(state["model"])
     for group, memory in zip(network.groups, state["optimizer"], strict=True):
         device = group.parameters[0].device
-        group.momenta = [None if m is None else m.to(device) for m in memory["momenta"]]
-        group.squares = [square.to(device) for square in memory["squares"]]
+        group.momenta = _in_order_of(group.parameters, memory["momenta"])
+        group.squares = [
+            m for m in _in_order_of(group.parameters, memory["squares"]) if m is not None
+        ]
         group.steps = [steps.to(device) for steps in memory["steps"]]
     return int(state["step"])
+
+
+def _in_order_of(
+    parameters: Sequence[nn.Parameter], memory: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """What an optimizer remembers of each parameter, on its device and in its order of memory: the
+    fused updates take all of them for arrays of one order."""
+    pairs = zip(parameters, memory, strict=False)  # SGD has no squares
+    return [None if m is None else torch.empty_like(p).copy_(m).detach() for p, m in pairs]
 
 
 def training_step(

@@ -237,12 +237,12 @@ COVERED = {
 }
 
 
-def measured_deltas(config):
+def measured_deltas(config, seed=0):
     """δ of every hidden layer of a network at initialization."""
     from normlab.measurement import ProbeBatch, snapshot
     from normlab.networks import build_model, weight_layers
 
-    stream = torch.Generator().manual_seed(0)
+    stream = torch.Generator().manual_seed(seed)
     model = build_model(config, (1, 8, 8), 10, stream)
     images = torch.randn(128, 1, 8, 8, generator=stream)
     labels = torch.randint(10, (128,), generator=stream)
@@ -271,9 +271,12 @@ def test_layers_of_scaled_branches_have_the_predicted_gradient(block, scale, con
     """Layer by layer: only the first stands in the stream itself, so that its δ is 1/a as large."""
     settings = {"activation": "tanh", "init": "lecun_normal", "block": block}
     config = configure(depth=16, width=512, residual=True, branch_scale=scale, **settings)
-    deltas = measured_deltas(config)
-    found = (deltas[:-1] / deltas[1:]).log().numpy()
-    assert found == pytest.approx(np.log(predict(config).factors), abs=0.03)
+    logs = torch.stack([measured_deltas(config, seed).log() for seed in range(4)]).mean(0).numpy()
+    expected = np.log(predict(config).factors)
+    assert logs[:-1] - logs[1:] == pytest.approx(expected, abs=0.02)
+    # Of the others, whose factors are near 1 where branches are small, all together.
+    grown = expected[1:].sum()
+    assert logs[1] - logs[-1] == pytest.approx(grown, rel=0.15 if block == "pre" else 0.3)
 
 
 @pytest.mark.parametrize(
@@ -285,6 +288,7 @@ def test_layers_of_scaled_branches_have_the_predicted_gradient(block, scale, con
         ["model.residual=true"],  # its slopes and weights are correlated
         ["model.residual=true", "model.branch_scale=sqrt_depth"],
         ["model.residual=true", "model.block=pre", "model.branch_scale=skipinit"],
+        ["model.residual=true", "model.block=pre", "model.branch_scale=normalizer_free"],  # f(x/β)
         ["model.residual=true", "model.block=pre", "model.weight_standardization=scaled"],
         ["norm=bn", "model.activation=tanh"],
         ["norm=bn", "norm.position=after"],

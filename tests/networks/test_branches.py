@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from normlab.config import Config, compose, describe
+from normlab.config import Config, ImageTensors, compose, describe
 from normlab.errors import ConfigError
 from normlab.networks import build_model, moments, weight_layers
 from normlab.networks.standardization import activation_gamma
+from normlab.training.step import build_network
 from tests.networks import feed_forward_oracle as oracle
 
 SHAPE, CLASSES = (3, 8, 8), 5
@@ -160,6 +161,10 @@ def test_fixups_learned_numbers_have_a_tenth_of_the_rate(configure: Any, scale: 
     numbers = {p for name, p in network.named_parameters() if name.endswith(".scalar")}
     assert bool(numbers) == (scale != "one")
     assert shares == (dict.fromkeys(numbers, 0.1) if scale == "fixup" else {})
+    images = torch.zeros(4, 1, 2, 2)
+    data = ImageTensors(images, torch.zeros(4, dtype=torch.int64), images, torch.zeros(4), 10)
+    groups = build_network(config, data).groups
+    assert [group.rate_share for group in groups] == ([1.0, 0.1] if scale == "fixup" else [1.0])
 
 
 def streams(network: nn.Module, x: Tensor) -> list[float]:

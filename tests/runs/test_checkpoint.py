@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from normlab.config import Config, from_yaml
+from normlab.config import Config, compose, from_yaml
 from normlab.errors import RunError
 from normlab.runs import (
     CHECKPOINT_FILE,
@@ -20,7 +20,8 @@ from normlab.runs import (
     read_run,
     run_folder,
 )
-from normlab.runs.checkpoint import checkpoint_maker, read_checkpoint
+from normlab.runs.checkpoint import checkpoint_maker, read_checkpoint, unlike
+from normlab.runs.environment import environment
 from normlab.runs.recorder import Recorder
 from normlab.training import Checkpoint, Started
 from tests.runs import support
@@ -212,3 +213,17 @@ def test_an_old_checkpoint_is_told_and_the_run_starts_over(tmp_path: Path) -> No
     found, note = read_checkpoint(folder, config, "cpu")
     assert found is None
     assert note.endswith("checkpoint.pt: not of this version; the run starts over")
+
+
+def test_a_checkpoint_is_of_one_order_of_memory() -> None:
+    usual, other = (
+        compose(["model=cnn", "norm=bn", f"runtime.channels_last={asked}"])
+        for asked in ("false", "true")
+    )
+    made, here = checkpoint_maker(usual, "cpu"), checkpoint_maker(other, "cpu")
+    assert unlike(made, here) == unlike(here, made) == ["channels_last"]
+    del made["channels_last"]  # as before there was another
+    assert unlike(made, checkpoint_maker(usual, "cpu")) == []
+    assert unlike(made, here) == ["channels_last"]
+    for config in (usual, other):
+        assert environment(config, "cpu", [])["channels_last"] is config.runtime.channels_last

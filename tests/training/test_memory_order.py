@@ -1,6 +1,7 @@
 """Convolutional networks in channels_last order: which are, that nothing but rounding and speed
 depends on it, and that PyTorch's convolutions bear it."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -11,7 +12,14 @@ from torch import Tensor, nn
 
 from normlab.config import NORMS, Config, ImageTensors, compose
 from normlab.networks.blocks import ProjectionShortcut
-from normlab.training.step import Network, build_network, training_step
+from normlab.training.optimizers import parameter_groups
+from normlab.training.step import (
+    Network,
+    build_network,
+    checkpoint_state,
+    restore,
+    training_step,
+)
 
 LAST = torch.channels_last
 IN_THIS_ORDER = {"none", "bn", "ln_channels", "rms", "dyt"}
@@ -28,10 +36,15 @@ def network_and_data(*overrides: str) -> tuple[Config, Network, ImageTensors]:
     return config, build_network(config, dataset), dataset
 
 
+@pytest.mark.parametrize("asked", ["true", "false"])
 @pytest.mark.parametrize("block", ["post", "pre"])
 @pytest.mark.parametrize("norm", [*NORMS])
-def test_what_every_layer_gives_on_is_in_the_order_of_its_network(norm: str, block: str) -> None:
-    _, network, dataset = network_and_data(f"norm={norm}", f"model.block={block}")
+def test_what_every_layer_gives_on_is_in_the_order_of_its_network(
+    norm: str, block: str, asked: str
+) -> None:
+    words = (f"norm={norm}", f"model.block={block}", f"runtime.channels_last={asked}")
+    config, network, dataset = network_and_data(*words)
+    assert config.in_channels_last == (norm in IN_THIS_ORDER and asked == "true")
     convolutions = [layer.module for layer in network.layers if layer.kind == "conv"]
     orders = set()
 
@@ -43,7 +56,7 @@ def test_what_every_layer_gives_on_is_in_the_order_of_its_network(norm: str, blo
     for convolution in convolutions:
         convolution.register_forward_hook(note)
     network.model(dataset.train_images)
-    assert orders == {norm in IN_THIS_ORDER}
+    assert orders == {config.in_channels_last}
 
 
 @pytest.mark.parametrize("block", ["post", "pre"])
@@ -60,6 +73,35 @@ def test_nothing_but_rounding_depends_on_the_order(norm: str, block: str) -> Non
             stepped = training_step(config, made, (images, labels), 0.1, ratios=True)
         found.append([stepped.loss, stepped.norms, stepped.ratios, *made.parameters])
     torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("orders", [("true", "false"), ("false", "true"), ("true", "true")])
+def test_a_checkpoint_goes_on_in_the_other_order(orders: tuple[str, str], optimizer: str) -> None:
+    """What an optimizer remembers is brought into its weight's order, as `normlab extend` needs."""
+    words = ("norm=bn", f"optimizer={optimizer}")
+    found = []
+    for before, after in (("false", "false"), orders):
+        config, network, dataset = network_and_data(*words, f"runtime.channels_last={before}")
+        batch = dataset.train_images.double(), dataset.train_labels
+        network.model.double()
+        if optimizer == "adam":  # which has made its memory in float32
+            network = with_memory_of(config, network)
+        training_step(config, network, batch, 0.1, ratios=False)
+        state = checkpoint_state(network, 1, 0.0, 0.0, 0.0)
+        config, network, _ = network_and_data(*words, f"runtime.channels_last={after}")
+        network.model.double()
+        restore(network, state)
+        training_step(config, network, batch, 0.1, ratios=False)
+        found.append([*network.parameters])
+    # Adam divides what is nothing but rounding, the gradient of a bias before a norm, by its size.
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-11 if optimizer == "sgd" else 1e-6)
+
+
+def with_memory_of(config: Config, network: Network) -> Network:
+    """A network whose optimizer remembers in the precision of its weights."""
+    groups = parameter_groups(config.optimizer, network.parameters)
+    return dataclasses.replace(network, groups=groups)
 
 
 @pytest.mark.parametrize("mean", [0.0, 10.0, 1000.0])
@@ -118,6 +160,20 @@ for repetition in range({repetitions}):
             projection(x.requires_grad_()).square().mean().backward()
 print("whole")
 """
+# As a model from outside may go on behind this norm, whatever order is asked for.
+BEHIND_CHANNEL_NORM = """
+import torch
+from torch import nn
+from normlab.networks.norm_modules import ChannelNorm
+for repetition in range({repetitions}):
+    for channels in (2, 4, 8):
+        net = nn.Sequential(
+            ChannelNorm(channels, 1e-5, True), nn.Conv2d(channels, 2 * channels, 1, 2)
+        )
+        for _ in range(10):
+            net(torch.randn(128, channels, 8, 8)).square().mean().backward()
+print("whole")
+"""
 A_NETWORK = f"""
 import torch
 from normlab.config import compose
@@ -132,6 +188,13 @@ print("whole")
 """
 
 
+SCRIPTS = {
+    "projections": MANY_PROJECTIONS,
+    "a network": A_NETWORK,
+    "behind LayerNorm over channels": BEHIND_CHANNEL_NORM,
+}
+
+
 def assert_it_ends_well(script: str, threads: int, instructions: str) -> None:
     # A broken heap ends a process, at times only later.
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
@@ -143,14 +206,14 @@ def assert_it_ends_well(script: str, threads: int, instructions: str) -> None:
     assert (found.returncode, found.stdout) == (0, "whole\n"), found.stderr
 
 
-@pytest.mark.parametrize("script", [MANY_PROJECTIONS, A_NETWORK], ids=["projections", "a network"])
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 def test_shortcuts_write_nothing_out_of_bounds(script: str) -> None:
     """In this order the backward pass of PyTorch's own strided 1×1 convolution does, on a CPU."""
     assert_it_ends_well(script.format(repetitions=5), 1, "AVX2")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", [MANY_PROJECTIONS, A_NETWORK], ids=["projections", "a network"])
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 @pytest.mark.parametrize("instructions", ["SSE41", "AVX", "AVX2", "AVX512_CORE", ""])
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_shortcuts_write_nothing_out_of_bounds_anywhere(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # The name of points that cannot be seen but by the pointer; what is printed has none of them.
 HOVER = "hover"
+LABEL_PIXELS = 440  # of a legend: a variant's name with three settings
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ def variant_marks(table: DataFrame, subject: "Subject") -> VariantMarks:
             "variant:N",
             title="variant",
             scale=scale([look.colour for look in found]),
-            legend=alt.Legend(symbolType="stroke", symbolSize=300, symbolOpacity=1, labelLimit=440),
+            legend=alt.Legend(
+                symbolType="stroke", symbolSize=300, symbolOpacity=1, labelLimit=LABEL_PIXELS
+            ),
         ),
         alt.StrokeDash(
             "variant:N", title="variant", scale=scale([list(look.dash) for look in found])

@@ -31,7 +31,7 @@ def chart(table: "DataFrame", subject: Subject) -> Any:
     looks = marks.variant_marks(table, subject)
     base = alt.Chart(table).encode(
         x=scales.layer_x(int(table["layer"].max())),
-        color=looks.color.legend(symbolSize=70, symbolOpacity=1, labelLimit=440),
+        color=looks.color.legend(symbolSize=70, symbolOpacity=1, labelLimit=marks.LABEL_PIXELS),
     )
     low = float(table[["low", "predicted"]].min().min())
     high = float(table[["high", "predicted"]].max().max())
