@@ -23,7 +23,7 @@ USED = {
 # With a test of its own, in tests/data.
 TESTED_ELSEWHERE = {("pickle._Unpickler", "data/pickles.py")}
 NAMED_TUPLES = ("_asdict", "_fields", "_replace")  # public, so named that no field is
-OWN = ("self", "cls", "copy", "_Line", "line", "other")
+OWN = ("self", "super()", "cls", "copy", "_Line", "line", "other")
 
 
 def private_names() -> Iterator[tuple[str, str]]:

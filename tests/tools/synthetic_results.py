@@ -86,6 +86,7 @@ def summary(config: dict[str, Any], draw: random.Random, status: str = "finished
         "device": "cpu",
         "processor": "Synthetic 3000",
         "threads": 1,
+        "channels_last": False,
         "data_sha256": None,
         "normlab": "0.1.0",
         "torch": "2.13.0",
