@@ -214,12 +214,12 @@ def test_shortcuts_write_nothing_out_of_bounds(script: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
-@pytest.mark.parametrize("instructions", ["SSE41", "AVX", "AVX2", "AVX512_CORE", ""])
-@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("instructions", ["AVX", "AVX2", ""])
+@pytest.mark.parametrize("threads", [1, 2])
 def test_shortcuts_write_nothing_out_of_bounds_anywhere(
     threads: int, instructions: str, script: str
 ) -> None:
-    assert_it_ends_well(script.format(repetitions=60), threads, instructions)
+    assert_it_ends_well(script.format(repetitions=20), threads, instructions)
 
 
 def test_other_models_stay_as_they_are() -> None:
