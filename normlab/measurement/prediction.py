@@ -144,7 +144,7 @@ def _slopes(config: Config, variance: float, branch: _Branch) -> list[float] | N
             return None
         average, square, slope = moments(model.activation, q)
         slopes.append(slope)
-        if branch.residual and branch.pre:
+        if branch.pre:
             q += branch.a**2 * (variance * square + biases)
             continue
         if branch.residual and layer:

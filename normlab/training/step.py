@@ -1,6 +1,6 @@
 """A network in training, and one step of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -75,22 +75,21 @@ def restore(network: Network, state: Mapping[str, Any]) -> int:
     """Give a network a checkpoint's weights and optimizer's memory; returns the step it is at."""
     network.model.load_state_dict(state["model"])
     for group, memory in zip(network.groups, state["optimizer"], strict=True):
-        device = group.parameters[0].device
-        group.momenta = _in_order_of(group.parameters, memory["momenta"])
-        group.squares = [
-            m for m in _in_order_of(group.parameters, memory["squares"]) if m is not None
+        device, members = group.parameters[0].device, group.parameters
+        group.momenta = [
+            None if m is None else _in_order_of(p, m)
+            for p, m in zip(members, memory["momenta"], strict=True)
         ]
+        squares = zip(members, memory["squares"], strict=False)  # SGD has none
+        group.squares = [_in_order_of(p, square) for p, square in squares]
         group.steps = [steps.to(device) for steps in memory["steps"]]
     return int(state["step"])
 
 
-def _in_order_of(
-    parameters: Sequence[nn.Parameter], memory: Sequence[Tensor | None]
-) -> list[Tensor | None]:
-    """What an optimizer remembers of each parameter, on its device and in its order of memory: the
-    fused updates take all of them for arrays of one order."""
-    pairs = zip(parameters, memory, strict=False)  # SGD has no squares
-    return [None if m is None else torch.empty_like(p).copy_(m).detach() for p, m in pairs]
+def _in_order_of(parameter: nn.Parameter, remembered: Tensor) -> Tensor:
+    """What an optimizer remembers of a parameter, on its device and in its order of memory: the
+    fused updates take both for arrays of one order."""
+    return torch.empty_like(parameter, requires_grad=False).copy_(remembered)
 
 
 def training_step(

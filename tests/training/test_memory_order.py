@@ -85,8 +85,9 @@ def test_a_checkpoint_goes_on_in_the_other_order(orders: tuple[str, str], optimi
         config, network, dataset = network_and_data(*words, f"runtime.channels_last={before}")
         batch = dataset.train_images.double(), dataset.train_labels
         network.model.double()
-        if optimizer == "adam":  # which has made its memory in float32
-            network = with_memory_of(config, network)
+        # Adam has made its memory in float32.
+        groups = parameter_groups(config.optimizer, network.parameters)
+        network = dataclasses.replace(network, groups=groups)
         training_step(config, network, batch, 0.1, ratios=False)
         state = checkpoint_state(network, 1, 0.0, 0.0, 0.0)
         config, network, _ = network_and_data(*words, f"runtime.channels_last={after}")
@@ -96,12 +97,6 @@ def test_a_checkpoint_goes_on_in_the_other_order(orders: tuple[str, str], optimi
         found.append([*network.parameters])
     # Adam divides what is nothing but rounding, the gradient of a bias before a norm, by its size.
     torch.testing.assert_close(*found, rtol=1e-9, atol=1e-11 if optimizer == "sgd" else 1e-6)
-
-
-def with_memory_of(config: Config, network: Network) -> Network:
-    """A network whose optimizer remembers in the precision of its weights."""
-    groups = parameter_groups(config.optimizer, network.parameters)
-    return dataclasses.replace(network, groups=groups)
 
 
 @pytest.mark.parametrize("mean", [0.0, 10.0, 1000.0])
