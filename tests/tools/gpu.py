@@ -10,6 +10,7 @@ where what a GPU alone has is left out by name.
 """
 
 import argparse
+import copy
 import statistics
 import subprocess
 import sys
@@ -184,7 +185,9 @@ def waits(device: torch.device) -> Iterator[Row]:
 
 
 def events_of(config: Config, resume: Any = None) -> list[Any]:
-    return list(train(config, resume=resume, progress_seconds=-1))
+    """A training's events; a checkpoint's state is copied, for its weights are those in training."""
+    events = train(config, resume=resume, progress_seconds=-1)
+    return [copy.deepcopy(e) if isinstance(e, Checkpoint) else e for e in events]
 
 
 def weights_of(events: Sequence[Any]) -> list[Tensor]:
@@ -194,8 +197,8 @@ def weights_of(events: Sequence[Any]) -> list[Tensor]:
 
 def repetition(device: torch.device, steps: int) -> Iterator[Row]:
     """Whether a training gives the same bits twice, and when it goes on from a checkpoint."""
-    for kind in ("mlp", "resnet", "encoder", "encoder of 256 tokens"):
-        words = (*KINDS[kind], f"training.steps={2 * steps}", f"runtime.device={device.type}")
+    for kind, own in KINDS.items():
+        words = (*own, f"training.steps={2 * steps}", f"runtime.device={device.type}")
         config = compose([*words, "runtime.checkpoint_seconds=1e-9"])
         one, other = events_of(config), events_of(config)
         states = [event.state for event in one if isinstance(event, Checkpoint)]
