@@ -97,11 +97,14 @@ class RunLock:
                 break
             except FileExistsError:
                 if _age(folder, step) < EXPIRES_SECONDS:
-                    raise BusyError(_busy(folder, holder)) from None
+                    raise BusyError(
+                        f"{folder}: another process is taking it over; wait for its end"
+                    ) from None
         file = os.open(mine, os.O_CREAT | os.O_EXCL | os.O_RDWR)
         try:
-            if (read_lock(folder) or {}).get("token", UNREADABLE) != token:
-                raise BusyError(_busy(folder, holder))
+            winner = read_lock(folder) or {}
+            if winner.get("token", UNREADABLE) != token:
+                raise BusyError(_busy(folder, winner))
             # Before it is in place: empty it would look like the unreadable file it replaces.
             self._write(file)
             mine.replace(self.path)
@@ -119,7 +122,7 @@ class RunLock:
         for left in self.path.parent.glob(f".{LOCK_FILE}.*.tmp"):
             with contextlib.suppress(OSError):  # in a folder of several users, another's
                 if chosen(left):
-                    left.unlink(missing_ok=True)
+                    left.unlink()
 
     def _is_old(self, left: Path) -> bool:
         return _age(self.path.parent, left) > EXPIRES_SECONDS
@@ -233,7 +236,7 @@ def _age(folder: Path, file: Path) -> float:
             now = os.fstat(number).st_mtime
         finally:
             os.close(number)
-            probe.unlink(missing_ok=True)
+            probe.unlink()
     try:
         return now - file.stat().st_mtime
     except OSError:

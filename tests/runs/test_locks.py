@@ -1,9 +1,15 @@
 import contextlib
+import errno
 import json
+import math
 import multiprocessing
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,15 +18,22 @@ import pytest
 
 from normlab.errors import BusyError, ConfigError
 from normlab.runs import is_running, locks, read_lock
-from normlab.runs.locks import RunLock
+from normlab.runs.locks import RunLock, is_held
 from tests.cli.invoking import normlab
+from tests.runs.support import killed_at
 from tests.tools.processes import NEVER_SECONDS, wait_for
+
+
+def is_running_it(folder: Path, process: int | str, host: str) -> str:
+    """The pattern of what a BusyError says."""
+    said = f"{folder}: process {process} on {host} is running it; wait for its end"
+    return f"^{re.escape(said)}$"
 
 
 def test_one_holder_at_a_time(tmp_path: Path) -> None:
     lock = RunLock(tmp_path)
     assert is_running(tmp_path)
-    with pytest.raises(BusyError, match=f"process {os.getpid()} on "):
+    with pytest.raises(BusyError, match=is_running_it(tmp_path, os.getpid(), socket.gethostname())):
         RunLock(tmp_path)
     lock.release()
     assert not is_running(tmp_path)
@@ -47,6 +60,69 @@ def test_progress_is_read_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     before = (tmp_path / "lock.json").stat().st_mtime_ns
     wait_for(lambda: (tmp_path / "lock.json").stat().st_mtime_ns > before)
     lock.release()
+
+
+def test_a_beat_that_fails_is_not_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a full disk that has room again later."""
+    monkeypatch.setattr(locks, "HEARTBEAT_SECONDS", 0.01)
+    lock, write, failed = RunLock(tmp_path), os.pwrite, threading.Event()
+
+    def fail_once(*values: Any) -> int:
+        if not failed.is_set():
+            failed.set()
+            raise OSError(errno.ENOSPC, "full")
+        return write(*values)
+
+    monkeypatch.setattr(os, "pwrite", fail_once)
+    failed.wait(NEVER_SECONDS)
+    lock.progress["step"] = 1
+    wait_for(lambda: (read_lock(tmp_path) or {}).get("progress") == {"step": 1})
+    lock.release()
+
+
+def test_a_lock_keeps_no_process_from_ending(tmp_path: Path) -> None:
+    before = threading.enumerate()
+    lock = RunLock(tmp_path)
+    assert [thread.daemon for thread in threading.enumerate() if thread not in before] == [True]
+    lock.release()
+    assert threading.enumerate() == before
+
+
+def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path) -> None:
+    def killed() -> None:
+        RunLock(tmp_path)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert killed_at(0, (), killed)
+    assert not is_running(tmp_path)
+    assert not is_held(tmp_path)
+    RunLock(tmp_path).release()
+
+
+@pytest.mark.parametrize("before", ["nothing", "dead"])
+def test_a_full_disk_leaves_no_lock_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    """Whether or not another removes the files meanwhile."""
+    opened: list[int] = []
+    for removes in (False, True):
+        if before == "dead":
+            dead_lock(tmp_path, pid=NO_PROCESS, machine=locks.machine(), age=0)
+        there = set(tmp_path.iterdir())
+
+        def full(file: int, *_: Any, removes: bool = removes) -> int:
+            opened.append(file)
+            for left in tmp_path.iterdir() if removes else ():
+                left.unlink()
+            raise OSError(errno.ENOSPC, "full")
+
+        monkeypatch.setattr(os, "pwrite", full)
+        with pytest.raises(OSError, match="full"):
+            RunLock(tmp_path)
+        assert set(tmp_path.iterdir()) == (set() if removes else there)
+    for file in opened:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(file)
 
 
 def dead_lock(folder: Path, *, pid: int, machine: str, age: float) -> None:
@@ -93,7 +169,12 @@ def test_a_dead_holders_lock_is_taken_over(
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 def test_a_killed_process_that_its_parent_has_not_noticed_is_dead(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as holder:
+    renamed = "open('/proc/self/comm', 'w').write('a) S (b'); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", renamed], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
         dead_lock(tmp_path, pid=holder.pid, machine=locks.machine(), age=0)
         assert is_running(tmp_path)
         holder.kill()
@@ -165,10 +246,13 @@ def test_what_cannot_be_taken_away_does_not_matter(
 
 
 def test_an_unreadable_lock_is_held_until_it_expires(tmp_path: Path) -> None:
+    assert not is_held(tmp_path)
     (tmp_path / "lock.json").write_bytes(b"{half")
-    with pytest.raises(BusyError):
+    assert is_held(tmp_path)
+    with pytest.raises(BusyError, match=is_running_it(tmp_path, "?", "another machine")):
         RunLock(tmp_path)
     unreadable_lock(tmp_path)
+    assert not is_held(tmp_path)
     RunLock(tmp_path).release()
 
 
@@ -207,7 +291,9 @@ def test_a_lock_expires_in_a_folder_that_cannot_be_written(
 
 def test_a_holder_knows_that_it_was_taken_over(tmp_path: Path) -> None:
     slow = RunLock(tmp_path)
+    assert not slow.lost
     (tmp_path / "lock.json").unlink()
+    assert slow.lost
     other = RunLock(tmp_path)
     assert slow.lost
     assert not other.lost
@@ -266,9 +352,40 @@ def test_a_late_taker_does_not_replace_the_winner(
         return opened(path, *flags)
 
     monkeypatch.setattr(os, "open", open_late)
-    with pytest.raises(BusyError):
+    with pytest.raises(BusyError, match=is_running_it(tmp_path, 1, "elsewhere")):
         RunLock(tmp_path)
     assert (read_lock(tmp_path) or {})["token"] == "winner"
+    assert {file.name for file in tmp_path.iterdir()} == {"lock.json"}
+
+
+def test_one_that_asks_while_another_takes_a_dead_holders_lock_is_told(tmp_path: Path) -> None:
+    """Until that one has been at it for a minute, and so is dead too."""
+    dead_lock(tmp_path, pid=NO_PROCESS, machine=locks.machine(), age=0)
+    taker = tmp_path / ".lock.json.dead.0.tmp"
+    taker.touch()
+    there = set(tmp_path.iterdir())
+    with pytest.raises(BusyError, match=r": another process is taking it over; wait for its end$"):
+        RunLock(tmp_path)
+    assert set(tmp_path.iterdir()) == there
+    then = time.time() - locks.EXPIRES_SECONDS - 5
+    os.utime(taker, (then, then))
+    RunLock(tmp_path).release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_removes_at_the_same_moment_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = Path.unlink
+
+    def too_late(file: Path, missing_ok: bool = False) -> None:
+        unlink(file)
+        unlink(file, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", too_late)
+    dead_lock(tmp_path, pid=NO_PROCESS, machine=locks.machine(), age=0)
+    RunLock(tmp_path).release()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_age_is_by_the_file_systems_clock(
@@ -288,3 +405,92 @@ def test_a_lock_lasts_a_minute_and_beats_sixty_times_in_it(tmp_path: Path) -> No
     dead_lock(tmp_path, pid=1, machine="elsewhere", age=70)
     assert not is_running(tmp_path)
     assert locks.HEARTBEAT_SECONDS == 1
+
+
+def test_a_lock_of_today_is_judged_without_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead_lock(tmp_path, pid=1, machine="elsewhere", age=1)
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    with pytest.raises(BusyError, match=is_running_it(tmp_path, 1, "elsewhere")):
+        RunLock(tmp_path)
+    assert waited == []
+
+
+@pytest.mark.parametrize("process", [None, "x", 2**70, [1], 1.5])
+def test_a_process_of_which_nothing_can_be_known_lives(tmp_path: Path, process: Any) -> None:
+    dead_lock(tmp_path, pid=process, machine=locks.machine(), age=1)
+    assert is_running(tmp_path)
+
+
+def test_a_process_of_another_user_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    dead_lock(tmp_path, pid=NO_PROCESS, machine=locks.machine(), age=1)
+    assert is_running(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_machines_name_is_of_its_boot_and_of_the_process_namespace() -> None:
+    """After a boot, and in another container, a process number is another's."""
+    host, boot, namespace = locks.machine().split("/")
+    assert host == socket.gethostname()
+    assert boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert str(Path("/proc/self/ns/pid").readlink()) == f"pid:[{namespace}]"
+
+
+def test_a_machine_without_proc_is_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert locks.machine() == socket.gethostname()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "kept"),
+    [
+        ("token", "a" * 64, True),
+        ("token", "a" * 65, False),
+        ("token", "", False),
+        ("token", "../up", False),
+        ("token", "é", False),
+        ("token", "a\n", False),
+        ("token", 1, False),
+        ("step", 0, True),
+        ("step", 2**53 - 1, True),
+        ("step", 2**53, False),
+        ("step", -1, False),
+        ("step", 0.5, True),
+        ("step", math.nan, False),
+        ("step", True, False),
+        ("step", "1", False),
+    ],
+)
+def test_of_what_a_lock_says_only_what_normlab_may_have_written_is_read(
+    tmp_path: Path, key: str, value: Any, kept: bool
+) -> None:
+    """Tokens become names of files, and progress is drawn."""
+    said = {"token": "dead", "progress": {}, "pid": 1}
+    said |= {key: value} if key == "token" else {"progress": {key: value}}
+    (tmp_path / "lock.json").write_text(json.dumps(said))
+    if not kept and key == "token":
+        del said["token"]
+    elif not kept:
+        said["progress"] = {}
+    assert read_lock(tmp_path) == said
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{", "1", "[" * 20_000, "x" * 100_000])
+def test_what_is_no_lock_is_read_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "lock.json").write_text(content)
+    assert read_lock(tmp_path) is None
+
+
+def test_progress_that_is_no_mapping_is_none_at_all(tmp_path: Path) -> None:
+    for progress in ([1], "x", None):
+        (tmp_path / "lock.json").write_text(json.dumps({"progress": progress}))
+        assert read_lock(tmp_path) == {"progress": {}}
