@@ -185,7 +185,7 @@ def waits(device: torch.device) -> Iterator[Row]:
 
 
 def events_of(config: Config, resume: Any = None) -> list[Any]:
-    """A training's events; a checkpoint's state is copied, for its weights are those in training."""
+    """A training's events; a checkpoint's state is copied, for its weights go on in training."""
     events = train(config, resume=resume, progress_seconds=-1)
     return [copy.deepcopy(e) if isinstance(e, Checkpoint) else e for e in events]
 
