@@ -223,11 +223,18 @@ def test_nothing_is_written_into_a_run_that_another_process_took_over(tmp_path: 
     other = Recorder(config, device="cpu", command=[])
     before = {file.name: file.stat().st_size for file in slow.folder.iterdir()}
     model = torch.nn.Linear(2, 2)
-    for write in (slow.flush, lambda: slow.save_checkpoint({}), lambda: slow.save_weights(model)):
+    for write in (
+        slow.flush,
+        lambda: slow.save_checkpoint({}),
+        lambda: slow.save_state({}),
+        lambda: slow.save_weights(model),
+        lambda: slow.finish(SUMMARY),
+    ):
         with pytest.raises(RecordError, match="another process took this run over"):
             write()
     assert {file.name: file.stat().st_size for file in slow.folder.iterdir()} == before
-    assert not {"checkpoint.pt", "weights.pt", "metrics.parquet"} & set(before)
+    new = {"checkpoint.pt", "weights.pt", "state.pt", "metrics.parquet", "summary.json"}
+    assert not new & set(before)
     other.lock.release()
 
 
@@ -262,4 +269,20 @@ def test_rows_reach_the_disk_every_few_seconds(
             with pytest.raises(ValueError, match="holds no rows yet"):
                 read_rows(recorder.folder, "layers")
         assert stream.exists()
+    recorder.lock.release()
+
+
+def test_rows_reach_the_disk_before_they_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of both tables count, and all are written with the first that is too many."""
+    monkeypatch.setattr("normlab.runs.recorder.time.monotonic", lambda: 0.0)
+    monkeypatch.setattr("normlab.runs.recorder.MOST_ROWS", 3)
+    recorder = Recorder(config_in(tmp_path), device="cpu", command=[])
+    recorder.add_metrics(metric_row(0))
+    recorder.add_layers(layer_rows(0, 0.5))
+    with pytest.raises(ValueError, match="holds no rows yet"):
+        read_rows(recorder.folder, "layers")
+    recorder.add_metrics(metric_row(1))
+    assert [len(read_rows(recorder.folder, name)) for name in ("metrics", "layers")] == [2, 2]
     recorder.lock.release()
