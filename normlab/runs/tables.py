@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from normlab.bounded_files import open_regular
 from normlab.config import Config
+from normlab.errors import RecordError
 from normlab.runs.files import unwritable
 from normlab.runs.parquet import (
     MOST_BYTES,
@@ -220,14 +221,21 @@ def _read_stream(file: Path) -> "pyarrow.Table":
 
 
 def complete_table(folder: Path, name: TableName, columns: Sequence[str]) -> None:
-    """Write the Parquet file of a run whose process is dead, from the rows that it left."""
+    """Write the Parquet file of a run whose process is dead, from the rows that it left.
+
+    Raises OSError, and RecordError where it cannot be written, or the rows are in no regular file
+    or too many bytes.
+    """
     stream, file = stream_file(folder, name), table_file(folder, name)
     if not stream.exists() and file.exists():
         return
     with contextlib.ExitStack() as stack:
         batches: Iterator[pyarrow.RecordBatch] = iter(())
         if stream.exists():
-            batches = _batches(stack.enter_context(open_regular(stream, MOST_BYTES)))
+            try:
+                batches = _batches(stack.enter_context(open_regular(stream, MOST_BYTES)))
+            except ValueError as error:
+                raise RecordError(f"{stream}: cannot be read ({error})") from error
         write_parquet(file, table_schema(columns), batches)
 
 

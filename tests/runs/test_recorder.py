@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ def test_what_is_written_is_read(tmp_path: Path, values: list[float]) -> None:
     recorder.finish(summary)
 
     run = read_run(recorder.folder)
+    assert run.folder == told.folder == run_folder(config)
     assert run.config == told.config == config
     assert run.environment == told.environment
     assert_frame_equal(run.metrics, told.metrics)
@@ -63,6 +65,7 @@ def test_a_new_start_takes_an_old_summary_without_a_result_away_first(tmp_path: 
     write_run(config, "interrupted")
     Recorder(config, device="cpu", command=[])
     assert read_summary(run_folder(config)) is None
+    assert not list(run_folder(config).glob("*.parquet"))
 
 
 def test_a_start_keeps_the_checkpoint_that_it_goes_on_from_and_no_other(tmp_path: Path) -> None:
@@ -121,6 +124,15 @@ def test_an_unwritable_place_is_one_line(tmp_path: Path) -> None:
         Recorder(config_in(tmp_path / "file"), device="cpu", command=[])
 
 
+def test_an_older_file_that_cannot_be_removed_is_one_line_with_its_name(tmp_path: Path) -> None:
+    weights = run_folder(config_in(tmp_path)) / "weights.pt"
+    weights.mkdir(parents=True)
+    said = f"^{re.escape(str(weights))}: cannot be written \\([A-Z][a-z ]+\\); choose another"
+    with pytest.raises(RecordError, match=said):
+        Recorder(config_in(tmp_path), device="cpu", command=[])
+    assert list(weights.parent.iterdir()) == [weights]
+
+
 def test_a_path_too_long_for_the_system_is_one_line(tmp_path: Path) -> None:
     root = tmp_path.joinpath(*["a" * 100] * 60)
     with pytest.raises(RecordError, match=r"cannot be written \(File name too long\)"):
@@ -170,6 +182,26 @@ def test_a_recorded_failure_keeps_what_was_measured(tmp_path: Path) -> None:
     assert (after.summary.status, after.summary.reason) == ("failed", "lost")
     assert_frame_equal(after.layers, before.layers)
     assert_frame_equal(after.metrics, before.metrics)
+
+
+@pytest.mark.parametrize("fault", ["no regular file", "not to be removed"])
+def test_a_failure_that_cannot_be_recorded_is_no_other_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """It is told by the run's outcome alone."""
+    stream, unlink = run_folder(config_in(tmp_path)) / "metrics.arrows", Path.unlink
+
+    def refuse(file: Path, missing_ok: bool = False) -> None:
+        if file == stream:
+            raise PermissionError
+        unlink(file, missing_ok)
+
+    if fault == "no regular file":
+        stream.mkdir(parents=True)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    record_failure(config_in(tmp_path), "lost", 1.0)
+    assert not (stream.parent / "summary.json").exists()
+    assert not (stream.parent / LOCK_FILE).exists()
 
 
 @pytest.mark.parametrize("checkpoint", [False, True])
