@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from normlab.claims import first_update
+from normlab.config import compose
 from normlab.networks import cross_entropy
 
 
@@ -43,14 +44,18 @@ def test_the_maximal_rate_is_that_of_the_derivative_along_the_gradient(monkeypat
 
 
 def test_the_power_is_a_slope_of_logs(monkeypatch):
-    depths = []
+    nets = []
 
-    def rate(_, __, *settings):
-        depths.append(int(settings[-1].partition("=")[2]))
-        return 5 * depths[-1] ** -1.5
+    def rate(seed, pixels, *settings):
+        model = compose(["norm=none", *settings]).model
+        nets.append((seed, pixels, model.name, model.width, model.depth))
+        return 5 * model.depth**-1.5
 
     monkeypatch.setattr(first_update, "_maximal_rate", rate)
-    assert first_update.first_update(0) == pytest.approx(
+    assert first_update.first_update(2) == pytest.approx(
         dict.fromkeys(("mlp", "conv_8", "conv_64"), -1.5)
     )
-    assert depths == [5, 10, 20, 40, 8, 14, 20, 26, 8, 14, 20, 26]
+    assert nets == [
+        *((2, 8, "mlp", 256, depth) for depth in (5, 10, 20, 40)),
+        *((2, pixels, "cnn", 8, depth) for pixels in (8, 64) for depth in (8, 14, 20, 26)),
+    ]
