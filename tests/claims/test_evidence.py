@@ -12,7 +12,7 @@ from normlab.claims import MEASURES, Evidence, Measure
 from normlab.claims.claim import Measured
 from normlab.claims.evidence import measured, statistic_and_spread
 from normlab.claims.expressions import evaluate_expression
-from normlab.errors import RecordError
+from normlab.errors import ConfigError, RecordError
 from tests.claims.doctored import evidence
 
 
@@ -22,6 +22,49 @@ def test_a_seed_that_lacks_a_part_is_nan_not_left_out():
     gap = Measure(name="gap", value='train_acc("norm=bn") - train_acc("norm=ln")', gate=(0, 1))
     part = measured(gap, evidence())
     assert (part.n, part.missing, part.holds) == (3, 1, False)
+
+
+def test_a_metric_is_of_one_run_a_seed():
+    runs = evidence(seed=[2, 0, 1, 0, 1], train_acc=[3, 1, 2, 5, 6])
+    found = runs.metric_by_seed("train_acc", "norm=bn")
+    assert list(found.items()) == [(0, 1.0), (1, 2.0), (2, 3.0)]
+    assert found.dtype == float
+    for filters, says in (
+        (("norm=bn", "status=failed"), "train_acc('norm=bn', 'status=failed'): no run is so"),
+        (
+            ("seed<2", "norm=bn,ln"),
+            "train_acc('seed<2', 'norm=bn,ln'): 4 runs of 2 seeds; add filters until one run a "
+            "seed is left",
+        ),
+    ):
+        with pytest.raises(ConfigError) as error:
+            runs.metric_by_seed("train_acc", *filters)
+        assert str(error.value) == says
+    with pytest.raises(ConfigError) as error:
+        runs.metric_by_seed("speed")
+    assert str(error.value) == "speed: no such metric; choices: train_acc, gradient_ratio_init"
+
+
+def test_what_is_demonstrated_has_its_own_seeds():
+    measure = Measure(name="sum", measure="demonstrated", arguments={"figure": "sum"})
+    shown = {seed: {"sum": float(seed)} for seed in (1, 2, 6)}
+    found = measured(measure, Evidence(DataFrame({"seed": []}), shown))
+    assert (found.value, found.n, found.missing) == (3, 3, 0)
+    assert found.low < 3 < found.high
+    with pytest.raises(RecordError, match=r"^sum: no seed has what it is made of$"):
+        measured(measure, Evidence(DataFrame({"seed": []})))
+
+
+def test_a_run_s_tables_are_its_own(monkeypatch):
+    """Each of two runs has two."""
+    monkeypatch.setattr(
+        "normlab.claims.evidence.read_table",
+        lambda folder, name: DataFrame({"of": [f"{name} of {folder.name}"]}),
+    )
+    runs = Evidence(DataFrame())
+    for folder in ("a", "b"):
+        assert runs.metrics(folder)["of"].item() == f"metrics of {folder}"
+        assert runs.layers(folder)["of"].item() == f"layers of {folder}"
 
 
 @pytest.mark.parametrize(
@@ -102,6 +145,20 @@ def test_means_have_their_confidence_interval():
     half = stats.t.ppf(0.975, 3) * logs.std(ddof=1) / 2
     expected = np.exp([logs.mean(), logs.mean() - half, logs.mean() + half])
     assert statistic_and_spread(VALUES, "geomean") == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "geomean"])
+def test_equal_figures_are_their_own_spread(statistic):
+    assert statistic_and_spread(np.array([0.3] * 3), statistic) == (0.3, 0.3, 0.3)
+    value, *spread = statistic_and_spread(np.array([math.inf] * 2), statistic)
+    assert value == math.inf
+    assert np.isnan(spread).all()
+
+
+def test_a_median_beside_an_infinite_figure_has_no_spread():
+    value, *spread = statistic_and_spread(np.array([1.0, math.inf, 2.0]), "median")
+    assert value == 2
+    assert np.isnan(spread).all()
 
 
 def test_other_statistics_show_where_the_seeds_lie():

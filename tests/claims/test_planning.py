@@ -2,7 +2,7 @@
 
 import pytest
 
-from normlab.claims import CLAIMS, find_claims, judge_runs, plan_claims
+from normlab.claims import CLAIMS, find_claims, is_setting, judge_runs, plan_claims
 from normlab.claims.planning import claim_grids
 from normlab.config import compose_grids, grids, run_id
 from normlab.errors import ConfigError
@@ -48,8 +48,12 @@ def test_the_papers_schedule_is_he_et_als():
 
 
 def test_settings_that_would_change_a_claim_are_refused():
-    with pytest.raises(ConfigError, match=r"training\.epochs=1: would change what the claim is"):
-        plan_claims([CLAIMS["C08"]], "small", ["training.epochs=1"])
+    with pytest.raises(ConfigError) as error:
+        plan_claims([CLAIMS["C08"]], "small", ["runtime.threads=2", "training.epochs=1"])
+    assert str(error.value) == (
+        "training.epochs=1: would change what the claim is about; only runtime, launcher and "
+        "output.root can be set here"
+    )
     for text in (
         "seed=7",
         "+seed=7",
@@ -62,6 +66,58 @@ def test_settings_that_would_change_a_claim_are_refused():
             plan_claims([CLAIMS["C08"]], "small", [text])
     planned, runs = plan_claims([CLAIMS["C08"]], "small", ["runtime.threads=2"])
     assert len(planned.configs) == len(runs["C08"]) == 20
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        *(("C08", False), ("mine.yaml", False), ("a=b.yaml", False), ("a=b.yml", False)),
+        *(("norm=bn", True), ("output.root=a.yaml", True), ("launcher=a.yml", True)),
+        *(("runtime.x=a.yaml", True), ("launcher.x=a.yaml", True), ("launcher", False)),
+    ],
+)
+def test_a_setting_is_no_claim_and_no_file(word, expected):
+    assert is_setting(word) is expected
+
+
+def own_claim(tmp_path, text):
+    (tmp_path / "mine.yaml").write_text(text)
+    (claim,) = find_claims([str(tmp_path / "mine.yaml")])
+    return claim
+
+
+def test_what_is_set_beside_a_claim_of_ones_own_replaces_what_it_sets(tmp_path):
+    own = '"output.experiment=other", "runtime.threads=1", model=mlp'
+    claim = own_claim(tmp_path, MINE.replace("model=mlp", own))
+    _, runs = plan_claims([claim], "small", [f"output.root={tmp_path}", "runtime.threads=2"])
+    outputs = {(c.output.experiment, c.output.root, c.runtime.threads) for c in runs["mine"]}
+    assert outputs == {("other", str(tmp_path), 2)}
+
+
+def test_a_claims_groups_and_experiment_may_stand_in_a_persons_folder(tmp_path):
+    for name, text in (
+        ("norm/slow", "defaults:\n  - bn\n  - _self_\nmomentum: 0.5\n"),
+        ("experiment/own", "# @package _global_\nsweep:\n  - norm: bn,slow\n    seed: range(3)\n"),
+    ):
+        (tmp_path / "own" / name).parent.mkdir(parents=True)
+        (tmp_path / "own" / f"{name}.yaml").write_text(text)
+    listed = MINE.replace("norm=bn,ln", "norm=bn,slow")
+    (experiment,) = (line for line in listed.splitlines() if line.startswith("experiment:"))
+    for text in (listed, listed.replace(experiment, "experiment: own")):
+        claim = own_claim(tmp_path, text)
+        _, runs = plan_claims([claim], "small", [f"output.root={tmp_path}"], tmp_path / "own")
+        assert sorted(c.norm.momentum for c in runs["mine"]) == [0.1] * 3 + [0.5] * 3
+
+
+def test_failed_runs_are_made_again_where_that_is_asked_for(tmp_path):
+    claim = own_claim(tmp_path, MINE)
+    overrides = [f"output.root={tmp_path}"]
+    _, runs = plan_claims([claim], "small", overrides)
+    write_run(runs["mine"][0], {"status": "failed"})
+    for retry_failed, pending in ((False, 5), (True, 6)):
+        planned, _ = plan_claims([claim], "small", overrides, retry_failed=retry_failed)
+        assert len(planned.pending) == pending
+    assert len(plan_claims([claim], "small", overrides)[0].pending) == 5
 
 
 def test_claims_that_share_runs_make_them_once(tmp_path):
@@ -107,11 +163,13 @@ def test_the_runs_of_claims_are_composed_once(monkeypatch, tmp_path):
     }
 
 
-def test_a_claim_of_very_many_runs_is_refused_before_they_are_composed(tmp_path):
-    (tmp_path / "a.yaml").write_text(MINE.replace('"seed=range(3)"', '"seed=range(9999)", "~x"'))
-    (claim,) = find_claims([str(tmp_path / "a.yaml")])
-    with pytest.raises(ConfigError, match="a: its experiment has 19,998 runs, above 10,000"):
-        plan_claims([claim], "small")
+def test_a_claim_of_very_many_runs_is_refused_before_they_are_composed(tmp_path, monkeypatch):
+    many = own_claim(tmp_path, MINE.replace('"seed=range(3)"', '"seed=range(9999)", "~x"'))
+    with pytest.raises(ConfigError, match=r"^mine: its experiment has 19,998 runs, above 10,000$"):
+        plan_claims([many], "small")
+    claim = own_claim(tmp_path, MINE)
+    monkeypatch.setattr("normlab.claims.planning.MOST_RUNS", 6)
+    assert len(plan_claims([claim], "small", [f"output.root={tmp_path}"])[1]["mine"]) == 6
 
 
 def test_claims_without_runs_need_no_sweep():
