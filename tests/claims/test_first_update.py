@@ -22,7 +22,7 @@ def test_the_maximal_rate_is_that_of_the_derivative_along_the_gradient(monkeypat
         return network
 
     monkeypatch.setattr(first_update, "build_model", copied)
-    found = first_update._maximal_rate(3, 4, "model=mlp", "model.width=7", "model.depth=4")
+    found = first_update._maximal_rate(3, 4, "model=mlp", "model.width=7", "model.depth=5")
     (*weights, bias), state = drawn  # the output layer alone has a bias
     assert not bias.any()
     stream = torch.Generator()
@@ -32,12 +32,12 @@ def test_the_maximal_rate_is_that_of_the_derivative_along_the_gradient(monkeypat
 
     layers = [weight.requires_grad_() for weight in weights]
     h = images
-    for weight in layers[:3]:
+    for weight in layers[:4]:
         h = (h @ weight.T).clamp(min=0)
-    gradients = torch.autograd.grad(cross_entropy(h @ layers[3].T, labels, "softmax"), layers)
+    gradients = torch.autograd.grad(cross_entropy(h @ layers[4].T, labels, "softmax"), layers)
     h, moved = images, torch.zeros_like(images)  # and how it moves along the gradient
     with torch.no_grad():
-        for weight, gradient in zip(layers[:3], gradients[:3], strict=True):
+        for weight, gradient in zip(layers[:4], gradients[:4], strict=True):
             z, change = h @ weight.T, h @ gradient.T + moved @ weight.T
             h, moved = z.clamp(min=0), change * (z > 0)
     assert found == pytest.approx(1 / math.sqrt(change.square().mean()), rel=1e-5)
