@@ -75,7 +75,12 @@ def test_the_fill_breaks_where_science_says_and_the_mask_does_not():
 def test_a_fill_that_forgets_its_mask_would_show(monkeypatch):
     logits, mask = padded()
     weights = special.softmax(logits.numpy(), axis=1)
-    monkeypatch.setattr(demonstrations, "fill_softmax", lambda x, _, dim: torch.softmax(x, dim))
+
+    def forgetful(x, given, dim):
+        assert torch.equal(given, mask)
+        return torch.softmax(x, dim)
+
+    monkeypatch.setattr(demonstrations, "fill_softmax", forgetful)
     figures = padding(SEED)
     for name in ("float32", "float64"):
         leak = weights[:-1][~mask[:-1].numpy()].max()

@@ -52,7 +52,7 @@ def test_what_is_demonstrated_has_its_own_seeds():
     assert (found.value, found.n, found.missing) == (3, 3, 0)
     assert found.low < 3 < found.high
     with pytest.raises(RecordError, match=r"^sum: no seed has what it is made of$"):
-        measured(measure, Evidence(DataFrame({"seed": []})))
+        measured(measure, Evidence(DataFrame()))
 
 
 def test_a_run_s_tables_are_its_own(monkeypatch):
