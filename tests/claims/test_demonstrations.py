@@ -148,7 +148,7 @@ def test_the_papers_gamma_is_off_by_what_epsilon_adds():
     error = np.abs((x - x.mean(axis=0)) * (1 - np.sqrt(v / (v + EPS)))).max()
     figures = identity(SEED)
     assert error > 1e-4
-    assert figures["naive"] == pytest.approx(error, rel=0.01)
+    assert figures["naive"] == pytest.approx(error, rel=2e-3)
     assert figures["exact"] < 1e-5
 
 

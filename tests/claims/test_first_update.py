@@ -8,6 +8,7 @@ import torch
 from normlab.claims import first_update
 from normlab.config import compose
 from normlab.networks import cross_entropy
+from normlab.training import random_stream
 
 
 def test_the_maximal_rate_is_that_of_the_derivative_along_the_gradient(monkeypatch):
@@ -17,6 +18,8 @@ def test_the_maximal_rate_is_that_of_the_derivative_along_the_gradient(monkeypat
 
     def copied(*given):
         network = build(*given)
+        named = random_stream(3, "demonstration of a first update")
+        assert given[-1].initial_seed() == named.initial_seed()
         drawn.append([weight.detach().double() for weight in network.parameters()])
         drawn.append(given[-1].get_state())
         return network

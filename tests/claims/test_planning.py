@@ -87,11 +87,12 @@ def own_claim(tmp_path, text):
 
 
 def test_what_is_set_beside_a_claim_of_ones_own_replaces_what_it_sets(tmp_path):
-    own = '"output.experiment=other", "runtime.threads=1", model=mlp'
+    own = '"output.experiment=other", "output.root=a=b", "runtime.threads=1", model=mlp'
     claim = own_claim(tmp_path, MINE.replace("model=mlp", own))
-    _, runs = plan_claims([claim], "small", [f"output.root={tmp_path}", "runtime.threads=2"])
+    root = str(tmp_path / "c=d")
+    _, runs = plan_claims([claim], "small", [f"output.root={root}", "runtime.threads=2"])
     outputs = {(c.output.experiment, c.output.root, c.runtime.threads) for c in runs["mine"]}
-    assert outputs == {("other", str(tmp_path), 2)}
+    assert outputs == {("other", root, 2)}
 
 
 def test_a_claims_groups_and_experiment_may_stand_in_a_persons_folder(tmp_path):
@@ -113,6 +114,7 @@ def test_failed_runs_are_made_again_where_that_is_asked_for(tmp_path):
     claim = own_claim(tmp_path, MINE)
     overrides = [f"output.root={tmp_path}"]
     _, runs = plan_claims([claim], "small", overrides)
+    assert {config.output.experiment for config in runs["mine"]} == {"mine"}
     write_run(runs["mine"][0], {"status": "failed"})
     for retry_failed, pending in ((False, 5), (True, 6)):
         planned, _ = plan_claims([claim], "small", overrides, retry_failed=retry_failed)

@@ -41,6 +41,8 @@ def test_identity_layers_change_no_prediction(tmp_path, monkeypatch, biases):
     assert errors["grown"] == pytest.approx(errors["shallow"], abs=1e-3)
     assert 0 < errors["shallow"] < 0.9
     assert errors["layers"] == 12
+    kinds = [[type(module) for module in network.modules()] for network in nets]
+    assert [found.count(torch.nn.Conv2d) for found in kinds] == [7, 19]
     config = trained_networks._config(finished.folder)
     _, dataset = trained_networks._trained(finished.folder, config)
     with torch.no_grad():
