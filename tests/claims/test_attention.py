@@ -50,8 +50,8 @@ def test_distances_and_cosines():
     tokens = torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[1.0, 2.0], [2.0, 4.0]]]).double()
     assert attention._beyond_rank_one(tokens).tolist() == pytest.approx([0.6, 0], abs=1e-12)
     assert attention._token_cosine(tokens).item() == pytest.approx(0.5)  # of 0 and 1
-    x = torch.tensor([1.0, 2.0, 4.0])[:, None]
-    assert attention._slope(x, 5 - 3 * x).item() == pytest.approx(-3)
+    x = torch.tensor([[1.0, 3.0], [2.0, 0.0], [4.0, 30.0]])
+    assert attention._slope(x, 5 - 3 * x).tolist() == pytest.approx([-3, -3])
 
 
 def test_attention_that_forgets_its_mask_would_show(monkeypatch):
