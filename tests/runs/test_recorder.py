@@ -243,6 +243,17 @@ def test_a_recorded_failure_without_a_lock_is_as_far_as_the_summary_said(
     assert (found.status, found.steps) == ("failed", steps)
 
 
+def test_a_lock_that_counts_half_steps_says_nothing_of_them(tmp_path: Path) -> None:
+    config = config_in(tmp_path)
+    run_folder(config).mkdir(parents=True)
+    holder = {"token": "dead", "machine": machine(), "pid": 2**22 + 1, "progress": {"step": 7.5}}
+    (run_folder(config) / LOCK_FILE).write_text(json.dumps(holder))
+    record_failure(config, "lost", 1.0)
+    found = read_summary(run_folder(config))
+    assert found is not None
+    assert (found.status, found.steps) == ("failed", None)
+
+
 # ------------------------------------------------------------------ taken over by another process
 
 
