@@ -89,7 +89,9 @@ def test_what_leaks_is_measured_at_real_tokens(monkeypatch):
     lengths = torch.randint(8, 17, (8, 1), generator=drawing)
     real = torch.arange(16) < lengths
     empty, filled, refilled = (
-        torch.stack([torch.cat([t[:n], pad[n:]]) for t, pad, n in zip(tokens, pads, lengths)])  # noqa: B905
+        torch.stack(
+            [torch.cat([t[:n], pad[n:]]) for t, pad, n in zip(tokens, pads, lengths, strict=True)]
+        )
         for pads in (torch.zeros(8, 16, 64), noise, other)
     )
     # Half of 8 to 16 tokens: a quarter of all are padding, and with 12 more four times as many.
@@ -99,7 +101,8 @@ def test_what_leaks_is_measured_at_real_tokens(monkeypatch):
     def change(one, two, masks=(real, real), gain=1.0):
         net = Leaking()
         net.gain = gain
-        one, two = (net.encode(x, mask)[:, :16][real] for x, mask in zip((one, two), masks))  # noqa: B905
+        given = zip((one, two), masks, strict=True)
+        one, two = (net.encode(x, mask)[:, :16][real] for x, mask in given)
         return ((two - one).norm() / one.norm()).item()
 
     built = []
@@ -238,9 +241,8 @@ def test_keys_starve_as_queries_do():
         share = 2.0**-halvings
         x = math.sqrt(1 - share) * alike + math.sqrt(share) * apart
         cosines = F.cosine_similarity(x[:, :, None], x[:, None], dim=3)
-        distances.append(
-            1 - (cosines.sum() / 8 - 16).item() / (16 * 15)
-        )  # but of a token by itself
+        # All but the 16 of a token with itself.
+        distances.append(1 - (cosines.sum() / 8 - 16).item() / (16 * 15))
         ratios.append(gradient_ratios(attend(x, *weights), direction, *weights[:3]))
     slopes = np.polyfit(np.log(distances), np.log(ratios), 1)[0]
     assert [figures["query"], figures["key"]] == pytest.approx(slopes, rel=1e-6)

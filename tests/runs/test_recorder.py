@@ -63,9 +63,10 @@ def test_a_run_is_unfinished_until_its_summary_is_there(tmp_path: Path) -> None:
 def test_a_new_start_takes_an_old_summary_without_a_result_away_first(tmp_path: Path) -> None:
     config = config_in(tmp_path)
     write_run(config, "interrupted")
-    Recorder(config, device="cpu", command=[])
+    recorder = Recorder(config, device="cpu", command=[])
     assert read_summary(run_folder(config)) is None
     assert not list(run_folder(config).glob("*.parquet"))
+    recorder.lock.release()
 
 
 def test_a_start_keeps_the_checkpoint_that_it_goes_on_from_and_no_other(tmp_path: Path) -> None:
@@ -198,7 +199,8 @@ def test_a_failure_that_cannot_be_recorded_is_no_other_failure(
 
     if fault == "no regular file":
         stream.mkdir(parents=True)
-    monkeypatch.setattr(Path, "unlink", refuse)
+    else:
+        monkeypatch.setattr(Path, "unlink", refuse)
     record_failure(config_in(tmp_path), "lost", 1.0)
     assert not (stream.parent / "summary.json").exists()
     assert not (stream.parent / LOCK_FILE).exists()
